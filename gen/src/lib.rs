@@ -1,0 +1,5 @@
+//! To come.
+
+pub mod record;
+pub mod workload;
+pub mod zipf;

@@ -1,0 +1,12 @@
+//! What the programs share of the machine they run on.
+//!
+//! `sample` reads /proc, `machine` collects the facts of `run.json`, `report` is the
+//! formats of a run's folder, `flags` turns a wrong flag into one line, `signals` turns
+//! SIGINT and SIGTERM into a flag.
+#![forbid(unsafe_code)]
+
+pub mod flags;
+pub mod machine;
+pub mod report;
+pub mod sample;
+pub mod signals;

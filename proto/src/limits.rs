@@ -1,0 +1,95 @@
+//! Every bound of the protocol, and the assertions that hold them together.
+
+use crate::wire::{HEADER_BYTES, REPLY_ENTRY_BYTES, REQUEST_ENTRY_BYTES};
+
+/// Shortest key.
+pub const KEY_BYTES_MIN: usize = 1;
+/// Longest key.
+pub const KEY_BYTES_MAX: usize = 512;
+
+/// Smallest `--mtu`: a PUT of the longest key still fits.
+pub const MTU_BYTES_MIN: usize = 576;
+/// Largest `--mtu`: a jumbo frame of 9000 bytes less the IPv4 and UDP headers.
+pub const MTU_BYTES_MAX: usize = 8972;
+/// Default `--mtu`: an Ethernet frame less the IPv4 and UDP headers.
+pub const MTU_BYTES_DEFAULT: usize = 1472;
+
+/// Operations in one request datagram; bounds the replies that one datagram can cause.
+pub const ENTRIES_PER_DATAGRAM_MAX: usize = 512;
+/// Keys handed to the table together, so that it can overlap their cache misses.
+pub const LOOKUP_GROUP_MAX: usize = 32;
+
+/// Request datagrams of one session that may be outstanding (a power of two).
+pub const WINDOW_MAX: usize = 256;
+/// Window that a client asks for unless told otherwise.
+pub const WINDOW_DEFAULT: usize = 64;
+
+/// Sessions of one worker.
+pub const SESSIONS_PER_WORKER_MAX: usize = 1024;
+/// A session that was silent for so long is expired.
+pub const SESSION_IDLE_NS: u64 = 60_000_000_000;
+/// A client with nothing to ask shows after so long that it is still there.
+pub const KEEPALIVE_NS: u64 = 15_000_000_000;
+
+/// A cookie older than this is refused.
+pub const COOKIE_LIFETIME_NS: u64 = 10_000_000_000;
+/// First wait for an answer of the handshake; doubles with each attempt.
+pub const HANDSHAKE_RETRY_NS: u64 = 20_000_000;
+/// Longest wait between two attempts of the handshake.
+pub const HANDSHAKE_RETRY_NS_MAX: u64 = 500_000_000;
+/// A handshake that took longer has failed, unless told otherwise.
+pub const HANDSHAKE_TIMEOUT_NS: u64 = 5_000_000_000;
+
+/// Retransmission time before the first measurement.
+pub const RTO_INITIAL_NS: u64 = 50_000_000;
+/// Floor of the retransmission time.
+pub const RTO_NS_MIN: u64 = 500_000;
+/// Ceiling of the retransmission time, backoff included.
+pub const RTO_NS_MAX: u64 = 1_000_000_000;
+/// Doublings of the retransmission time.
+pub const BACKOFF_SHIFT_MAX: u32 = 10;
+/// A request unanswered for so long ends the session: its mutations are indeterminate.
+pub const ANSWER_TIMEOUT_NS: u64 = 10_000_000_000;
+
+/// Datagrams that ride one GSO send (`UDP_MAX_SEGMENTS` of Linux).
+pub const SEGMENTS_PER_BURST_MAX: usize = 64;
+/// Bytes of one GSO send: the largest UDP payload over IPv4.
+pub const BURST_BYTES_MAX: usize = 65_507;
+/// A server grants each session at least so many outstanding request datagrams.
+pub const CREDIT_MIN: usize = 2;
+/// What the kernel charges a receive buffer for a datagram beyond its payload.
+pub const DATAGRAM_OVERHEAD_BYTES: usize = 832;
+/// How often a server looks for expired sessions.
+pub const SESSION_SCAN_NS: u64 = 1_000_000_000;
+
+/// Most bytes that a value may have so that one PUT and one GET's answer fit in a datagram.
+#[must_use]
+pub const fn value_bytes_max(mtu_bytes: usize, key_bytes: usize) -> usize {
+    let put = mtu_bytes.saturating_sub(HEADER_BYTES + REQUEST_ENTRY_BYTES + key_bytes);
+    let answer = mtu_bytes.saturating_sub(HEADER_BYTES + REPLY_ENTRY_BYTES);
+    if put < answer { put } else { answer }
+}
+
+/// GETs of keys of `key_bytes` that fit in a request datagram of `mtu_bytes`.
+#[must_use]
+pub const fn gets_per_datagram(mtu_bytes: usize, key_bytes: usize) -> usize {
+    let gets = mtu_bytes.saturating_sub(HEADER_BYTES) / (REQUEST_ENTRY_BYTES + key_bytes);
+    if gets < ENTRIES_PER_DATAGRAM_MAX { gets } else { ENTRIES_PER_DATAGRAM_MAX }
+}
+
+const _: () = {
+    assert!(HEADER_BYTES + REQUEST_ENTRY_BYTES + KEY_BYTES_MAX <= MTU_BYTES_MIN);
+    assert!(MTU_BYTES_MIN <= MTU_BYTES_DEFAULT && MTU_BYTES_DEFAULT <= MTU_BYTES_MAX);
+    assert!(MTU_BYTES_MAX <= BURST_BYTES_MAX && BURST_BYTES_MAX <= u16::MAX as usize);
+    assert!(WINDOW_MAX.is_power_of_two() && WINDOW_DEFAULT.is_power_of_two());
+    assert!(WINDOW_DEFAULT <= WINDOW_MAX && WINDOW_MAX <= u16::MAX as usize);
+    assert!(ENTRIES_PER_DATAGRAM_MAX <= u16::MAX as usize);
+    assert!(SESSIONS_PER_WORKER_MAX <= 1 << 16);
+    assert!(KEEPALIVE_NS * 2 < SESSION_IDLE_NS);
+    // A client gives up before its server forgets: what it still waits for was never
+    // refused for having expired.
+    assert!(ANSWER_TIMEOUT_NS < SESSION_IDLE_NS);
+    assert!(RTO_NS_MIN < RTO_INITIAL_NS && RTO_INITIAL_NS < RTO_NS_MAX);
+    assert!(RTO_NS_MAX < ANSWER_TIMEOUT_NS);
+    assert!(CREDIT_MIN <= WINDOW_DEFAULT);
+};

@@ -1,0 +1,77 @@
+//! The retransmission time from measured round trips (RFC 6298, with a microsecond floor).
+
+use crate::limits::{BACKOFF_SHIFT_MAX, RTO_INITIAL_NS, RTO_NS_MAX, RTO_NS_MIN};
+
+/// Estimator of one session.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rto {
+    smoothed_ns: u64,
+    variation_ns: u64,
+}
+
+impl Rto {
+    /// Takes the round trip of a request that was sent exactly once (Karn's rule: that of
+    /// a request sent twice says nothing).
+    pub fn sample(&mut self, round_trip_ns: u64) {
+        if self.smoothed_ns == 0 {
+            self.smoothed_ns = round_trip_ns.max(1);
+            self.variation_ns = round_trip_ns / 2;
+            return;
+        }
+        let error_ns = self.smoothed_ns.abs_diff(round_trip_ns);
+        self.variation_ns = (3 * self.variation_ns + error_ns) / 4;
+        self.smoothed_ns = ((7 * self.smoothed_ns + round_trip_ns) / 8).max(1);
+    }
+
+    /// How long to wait for the answer of a request that was sent again `attempts` times.
+    #[must_use]
+    pub fn timeout_ns(&self, attempts: u32) -> u64 {
+        let base_ns = if self.smoothed_ns == 0 {
+            RTO_INITIAL_NS
+        } else {
+            (self.smoothed_ns + 4 * self.variation_ns).max(RTO_NS_MIN)
+        };
+        (base_ns << attempts.min(BACKOFF_SHIFT_MAX)).min(RTO_NS_MAX)
+    }
+
+    /// The smoothed round trip; zero before the first sample.
+    #[must_use]
+    pub const fn smoothed_ns(&self) -> u64 {
+        self.smoothed_ns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn before_a_sample_the_initial_time_holds() {
+        assert_eq!(Rto::default().timeout_ns(0), RTO_INITIAL_NS);
+    }
+
+    #[test]
+    fn the_first_sample_sets_mean_and_half_of_it_as_variation() {
+        let mut rto = Rto::default();
+        rto.sample(2_000_000);
+        assert_eq!(rto.timeout_ns(0), 2_000_000 + 4 * 1_000_000);
+    }
+
+    #[test]
+    fn steady_samples_converge_to_the_floor_above_the_round_trip() {
+        let mut rto = Rto::default();
+        for _ in 0..200 {
+            rto.sample(100_000);
+        }
+        assert_eq!(rto.timeout_ns(0), RTO_NS_MIN);
+    }
+
+    #[test]
+    fn each_attempt_doubles_the_time_up_to_the_ceiling() {
+        let mut rto = Rto::default();
+        rto.sample(1_000_000);
+        assert_eq!(rto.timeout_ns(1), 2 * rto.timeout_ns(0));
+        assert_eq!(rto.timeout_ns(3), 8 * rto.timeout_ns(0));
+        assert_eq!(rto.timeout_ns(60), RTO_NS_MAX);
+    }
+}

@@ -1,0 +1,439 @@
+//! The server's end of the protocol: one worker.
+//!
+//! Handed a datagram, it answers the handshake without state, refuses what it does not
+//! know, and executes requests at most once against a [`Store`].
+
+use std::net::SocketAddr;
+
+use crate::cookie::Cookies;
+use crate::counters::ServerCounters;
+use crate::limits::{
+    CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, KEY_BYTES_MIN, LOOKUP_GROUP_MAX, MTU_BYTES_MAX,
+    MTU_BYTES_MIN, SESSION_SCAN_NS, WINDOW_MAX,
+};
+use crate::pack;
+use crate::replies::{Destination, Replies};
+use crate::session::{Arrival, MutationResult, Session};
+use crate::sessions::{Sessions, Terms};
+use crate::store::{Full, Record, Store};
+use crate::transmit::{Flush, Transmit};
+use crate::unpack::{self, Malformed, RequestSpan};
+use crate::wire::{
+    Accept, Cookie, FLAG_MUTATIONS_ONLY, HEADER_BYTES, Header, Hello, Kind, Op, Open,
+    REPLY_ENTRY_BYTES, Reason, Status,
+};
+
+/// What a worker is told at its start.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerConfig {
+    /// Largest datagram that it takes and sends.
+    pub mtu_bytes: usize,
+    /// Largest window that it grants (a power of two).
+    pub window: usize,
+    /// Workers of this server.
+    pub workers: u16,
+    /// Which of them this one is.
+    pub worker: u16,
+    /// What the kernel granted its socket to hold in unread datagrams, as it counts them.
+    pub receive_buffer_bytes: usize,
+    /// Random; the same for all workers of this life of the server.
+    pub incarnation: u64,
+    /// Random, differing with each life and worker: for cookies and session ids.
+    pub secret: [u8; 16],
+}
+
+/// One worker of a server.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    cookies: Cookies,
+    sessions: Sessions,
+    replies: Replies,
+    counters: ServerCounters,
+    spans: Vec<RequestSpan>,
+    next_scan_ns: u64,
+}
+
+impl Server {
+    /// A worker without sessions.
+    #[must_use]
+    pub fn new(config: ServerConfig) -> Self {
+        assert!((MTU_BYTES_MIN..=MTU_BYTES_MAX).contains(&config.mtu_bytes));
+        assert!(config.window.is_power_of_two() && config.window <= WINDOW_MAX);
+        assert!(config.worker < config.workers);
+        Self {
+            config,
+            cookies: Cookies::new(config.secret),
+            sessions: Sessions::new(config.secret.map(|byte| !byte)),
+            replies: Replies::default(),
+            counters: ServerCounters::default(),
+            spans: Vec::new(),
+            next_scan_ns: 0,
+        }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub const fn counters(&self) -> &ServerCounters {
+        &self.counters
+    }
+
+    /// Sessions open.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Takes one datagram that arrived.
+    #[inline]
+    pub fn handle_datagram(
+        &mut self,
+        now_ns: u64,
+        from: SocketAddr,
+        datagram: &[u8],
+        store: &mut impl Store,
+    ) {
+        self.counters.datagrams_received += 1;
+        self.counters.bytes_received += datagram.len() as u64;
+        if let Err(malformed) = self.dispatch(now_ns, from, datagram, store) {
+            self.reject(from, datagram, malformed);
+        }
+    }
+
+    /// Forgets sessions that were silent for too long.
+    pub fn handle_timeout(&mut self, now_ns: u64) {
+        if now_ns >= self.next_scan_ns {
+            self.next_scan_ns = now_ns + SESSION_SCAN_NS;
+            self.counters.sessions_expired += self.sessions.expire(now_ns);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        (!self.sessions.is_empty()).then_some(self.next_scan_ns)
+    }
+
+    /// The next burst to send.
+    #[inline]
+    pub fn poll_transmit(&mut self, flush: Flush) -> Option<Transmit<'_>> {
+        let transmit = self.replies.poll_transmit(flush)?;
+        self.counters.datagrams_sent += transmit.segments() as u64;
+        self.counters.bytes_sent += transmit.bytes.len() as u64;
+        Some(transmit)
+    }
+
+    fn dispatch(
+        &mut self,
+        now_ns: u64,
+        from: SocketAddr,
+        datagram: &[u8],
+        store: &mut impl Store,
+    ) -> Result<(), Malformed> {
+        let (kind, header) = unpack::header(datagram)?;
+        match kind {
+            Kind::Request => self.request(now_ns, from, &header, datagram, store),
+            Kind::Hello => self.hello(now_ns, from, datagram),
+            Kind::Open => self.open(now_ns, from, &header, datagram),
+            Kind::Close => {
+                self.close(now_ns, from, &header);
+                Ok(())
+            }
+            Kind::Cookie | Kind::Accept | Kind::Reply | Kind::Refuse => Err(Malformed::Field),
+        }
+    }
+
+    fn reject(&mut self, from: SocketAddr, datagram: &[u8], malformed: Malformed) {
+        let Malformed::OtherVersion(_) = malformed else {
+            self.counters.malformed += 1;
+            return;
+        };
+        self.counters.other_version += 1;
+        // Two servers of different versions must not refuse each other's refusals for ever.
+        let header: Header = unpack::unchecked_header(datagram);
+        if header.kind != Kind::Refuse as u8 {
+            self.refuse(from, &header, Reason::Version);
+        }
+    }
+
+    fn hello(&mut self, now_ns: u64, from: SocketAddr, datagram: &[u8]) -> Result<(), Malformed> {
+        if datagram.len() < MTU_BYTES_MIN {
+            return Err(Malformed::Short);
+        }
+        let hello: Hello = unpack::body(datagram)?;
+        let cookie = self.cookies.issue(now_ns, from, hello.client_id);
+        let header = Header::new(Kind::Cookie, client_nonce(&hello.client_id), 0);
+        self.replies.control(from, |buffer| pack::control(buffer, header, &cookie, 0));
+        Ok(())
+    }
+
+    fn open(
+        &mut self,
+        now_ns: u64,
+        from: SocketAddr,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Result<(), Malformed> {
+        let open: Open = unpack::body(datagram)?;
+        let terms = self.terms(&open, datagram.len())?;
+        let Open { client_id, issued_at_ns, mac, .. } = open;
+        if !self.cookies.check(now_ns, from, &Cookie { client_id, issued_at_ns, mac }) {
+            self.counters.cookies_refused += 1;
+            self.refuse(from, header, Reason::Cookie);
+            return Ok(());
+        }
+        let Ok((session, is_new)) = self.sessions.open(now_ns, from, client_id, terms) else {
+            self.counters.sessions_refused += 1;
+            self.refuse(from, header, Reason::SessionsFull);
+            return Ok(());
+        };
+        self.counters.sessions_opened += u64::from(is_new);
+        let accept = Accept {
+            client_id,
+            incarnation: self.config.incarnation,
+            mtu_bytes: session.mtu_bytes as u32,
+            window: session.window() as u32,
+            workers: self.config.workers,
+            worker: self.config.worker,
+            reserved: 0,
+        };
+        let mut header = Header::new(Kind::Accept, client_nonce(&client_id), session.id);
+        header.credit = credit(&self.config, self.sessions.len());
+        // As long as the session's datagrams may be: so the client knows that they arrive.
+        self.replies.control(from, |buffer| {
+            pack::control(buffer, header, &accept, accept.mtu_bytes as usize);
+        });
+        Ok(())
+    }
+
+    /// What both ends can do. An `Open` is padded to the client's MTU, so a session never
+    /// gets larger datagrams than what has already come through.
+    fn terms(&self, open: &Open, datagram_bytes: usize) -> Result<Terms, Malformed> {
+        let mtu_bytes = open.mtu_bytes as usize;
+        let window = open.window as usize;
+        if mtu_bytes < MTU_BYTES_MIN || mtu_bytes > datagram_bytes {
+            return Err(Malformed::Field);
+        }
+        if !window.is_power_of_two() || window > WINDOW_MAX {
+            return Err(Malformed::Field);
+        }
+        Ok(Terms {
+            mtu_bytes: mtu_bytes.min(self.config.mtu_bytes),
+            window: window.min(self.config.window),
+        })
+    }
+
+    fn close(&mut self, now_ns: u64, from: SocketAddr, header: &Header) {
+        if self.sessions.get_mut(now_ns, header.session, from).is_some() {
+            self.sessions.close(header.session);
+            self.counters.sessions_closed += 1;
+        } else {
+            self.counters.unknown_session += 1;
+        }
+    }
+
+    fn refuse(&mut self, to: SocketAddr, refused: &Header, reason: Reason) {
+        let mut header = Header::new(Kind::Refuse, refused.session, refused.sequence);
+        header.flags = reason as u8;
+        self.replies.control(to, |buffer| pack::bare(buffer, header));
+    }
+
+    #[inline]
+    fn request(
+        &mut self,
+        now_ns: u64,
+        from: SocketAddr,
+        header: &Header,
+        datagram: &[u8],
+        store: &mut impl Store,
+    ) -> Result<(), Malformed> {
+        if header.sequence == 0 || header.flags & !FLAG_MUTATIONS_ONLY != 0 {
+            return Err(Malformed::Field);
+        }
+        unpack::requests(datagram, header.entries, &mut self.spans)?;
+        let sessions_open = self.sessions.len();
+        let Some(session) = self.sessions.get_mut(now_ns, header.session, from) else {
+            self.counters.unknown_session += 1;
+            self.refuse(from, header, Reason::UnknownSession);
+            return Ok(());
+        };
+        session.last_heard_ns = now_ns;
+        if self.spans.is_empty() {
+            return Ok(()); // A keep-alive.
+        }
+        let arrival = session.slot_mut(header.sequence).classify(header.sequence);
+        match arrival {
+            Arrival::New => {}
+            Arrival::Again => {
+                let mutations = self.spans.iter().filter(|span| span.op.is_mutation()).count();
+                let slot = session.slot_mut(header.sequence);
+                if mutations != slot.results().len() {
+                    return Err(Malformed::Entry); // Not the request that it claims to be.
+                }
+                self.counters.requests_duplicate += 1;
+            }
+            Arrival::Old => {
+                self.counters.requests_old += 1;
+                return Ok(());
+            }
+        }
+        let mut execution = Execution {
+            destination: destination(&self.config, session, sessions_open),
+            sequence: header.sequence,
+            datagram,
+            spans: &self.spans,
+            counters: &mut self.counters,
+            replies: &mut self.replies,
+        };
+        execution.mutate(session, arrival, store);
+        if header.flags & FLAG_MUTATIONS_ONLY == 0 {
+            execution.read(store);
+        }
+        Ok(())
+    }
+}
+
+/// One request while it executes. Its operations came together, so each may take effect
+/// before or after any other: mutations go first, reads follow in groups.
+struct Execution<'a> {
+    destination: Destination,
+    sequence: u64,
+    datagram: &'a [u8],
+    spans: &'a [RequestSpan],
+    counters: &'a mut ServerCounters,
+    replies: &'a mut Replies,
+}
+
+impl Execution<'_> {
+    fn mutate(&mut self, session: &mut Session, arrival: Arrival, store: &mut impl Store) {
+        let slot = session.slot_mut(self.sequence);
+        let mut recorded = 0;
+        if arrival == Arrival::New {
+            slot.begin(self.sequence);
+        }
+        for (index, span) in self.spans.iter().enumerate() {
+            if !span.op.is_mutation() {
+                continue;
+            }
+            let result = match arrival {
+                Arrival::New => {
+                    let result = self.put(span, store);
+                    slot.record(result);
+                    result
+                }
+                _ => {
+                    self.counters.mutations_suppressed += 1;
+                    slot.results()[recorded]
+                }
+            };
+            recorded += 1;
+            self.answer(index, result.status, result.version, &[]);
+        }
+        assert_eq!(recorded, slot.results().len(), "each mutation has its record");
+    }
+
+    fn put(&mut self, span: &RequestSpan, store: &mut impl Store) -> MutationResult {
+        match store.put(span.key(self.datagram), span.value(self.datagram)) {
+            Ok(version) => {
+                self.counters.puts += 1;
+                MutationResult { version, status: Status::Ok }
+            }
+            Err(Full) => {
+                self.counters.puts_refused += 1;
+                MutationResult { version: 0, status: Status::Full }
+            }
+        }
+    }
+
+    fn read(&mut self, store: &mut impl Store) {
+        let mut keys: [&[u8]; LOOKUP_GROUP_MAX] = [&[]; LOOKUP_GROUP_MAX];
+        let mut indexes = [0u16; LOOKUP_GROUP_MAX];
+        let mut grouped = 0;
+        for (index, span) in self.spans.iter().enumerate() {
+            match span.op {
+                Op::Get => {
+                    keys[grouped] = span.key(self.datagram);
+                    debug_assert!(keys[grouped].len() >= KEY_BYTES_MIN);
+                    indexes[grouped] = index as u16;
+                    grouped += 1;
+                    if grouped == LOOKUP_GROUP_MAX {
+                        self.look_up(&keys, &indexes, store);
+                        grouped = 0;
+                    }
+                }
+                Op::Stats => self.stats(index, store),
+                Op::Put => {}
+            }
+        }
+        if grouped > 0 {
+            self.look_up(&keys[..grouped], &indexes[..grouped], store);
+        }
+    }
+
+    #[inline]
+    fn look_up(&mut self, keys: &[&[u8]], indexes: &[u16], store: &mut impl Store) {
+        self.counters.gets += keys.len() as u64;
+        let room = self.destination.mtu_bytes - HEADER_BYTES - REPLY_ENTRY_BYTES;
+        let mut answered = 0;
+        store.get(keys, |key, record| {
+            assert_eq!(key, answered, "a table answers each key once, in order");
+            answered += 1;
+            let (status, version, value): (_, _, &[u8]) = match record {
+                Some(Record { version, value }) if value.len() <= room => {
+                    (Status::Ok, version, value)
+                }
+                Some(Record { version, .. }) => {
+                    self.counters.gets_too_large += 1;
+                    (Status::TooLarge, version, &[])
+                }
+                None => {
+                    self.counters.gets_not_found += 1;
+                    (Status::NotFound, 0, &[])
+                }
+            };
+            let Self { destination, sequence, replies, .. } = self;
+            replies.answer(destination, *sequence, indexes[key], status, version, value);
+        });
+        assert_eq!(answered, keys.len(), "a table answers every key");
+    }
+
+    /// Answers with a line `name value` for each counter that is not zero, as many as fit.
+    fn stats(&mut self, index: usize, store: &impl Store) {
+        let room = self.destination.mtu_bytes - HEADER_BYTES - REPLY_ENTRY_BYTES;
+        let mut text = String::new();
+        for (name, count) in store.gauges().into_iter().chain(self.counters.named()) {
+            let line = format!("{name} {count}\n");
+            if count > 0 && text.len() + line.len() <= room {
+                text.push_str(&line);
+            }
+        }
+        self.answer(index, Status::Ok, 0, text.as_bytes());
+    }
+
+    fn answer(&mut self, index: usize, status: Status, version: u64, value: &[u8]) {
+        let Self { destination, sequence, replies, .. } = self;
+        replies.answer(destination, *sequence, index as u16, status, version, value);
+    }
+}
+
+/// How many request datagrams a session may have outstanding: its share of what the
+/// worker's receive buffer holds.
+fn credit(config: &ServerConfig, sessions: usize) -> u16 {
+    let datagrams = config.receive_buffer_bytes / (config.mtu_bytes + DATAGRAM_OVERHEAD_BYTES);
+    (datagrams / sessions.max(1)).clamp(CREDIT_MIN, WINDOW_MAX) as u16
+}
+
+fn destination(config: &ServerConfig, session: &Session, sessions: usize) -> Destination {
+    Destination {
+        address: session.address,
+        session: session.id,
+        mtu_bytes: session.mtu_bytes,
+        credit: credit(config, sessions),
+    }
+}
+
+/// The low half of a client's id; echoed, it shows that an answer is not blind.
+#[must_use]
+pub fn client_nonce(client_id: &[u8; 16]) -> u64 {
+    u64::from_le_bytes(client_id[..8].try_into().expect("it is longer"))
+}

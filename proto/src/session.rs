@@ -1,0 +1,171 @@
+//! One session, as the server keeps it: what its slots executed last.
+//!
+//! A request's `sequence % window` names a slot. A newer sequence executes, an equal one
+//! is answered again, an older one is dropped: this is all that at-most-once needs
+//! (invariant 1), because a client uses a slot again only when its answer is complete.
+
+use std::net::SocketAddr;
+
+use crate::limits::{SESSION_IDLE_NS, WINDOW_MAX};
+use crate::wire::Status;
+
+/// How a mutation ended when it was executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MutationResult {
+    /// Version of the record, 0 if it was not written.
+    pub version: u64,
+    /// How it ended.
+    pub status: Status,
+}
+
+/// What to do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Execute it.
+    New,
+    /// It was executed: answer it again.
+    Again,
+    /// The slot has executed a later one: drop it.
+    Old,
+}
+
+/// The latest request that a slot executed.
+#[derive(Clone, Debug, Default)]
+pub struct Slot {
+    /// Its sequence; 0 before the first.
+    sequence: u64,
+    /// The results of its mutations, in their order.
+    results: Vec<MutationResult>,
+}
+
+impl Slot {
+    /// How a request of this sequence relates to what the slot has executed.
+    #[inline]
+    #[must_use]
+    pub fn classify(&self, sequence: u64) -> Arrival {
+        assert!(sequence > 0, "0 stands for none");
+        match sequence.cmp(&self.sequence) {
+            std::cmp::Ordering::Greater => Arrival::New,
+            std::cmp::Ordering::Equal => Arrival::Again,
+            std::cmp::Ordering::Less => Arrival::Old,
+        }
+    }
+
+    /// Begins to execute a newer request.
+    #[inline]
+    pub fn begin(&mut self, sequence: u64) {
+        assert!(sequence > self.sequence, "a slot only moves on");
+        self.sequence = sequence;
+        self.results.clear();
+    }
+
+    /// Records the result of the next mutation of the request that was begun.
+    #[inline]
+    pub fn record(&mut self, result: MutationResult) {
+        self.results.push(result);
+    }
+
+    /// The results of the latest request, in the order of its mutations.
+    #[must_use]
+    pub fn results(&self) -> &[MutationResult] {
+        &self.results
+    }
+}
+
+/// A session that a client opened.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Its id on the wire.
+    pub id: u64,
+    /// The only address that it is good for.
+    pub address: SocketAddr,
+    /// The client's name for its attempt to open it.
+    pub client_id: [u8; 16],
+    /// Largest datagram, both ways.
+    pub mtu_bytes: usize,
+    /// When a request of it last arrived.
+    pub last_heard_ns: u64,
+    slots: Vec<Slot>,
+}
+
+impl Session {
+    /// A session whose slots have executed nothing.
+    #[must_use]
+    pub fn new(
+        id: u64,
+        address: SocketAddr,
+        client_id: [u8; 16],
+        mtu_bytes: usize,
+        window: usize,
+        now_ns: u64,
+    ) -> Self {
+        assert!(window.is_power_of_two() && window <= WINDOW_MAX);
+        Self {
+            id,
+            address,
+            client_id,
+            mtu_bytes,
+            last_heard_ns: now_ns,
+            slots: vec![Slot::default(); window],
+        }
+    }
+
+    /// Slots of the session.
+    #[must_use]
+    pub fn window(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The slot that a sequence names.
+    #[inline]
+    pub fn slot_mut(&mut self, sequence: u64) -> &mut Slot {
+        let mask = self.slots.len() as u64 - 1;
+        &mut self.slots[(sequence & mask) as usize]
+    }
+
+    /// Whether it has been silent for too long.
+    #[must_use]
+    #[inline]
+    pub fn is_expired(&self, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.last_heard_ns) > SESSION_IDLE_NS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newer_executes_equal_is_answered_again_older_is_dropped() {
+        let mut slot = Slot::default();
+        assert_eq!(slot.classify(1), Arrival::New);
+        slot.begin(65);
+        slot.record(MutationResult { version: 3, status: Status::Ok });
+        assert_eq!(slot.classify(65), Arrival::Again);
+        assert_eq!(slot.classify(1), Arrival::Old);
+        assert_eq!(slot.classify(129), Arrival::New);
+        assert_eq!(slot.results().len(), 1);
+        slot.begin(129);
+        assert_eq!(slot.results(), []);
+        assert_eq!(slot.classify(65), Arrival::Old);
+    }
+
+    #[test]
+    fn slots_are_independent() {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let mut session = Session::new(1, address, [0; 16], 1472, 4, 0);
+        session.slot_mut(4).begin(4);
+        assert_eq!(session.slot_mut(5).classify(5), Arrival::New);
+        assert_eq!(session.slot_mut(8).classify(8), Arrival::New);
+        assert_eq!(session.slot_mut(4).classify(4), Arrival::Again);
+    }
+
+    #[test]
+    fn a_session_expires_when_it_was_silent_for_too_long() {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let session = Session::new(1, address, [0; 16], 1472, 4, 1000);
+        assert!(!session.is_expired(1000 + SESSION_IDLE_NS));
+        assert!(session.is_expired(1001 + SESSION_IDLE_NS));
+        assert!(!session.is_expired(0), "a clock that steps back expires nobody");
+    }
+}

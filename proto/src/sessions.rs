@@ -1,0 +1,206 @@
+//! All sessions of a worker, in a table of fixed size.
+//!
+//! The low 16 bits of a session's id are its place in the table, the others are a keyed
+//! hash of a count, so that nobody guesses the id of another's session.
+
+use std::collections::HashMap;
+use std::hash::Hasher as _;
+use std::net::SocketAddr;
+
+use siphasher::sip::SipHasher24;
+
+use crate::limits::SESSIONS_PER_WORKER_MAX;
+use crate::session::Session;
+
+/// The sessions of one worker.
+#[derive(Debug)]
+pub struct Sessions {
+    places: Vec<Option<Session>>,
+    free: Vec<u16>,
+    by_client: HashMap<([u8; 16], SocketAddr), u16>,
+    id_key: [u8; 16],
+    opened: u64,
+}
+
+/// All places are taken by sessions that are not expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionsFull;
+
+/// Agreed between client and server when a session opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Largest datagram, both ways.
+    pub mtu_bytes: usize,
+    /// Slots, a power of two.
+    pub window: usize,
+}
+
+impl Sessions {
+    /// An empty table; `id_key` is random.
+    #[must_use]
+    pub fn new(id_key: [u8; 16]) -> Self {
+        Self { places: Vec::new(), free: Vec::new(), by_client: HashMap::new(), id_key, opened: 0 }
+    }
+
+    /// Sessions open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_client.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_client.is_empty()
+    }
+
+    /// The session of an id, if `from` is its address and it is not expired.
+    #[inline]
+    pub fn get_mut(&mut self, now_ns: u64, id: u64, from: SocketAddr) -> Option<&mut Session> {
+        let place = (id & 0xffff) as usize;
+        let session = self.places.get_mut(place)?.as_mut()?;
+        (session.id == id && session.address == from && !session.is_expired(now_ns))
+            .then_some(session)
+    }
+
+    /// Opens the session of a client, or finds it if this client has opened it before:
+    /// an `Open` that comes twice opens once. Says whether it is new.
+    pub fn open(
+        &mut self,
+        now_ns: u64,
+        from: SocketAddr,
+        client_id: [u8; 16],
+        terms: Terms,
+    ) -> Result<(&Session, bool), SessionsFull> {
+        let known = self.by_client.get(&(client_id, from)).copied();
+        let known = known.filter(|&place| {
+            self.places[usize::from(place)].as_ref().is_some_and(|s| !s.is_expired(now_ns))
+        });
+        let is_new = known.is_none();
+        let place = match known {
+            Some(place) => place,
+            None => self.insert(now_ns, from, client_id, terms)?,
+        };
+        let session = self.places[usize::from(place)].as_ref();
+        Ok((session.expect("just found or made"), is_new))
+    }
+
+    /// Ends a session.
+    pub fn close(&mut self, id: u64) {
+        let place = (id & 0xffff) as usize;
+        if let Some(slot) = self.places.get_mut(place)
+            && let Some(session) = slot.take_if(|session| session.id == id)
+        {
+            self.by_client.remove(&(session.client_id, session.address));
+            self.free.push(place as u16);
+        }
+    }
+
+    /// Ends all sessions that were silent for too long; returns how many.
+    pub fn expire(&mut self, now_ns: u64) -> u64 {
+        let expired: Vec<u64> = (self.places.iter().flatten())
+            .filter(|session| session.is_expired(now_ns))
+            .map(|session| session.id)
+            .collect();
+        for &id in &expired {
+            self.close(id);
+        }
+        expired.len() as u64
+    }
+
+    fn insert(
+        &mut self,
+        now_ns: u64,
+        address: SocketAddr,
+        client_id: [u8; 16],
+        terms: Terms,
+    ) -> Result<u16, SessionsFull> {
+        if self.free.is_empty() && self.places.len() == SESSIONS_PER_WORKER_MAX {
+            self.expire(now_ns);
+        }
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None if self.places.len() < SESSIONS_PER_WORKER_MAX => {
+                self.places.push(None);
+                (self.places.len() - 1) as u16
+            }
+            None => return Err(SessionsFull),
+        };
+        self.opened += 1;
+        let mut hasher = SipHasher24::new_with_key(&self.id_key);
+        hasher.write_u64(self.opened);
+        let id = (hasher.finish() << 16) | u64::from(place);
+        let session = Session::new(id, address, client_id, terms.mtu_bytes, terms.window, now_ns);
+        assert!(self.places[usize::from(place)].replace(session).is_none());
+        self.by_client.insert((client_id, address), place);
+        Ok(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::SESSION_IDLE_NS;
+
+    const TERMS: Terms = Terms { mtu_bytes: 1472, window: 4 };
+
+    fn address() -> SocketAddr {
+        "127.0.0.1:1".parse().unwrap()
+    }
+
+    fn client(number: u64) -> [u8; 16] {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        id
+    }
+
+    #[test]
+    fn an_open_that_comes_twice_opens_once() {
+        let mut sessions = Sessions::new([1; 16]);
+        let (first, is_new) = sessions.open(0, address(), client(1), TERMS).unwrap();
+        let id = first.id;
+        assert!(is_new);
+        let (again, is_new) = sessions.open(0, address(), client(1), TERMS).unwrap();
+        assert_eq!((again.id, is_new), (id, false));
+        assert_eq!(sessions.len(), 1);
+    }
+
+    #[test]
+    fn a_session_is_good_for_its_address_only() {
+        let mut sessions = Sessions::new([1; 16]);
+        let id = sessions.open(0, address(), client(1), TERMS).unwrap().0.id;
+        assert!(sessions.get_mut(0, id, address()).is_some());
+        assert!(sessions.get_mut(0, id, "127.0.0.1:2".parse().unwrap()).is_none());
+        assert!(sessions.get_mut(0, id ^ (1 << 40), address()).is_none());
+        assert!(sessions.get_mut(0, id ^ 1, address()).is_none());
+    }
+
+    #[test]
+    fn a_full_table_refuses_until_a_session_expires_or_closes() {
+        let mut sessions = Sessions::new([1; 16]);
+        let mut ids = Vec::new();
+        for number in 0..SESSIONS_PER_WORKER_MAX as u64 {
+            ids.push(sessions.open(0, address(), client(number), TERMS).unwrap().0.id);
+        }
+        let one_more = client(u64::MAX);
+        assert!(sessions.open(1, address(), one_more, TERMS).is_err());
+        sessions.close(ids[3]);
+        assert!(sessions.get_mut(1, ids[3], address()).is_none());
+        assert!(sessions.open(1, address(), one_more, TERMS).is_ok());
+        let later = SESSION_IDLE_NS + 1;
+        assert!(sessions.get_mut(later, ids[5], address()).is_none(), "it is expired");
+        assert!(sessions.open(later, address(), client(u64::MAX - 1), TERMS).is_ok());
+        assert_eq!(sessions.len(), 2, "what had expired made room");
+    }
+
+    #[test]
+    fn an_id_is_never_given_twice() {
+        let mut sessions = Sessions::new([1; 16]);
+        let mut seen = std::collections::HashSet::new();
+        for number in 0..1000 {
+            let id = sessions.open(0, address(), client(number), TERMS).unwrap().0.id;
+            assert!(seen.insert(id));
+            sessions.close(id);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What a server asks of a table.
+
+/// A record as it is at one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Grows by one with each mutation of the key; the first is 1.
+    pub version: u64,
+    /// The value.
+    pub value: &'a [u8],
+}
+
+/// The store's memory is at its cap; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// A table that many workers share. Each call takes effect at one instant between its
+/// beginning and its end (invariant 2).
+pub trait Store {
+    /// Looks up a group of at most [`crate::limits::LOOKUP_GROUP_MAX`] keys, and calls
+    /// `found` once for each, in their order. A group is not a snapshot: each key is read
+    /// at an instant of its own.
+    fn get(&mut self, keys: &[&[u8]], found: impl FnMut(usize, Option<Record<'_>>));
+
+    /// Writes a record and returns its version.
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<u64, Full>;
+
+    /// Figures of the table itself, for STATS.
+    fn gauges(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,48 @@
+//! Prints `run.json` for a run that starts now.
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+
+const PROGRAM: &str = "runinfo";
+
+/// Prints run.json for a run that starts now: what is run, and on what machine.
+#[derive(Debug, Parser)]
+#[command(name = PROGRAM, version)]
+struct Flags {
+    /// Name of the run's folder
+    #[arg(long)]
+    name: String,
+
+    /// Servers started
+    #[arg(long)]
+    servers: u64,
+
+    /// Generators started
+    #[arg(long)]
+    clients: u64,
+
+    /// Commit of the checkout; empty if unknown
+    #[arg(long)]
+    commit: String,
+
+    /// Command line of the run
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+fn main() {
+    let flags: Flags = host::flags::parse(PROGRAM);
+    let run = tools::facts::run(
+        flags.name,
+        flags.servers,
+        flags.clients,
+        flags.commit,
+        flags.arguments,
+    );
+    let printed = serde_json::to_string_pretty(&run)
+        .map_err(anyhow::Error::from)
+        .and_then(|json| tools::output::print(&format!("{json}\n")));
+    if let Err(error) = printed {
+        host::flags::fail(PROGRAM, format_args!("{error:#}"));
+    }
+}

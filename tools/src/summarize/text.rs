@@ -1,0 +1,217 @@
+//! The report in words and tables.
+
+use std::collections::BTreeSet;
+
+use host::report::{Latency, Summary};
+
+use super::build::Built;
+use super::folder::{Client, Folder};
+use super::table::Table;
+
+/// The parts of a report, put together by [`Report::terminal`] or [`Report::markdown`].
+#[derive(Debug)]
+pub(super) struct Report<'a> {
+    folder: &'a Folder,
+    summary: &'a Summary,
+    has_latency_plot: bool,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(folder: &'a Folder, built: &'a Built) -> Self {
+        Self {
+            folder,
+            summary: &built.summary,
+            has_latency_plot: built.histogram.is_some(),
+        }
+    }
+
+    /// The report for a terminal; other programs read its first lines.
+    pub(super) fn terminal(&self) -> String {
+        let summary = self.summary;
+        let mut text = String::new();
+        for server in &summary.servers {
+            text += &format!(
+                "{} median {:.0} op/s\n",
+                server.name, server.median_ops_per_s
+            );
+        }
+        text += &format!("\ntotal {:.0} op/s\n", summary.total_ops_per_s);
+        for (_, table) in self.tables() {
+            text += &format!("\n{}", table.terminal());
+        }
+        text += &format!("\n{}\n", self.workload());
+        for note in &summary.notes {
+            text += &format!("note: {note}\n");
+        }
+        text
+    }
+
+    /// `summary.md`.
+    pub(super) fn markdown(&self) -> String {
+        let summary = self.summary;
+        let mut text = format!("# {}\n\n", summary.name);
+        text += &format!(
+            "**{:.0} op/s** in total. {}\n\n",
+            summary.total_ops_per_s,
+            self.workload()
+        );
+        if let Some(run) = &self.folder.run {
+            let machine = &run.machine;
+            let gib = machine.mem_bytes as f64 / f64::from(1 << 30);
+            text += &format!(
+                "Started {} at commit `{}` on {} cores of {}, {gib:.1} GiB, Linux {}.\n\n",
+                run.started, run.commit, machine.cores, machine.cpu, machine.kernel
+            );
+            text += &format!("```\n{}\n```\n\n", run.arguments.join(" "));
+        }
+        for (title, table) in self.tables() {
+            text += &format!("## {title}\n\n{}\n", table.markdown());
+        }
+        text += "## Plots\n\n![Throughput over time](throughput.svg)\n";
+        if self.has_latency_plot {
+            text += "\n![Latency by percentile](latency.svg)\n";
+        }
+        if !summary.notes.is_empty() {
+            text += "\n## Notes\n\n";
+        }
+        for note in &summary.notes {
+            text += &format!("- {note}\n");
+        }
+        text
+    }
+
+    fn workload(&self) -> String {
+        let summary = self.summary;
+        format!(
+            "{}, order {}, theta {}, {} records of {} bytes, {} streams, {:.1} s measured.",
+            summary.workload,
+            summary.order,
+            summary.theta,
+            summary.records,
+            summary.value_size,
+            summary.streams,
+            summary.secs
+        )
+    }
+
+    /// Every table that has rows, with its title.
+    fn tables(&self) -> Vec<(&'static str, Table)> {
+        let tables = [
+            ("Use of the machine, medians", self.usage()),
+            ("Latency", self.latency()),
+            ("Clients", self.clients()),
+            ("Counters of the servers", self.counters()),
+        ];
+        tables
+            .into_iter()
+            .filter(|(_, table)| !table.is_empty())
+            .collect()
+    }
+
+    fn usage(&self) -> Table {
+        let mut table = Table::new(&["use, medians", "op/s", "cpu %", "memory %", "network"]);
+        for server in &self.summary.servers {
+            table.add(vec![
+                server.name.clone(),
+                format!("{:.0}", server.median_ops_per_s),
+                format!("{:.1}", server.cpu_pct),
+                format!("{:.1}", server.mem_pct),
+                format!("{:.1} %", server.net_pct),
+            ]);
+        }
+        for client in &self.summary.clients {
+            table.add(vec![
+                client.name.clone(),
+                format!("{:.0}", client.ops_per_s),
+                format!("{:.1}", client.cpu_pct),
+                format!("{:.1}", client.mem_pct),
+                format!("{:.1} %", client.net_pct),
+            ]);
+        }
+        let node = &self.summary.node;
+        table.add(vec![
+            "node".to_owned(),
+            String::new(),
+            format!("{:.1}", node.cpu_pct),
+            format!("{:.1}", node.mem_pct),
+            format!("{:.1} MB/s", node.net_bytes_per_s / 1e6),
+        ]);
+        table
+    }
+
+    fn latency(&self) -> Table {
+        let header = ["latency, µs", "p50", "p90", "p99", "p99.9", "max", "mean"];
+        let mut table = Table::new(&header);
+        for client in &self.folder.clients {
+            table.add(latency_row(&client.name, &client.report.latency));
+        }
+        table.add(latency_row("all", &self.summary.latency));
+        table
+    }
+
+    fn clients(&self) -> Table {
+        type Column = (&'static str, fn(&Client) -> u64);
+        let columns: [Column; 5] = [
+            ("retransmits", |client| client.report.retransmits),
+            ("indeterminate", |client| client.report.indeterminate),
+            ("unanswered gets", |client| client.report.unanswered_gets),
+            ("refused", |client| client.report.refused),
+            ("not found", |client| client.report.not_found),
+        ];
+        let mut header = vec!["clients"];
+        header.extend(columns.iter().map(|(name, _)| name));
+        let mut table = Table::new(&header);
+        for client in &self.folder.clients {
+            let mut row = vec![client.name.clone()];
+            row.extend(columns.iter().map(|(_, value)| value(client).to_string()));
+            table.add(row);
+        }
+        table
+    }
+
+    /// What is not operations is told whenever it is not zero: nothing is hidden.
+    fn counters(&self) -> Table {
+        let servers = &self.summary.servers;
+        let nonzero = servers.iter().flat_map(|server| &server.counters);
+        let names: BTreeSet<&String> = nonzero
+            .filter(|(name, value)| **value > 0 && !matches!(name.as_str(), "gets" | "puts"))
+            .map(|(name, _)| name)
+            .collect();
+        let mut header = vec!["counters"];
+        header.extend(servers.iter().map(|server| server.name.as_str()));
+        let mut table = Table::new(&header);
+        for name in names {
+            let mut row = vec![name.clone()];
+            let value =
+                |counters: &host::report::Counters| counters.get(name).copied().unwrap_or(0);
+            row.extend(
+                servers
+                    .iter()
+                    .map(|server| value(&server.counters).to_string()),
+            );
+            table.add(row);
+        }
+        table
+    }
+}
+
+/// No operations have no percentiles: zeros would look like a fine latency.
+fn latency_row(name: &str, latency: &Latency) -> Vec<String> {
+    let figures = [
+        latency.p50_us,
+        latency.p90_us,
+        latency.p99_us,
+        latency.p999_us,
+        latency.max_us,
+        latency.mean_us,
+    ];
+    let mut row = vec![name.to_owned()];
+    row.extend(figures.map(|us| {
+        if latency.count == 0 {
+            "-".to_owned()
+        } else {
+            format!("{us:.1}")
+        }
+    }));
+    row
+}
