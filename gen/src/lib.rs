@@ -1,5 +1,21 @@
-//! To come.
+//! The load generator: many sequential streams, each in its order mode, share the
+//! datagrams of a few threads.
+//!
+//! [`run`] is one run from its flags to its report. Each thread runs a [`driver`]: the
+//! [`streams`] that draw operations from a [`workload`], the [`sessions`] that carry them,
+//! and a [`recorder`] of what came back.
+#![forbid(unsafe_code)]
 
+pub mod arrivals;
+pub mod driver;
+pub mod flags;
+pub mod plan;
+pub mod progress;
 pub mod record;
+pub mod recorder;
+pub mod report;
+pub mod run;
+pub mod sessions;
+pub mod streams;
 pub mod workload;
 pub mod zipf;

@@ -59,9 +59,7 @@ impl KeyFormat {
             return None;
         }
         let (padding, end) = key.split_at(key.len().saturating_sub(NUMBER_SIZE));
-        let record = end
-            .iter()
-            .fold(0, |number, &byte| number << 8 | u64::from(byte));
+        let record = end.iter().fold(0, |number, &byte| number << 8 | u64::from(byte));
         (padding.iter().all(|&byte| byte == 0) && record < self.records).then_some(record)
     }
 }
@@ -132,10 +130,7 @@ impl ValueId {
 
     fn from_bytes(bytes: [u8; Self::SIZE]) -> Self {
         let number = u128::from_le_bytes(bytes);
-        Self {
-            writer: (number >> 64) as u64,
-            counter: number as u64,
-        }
+        Self { writer: (number >> 64) as u64, counter: number as u64 }
     }
 }
 
@@ -161,9 +156,7 @@ impl ValueFormat {
     /// Values of `value_size` bytes.
     #[must_use]
     pub fn new(value_size: usize) -> Self {
-        Self {
-            pattern: (0..value_size).map(pattern_byte).collect(),
-        }
+        Self { pattern: (0..value_size).map(pattern_byte).collect() }
     }
 
     /// Bytes of every value.
@@ -206,9 +199,7 @@ impl ValueFormat {
     /// Whether a value of this size holds all of `id`, so that reading it gives `id` back.
     #[must_use]
     pub fn keeps(&self, id: ValueId) -> bool {
-        id.to_bytes()[self.kept_size()..]
-            .iter()
-            .all(|&byte| byte == 0)
+        id.to_bytes()[self.kept_size()..].iter().all(|&byte| byte == 0)
     }
 
     /// Bytes of the identity that fit in a value.
@@ -236,14 +227,8 @@ mod tests {
             format.write(record, buffer).to_vec()
         };
         assert_eq!(key_of(2, 0x1234, &mut buffer), [0x12, 0x34]);
-        assert_eq!(
-            key_of(8, 0x1234, &mut buffer),
-            [0, 0, 0, 0, 0, 0, 0x12, 0x34]
-        );
-        assert_eq!(
-            key_of(11, 0x1234, &mut buffer),
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0x12, 0x34]
-        );
+        assert_eq!(key_of(8, 0x1234, &mut buffer), [0, 0, 0, 0, 0, 0, 0x12, 0x34]);
+        assert_eq!(key_of(11, 0x1234, &mut buffer), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0x12, 0x34]);
     }
 
     #[test]
@@ -267,10 +252,7 @@ mod tests {
     #[test]
     fn a_key_of_no_record_leads_to_none() {
         let format = KeyFormat::new(10, 1000).unwrap();
-        assert_eq!(
-            format.record_of(&[0, 0, 0, 0, 0, 0, 0, 0, 3, 231]),
-            Some(999)
-        );
+        assert_eq!(format.record_of(&[0, 0, 0, 0, 0, 0, 0, 0, 3, 231]), Some(999));
         assert_eq!(format.record_of(&[0, 0, 0, 0, 0, 0, 0, 0, 3, 232]), None);
         assert_eq!(format.record_of(&[0, 1, 0, 0, 0, 0, 0, 0, 3, 231]), None);
         assert_eq!(format.record_of(&[0, 0, 0, 0, 0, 0, 0, 3, 231]), None);
@@ -302,26 +284,11 @@ mod tests {
     const SIZES: [usize; 11] = [0, 1, 4, 7, 8, 9, 15, 16, 17, 128, 5000];
 
     const IDS: [ValueId; 5] = [
-        ValueId {
-            writer: 0,
-            counter: 0,
-        },
-        ValueId {
-            writer: 0,
-            counter: 200,
-        },
-        ValueId {
-            writer: 1,
-            counter: 200,
-        },
-        ValueId {
-            writer: 0,
-            counter: u64::MAX,
-        },
-        ValueId {
-            writer: u64::MAX,
-            counter: 0x0102_0304_0506_0708,
-        },
+        ValueId { writer: 0, counter: 0 },
+        ValueId { writer: 0, counter: 200 },
+        ValueId { writer: 1, counter: 200 },
+        ValueId { writer: 0, counter: u64::MAX },
+        ValueId { writer: u64::MAX, counter: 0x0102_0304_0506_0708 },
     ];
 
     fn value_of(format: &ValueFormat, id: ValueId) -> Vec<u8> {
@@ -332,16 +299,10 @@ mod tests {
 
     #[test]
     fn values_begin_with_counter_and_writer_little_endian() {
-        let id = ValueId {
-            writer: 0x1112_1314_1516_1718,
-            counter: 0x0102_0304_0506_0708,
-        };
+        let id = ValueId { writer: 0x1112_1314_1516_1718, counter: 0x0102_0304_0506_0708 };
         let value = value_of(&ValueFormat::new(128), id);
         assert_eq!(value[..8], [8, 7, 6, 5, 4, 3, 2, 1]);
-        assert_eq!(
-            value[8..16],
-            [0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11]
-        );
+        assert_eq!(value[8..16], [0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11]);
     }
 
     #[test]

@@ -34,6 +34,10 @@ struct Column {
 
 const _: () = assert!(size_of::<Column>() == 8);
 
+/// A place along the columns of a [`Zipf`]: a sample that has not yet read the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position(u64);
+
 /// The distribution P(rank) ∝ 1 / (rank + 1)^theta over the ranks `0..records`.
 ///
 /// Thresholds are rounded to 2^-32 of a column, so that all probabilities together differ
@@ -59,49 +63,58 @@ impl Zipf {
         if !theta.is_finite() || theta < 0.0 {
             return Err(ZipfError::Theta { theta });
         }
-        let mut zipf = Self {
-            records,
-            theta,
-            weight_total: records as f64,
-            columns: Box::default(),
-        };
+        let mut zipf =
+            Self { records, theta, weight_total: records as f64, columns: Box::default() };
         if theta != 0.0 {
+            let columns = allocate_columns(records)?;
             // The smallest first, so that they are not lost in the rounding of a large sum.
             zipf.weight_total = (0..records).rev().map(|rank| weight(rank, theta)).sum();
-            zipf.columns = zipf.build_columns()?;
+            zipf.columns = zipf.fill_columns(columns);
         }
         Ok(zipf)
     }
 
     /// The rank that these 64 random bits choose.
-    ///
-    /// The product of the bits, as a fraction of 1, and `records` is a position along the
-    /// columns: its integer part is the column, and what follows the point, which depends
-    /// on lower bits, is compared with the threshold. Each column gets its share of the
-    /// 2^64 possible draws to within one draw.
     #[inline]
     #[must_use]
     pub fn sample(&self, random: u64) -> u64 {
-        let position = u128::from(random) * u128::from(self.records);
-        let rank = (position >> 64) as u64;
+        self.rank_at(self.position(random))
+    }
+
+    /// Where along the columns these 64 random bits point, in units of 2^-32 of a column.
+    ///
+    /// The bits as a fraction of 1, times the number of columns: the integer part is the
+    /// column, and what follows the point, which depends on lower bits, is compared with
+    /// the threshold. Each column gets its share of the 2^64 possible draws to within one.
+    #[inline]
+    #[must_use]
+    pub fn position(&self, random: u64) -> Position {
+        let position = (u128::from(random) * u128::from(self.records)) >> 32;
+        Position(position as u64)
+    }
+
+    /// The rank at a position: the step of a sample that reads the table.
+    ///
+    /// # Panics
+    ///
+    /// It may if the position comes from a distribution of more records.
+    #[inline]
+    #[must_use]
+    pub fn rank_at(&self, Position(position): Position) -> u64 {
+        let rank = position >> 32;
         if self.columns.is_empty() {
             return rank;
         }
-        let fraction = (position >> 32) as u32;
         let column = self.columns[rank as usize];
         // As good as a coin toss for many columns: a branch would be predicted wrongly.
-        let is_own = fraction < column.threshold;
+        let is_own = (position as u32) < column.threshold;
         select_unpredictable(is_own, rank, u64::from(column.alias))
     }
 
     /// The exact probability of a rank; 0 for one that is out of range.
     #[must_use]
     pub fn probability(&self, rank: u64) -> f64 {
-        if rank < self.records {
-            weight(rank, self.theta) / self.weight_total
-        } else {
-            0.0
-        }
+        if rank < self.records { weight(rank, self.theta) / self.weight_total } else { 0.0 }
     }
 
     /// The number of records, which is one more than the largest rank.
@@ -118,10 +131,8 @@ impl Zipf {
     }
 
     /// Gives each column its own rank's mass, counted in columns, and an alias for the rest.
-    fn build_columns(&self) -> Result<Box<[Column]>, ZipfError> {
+    fn fill_columns(&self, mut columns: Box<[Column]>) -> Box<[Column]> {
         let records = self.records;
-        let mut columns = allocate_columns(records)?;
-
         let columns_per_weight = records as f64 / self.weight_total;
         let mass_of = |rank| weight(rank, self.theta) * columns_per_weight;
 
@@ -140,7 +151,7 @@ impl Zipf {
                 light += 1;
             } else if donor_is_last {
                 columns[donor as usize] = Column::new(1.0, donor, donor);
-                return Ok(columns);
+                return columns;
             } else {
                 // What the donor lacks now, or has too much where rounding used up the
                 // light ranks early, is the next donor's to even out.
@@ -229,16 +240,10 @@ impl fmt::Display for ZipfError {
         match self {
             Self::NoRecords => write!(formatter, "0 records: at least 1 is needed"),
             Self::TooManyRecords { records } => {
-                write!(
-                    formatter,
-                    "{records} records: at most {RECORDS_MAX} are possible"
-                )
+                write!(formatter, "{records} records: at most {RECORDS_MAX} are possible")
             }
             Self::Theta { theta } => {
-                write!(
-                    formatter,
-                    "theta {theta}: it must be a finite number, 0 or more"
-                )
+                write!(formatter, "theta {theta}: it must be a finite number, 0 or more")
             }
             Self::NoMemory { records } => write!(
                 formatter,
@@ -314,10 +319,7 @@ mod tests {
     #[test]
     fn debug_does_not_print_the_table() {
         let zipf = Zipf::new(1000, 0.99).unwrap();
-        assert_eq!(
-            format!("{zipf:?}"),
-            "Zipf { records: 1000, theta: 0.99, .. }"
-        );
+        assert_eq!(format!("{zipf:?}"), "Zipf { records: 1000, theta: 0.99, .. }");
     }
 
     #[test]

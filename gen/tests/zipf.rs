@@ -53,14 +53,9 @@ struct ChiSquare {
 impl ChiSquare {
     fn of(observed: &[u64], claimed: &Zipf, expected_min: f64) -> Self {
         let bins = bins(observed, claimed, expected_min);
-        let statistic = bins
-            .iter()
-            .map(|bin| (bin.observed - bin.expected).powi(2) / bin.expected)
-            .sum();
-        Self {
-            statistic,
-            statistic_max: chi_square_quantile(bins.len() - 1),
-        }
+        let statistic =
+            bins.iter().map(|bin| (bin.observed - bin.expected).powi(2) / bin.expected).sum();
+        Self { statistic, statistic_max: chi_square_quantile(bins.len() - 1) }
     }
 
     fn is_good(&self) -> bool {
@@ -153,10 +148,7 @@ fn draws_fit_the_distribution() {
     for records in [1, 2, 3, 10, 100, 4096, 1_000_000] {
         for theta in THETAS {
             let fit = fit_of_stream(records, theta, theta);
-            assert!(
-                fit.is_good(),
-                "seed {SEED} records {records} theta {theta}: {fit:?}"
-            );
+            assert!(fit.is_good(), "seed {SEED} records {records} theta {theta}: {fit:?}");
         }
     }
 }
@@ -166,10 +158,7 @@ fn draws_with_a_slightly_different_theta_do_not_fit() {
     for records in [2, 10, 100, 4096, 1_000_000] {
         for theta in THETAS {
             let fit = fit_of_stream(records, theta + 0.02, theta);
-            assert!(
-                !fit.is_good(),
-                "seed {SEED} records {records} theta {theta}: {fit:?}"
-            );
+            assert!(!fit.is_good(), "seed {SEED} records {records} theta {theta}: {fit:?}");
         }
     }
 }
@@ -255,12 +244,9 @@ fn errors_say_what_was_asked_and_what_is_possible() {
         message(RECORDS_MAX + 1, 0.99),
         "4294967297 records: at most 4294967296 are possible"
     );
-    for (theta, name) in [
-        (-0.5, "-0.5"),
-        (f64::NAN, "NaN"),
-        (f64::INFINITY, "inf"),
-        (f64::NEG_INFINITY, "-inf"),
-    ] {
+    for (theta, name) in
+        [(-0.5, "-0.5"), (f64::NAN, "NaN"), (f64::INFINITY, "inf"), (f64::NEG_INFINITY, "-inf")]
+    {
         assert_eq!(
             message(10, theta),
             format!("theta {name}: it must be a finite number, 0 or more")

@@ -56,9 +56,7 @@ pub fn theta(text: &str) -> Result<f64, String> {
 ///
 /// `k`, `m`, `g` and `t`, in any case and with or without `B` or `iB`, are powers of 1024.
 pub fn byte_size(text: &str) -> Result<u64, String> {
-    let digits_end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(digits_end);
     let shift = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 0,
@@ -129,20 +127,14 @@ mod tests {
             refusal(&["--theta", "0", "--order", "none"]),
             "invalid value 'none' for '--order <ORDER>' [possible values: strict, shard, async]"
         );
-        assert_eq!(
-            refusal(&["--sped", "3"]),
-            "unexpected argument '--sped' found"
-        );
+        assert_eq!(refusal(&["--sped", "3"]), "unexpected argument '--sped' found");
         assert!(!refusal(&["--theta", "a\nb"]).contains('\n'));
     }
 
     #[test]
     fn flags_that_are_right_are_taken() {
         let flags = Flags::try_parse_from(["gen", "--theta", "0.99", "--cores", "1024"]).unwrap();
-        assert_eq!(
-            (flags.theta, flags.cores, flags.order),
-            (0.99, Some(1024), None)
-        );
+        assert_eq!((flags.theta, flags.cores, flags.order), (0.99, Some(1024), None));
     }
 
     #[test]
@@ -168,18 +160,9 @@ mod tests {
 
     #[test]
     fn sizes_that_are_none_or_too_large_are_refused() {
-        for wrong in [
-            "",
-            "k",
-            "-1",
-            "1.5k",
-            "4 k",
-            "4x",
-            "4kk",
-            "é",
-            "16777216t",
-            "99999999999999999999",
-        ] {
+        for wrong in
+            ["", "k", "-1", "1.5k", "4 k", "4x", "4kk", "é", "16777216t", "99999999999999999999"]
+        {
             assert!(byte_size(wrong).is_err(), "{wrong}");
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `sample` reads /proc, `machine` collects the facts of `run.json`, `report` is the
 //! formats of a run's folder, `flags` turns a wrong flag into one line, `signals` turns
-//! SIGINT and SIGTERM into a flag.
+//! SIGINT and SIGTERM into a flag, `time` tells the time of day.
 #![forbid(unsafe_code)]
 
 pub mod flags;
@@ -10,3 +10,4 @@ pub mod machine;
 pub mod report;
 pub mod sample;
 pub mod signals;
+pub mod time;

@@ -22,10 +22,7 @@ pub fn facts() -> Machine {
     Machine {
         cpu: cpu_model(),
         cores: std::thread::available_parallelism().map_or(0, |cores| cores.get() as u64),
-        kernel: rustix::system::uname()
-            .release()
-            .to_string_lossy()
-            .into_owned(),
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         mem_bytes: Meminfo::current().map_or(0, |memory| memory.mem_total),
         mtu: mtu_by_interface(Path::new(INTERFACES)),
         rmem_max_bytes: number(Path::new("/proc/sys/net/core/rmem_max")).unwrap_or(0),
@@ -41,8 +38,7 @@ pub fn facts() -> Machine {
 /// Read once: it is asked for with every sample.
 pub fn link_bits_per_s() -> (f64, String) {
     static LINK: OnceLock<(f64, String)> = OnceLock::new();
-    LINK.get_or_init(|| fastest_link(Path::new(INTERFACES)))
-        .clone()
+    LINK.get_or_init(|| fastest_link(Path::new(INTERFACES))).clone()
 }
 
 /// The larger of the two directions against [`link_bits_per_s`]; a link carries both at once.
@@ -92,9 +88,8 @@ fn names(interfaces: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(interfaces) else {
         return Vec::new();
     };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     names.sort();
     names
 }

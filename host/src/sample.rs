@@ -74,18 +74,15 @@ fn usage(previous: &Reading, reading: &Reading, mem_bytes: u64, memory: &Meminfo
     let cores =
         rate(reading.process_ticks, previous.process_ticks) / procfs::ticks_per_second() as f64;
     let mem_total = memory.mem_total as f64;
-    let available = memory
-        .mem_available
-        .unwrap_or(memory.mem_free + memory.buffers + memory.cached);
+    let available =
+        memory.mem_available.unwrap_or(memory.mem_free + memory.buffers + memory.cached);
     Usage {
         cpu_pct: cores * 100.0,
         mem_bytes,
         mem_pct: ratio(mem_bytes as f64, mem_total) * 100.0,
         node_cpu_pct: 100.0
             * ratio(
-                reading
-                    .node_busy_ticks
-                    .saturating_sub(previous.node_busy_ticks) as f64,
+                reading.node_busy_ticks.saturating_sub(previous.node_busy_ticks) as f64,
                 reading.node_ticks.saturating_sub(previous.node_ticks) as f64,
             ),
         node_mem_pct: ratio(memory.mem_total.saturating_sub(available) as f64, mem_total) * 100.0,
@@ -212,10 +209,7 @@ mod tests {
         let usage = sampler.sample().unwrap();
         assert!(usage.mem_bytes > 100_000, "{usage:?}");
         assert!(usage.mem_pct > 0.0 && usage.mem_pct < 100.0, "{usage:?}");
-        assert!(
-            usage.node_mem_pct > 0.0 && usage.node_mem_pct < 100.0,
-            "{usage:?}"
-        );
+        assert!(usage.node_mem_pct > 0.0 && usage.node_mem_pct < 100.0, "{usage:?}");
         assert!((0.0..=100.0).contains(&usage.node_cpu_pct), "{usage:?}");
     }
 

@@ -64,6 +64,25 @@ mod tests {
         assert!(stop.load(Ordering::SeqCst));
     }
 
+    /// Runs itself once more, as a process that may end.
+    #[test]
+    fn a_second_signal_ends_the_process_at_once() {
+        const IN_CHILD: &str = "A_SECOND_SIGNAL_ENDS_THIS_PROCESS";
+        if std::env::var_os(IN_CHILD).is_some() {
+            let _stop = stop_flag().unwrap();
+            signal_hook::low_level::raise(SIGINT).unwrap();
+            signal_hook::low_level::raise(SIGTERM).unwrap();
+            return;
+        }
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .arg("signals::tests::a_second_signal_ends_the_process_at_once")
+            .env(IN_CHILD, "")
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(STATUS_OF_SIGNALS + SIGTERM));
+    }
+
     #[test]
     fn only_the_live_parent_is_the_parent() {
         let parent = std::os::unix::process::parent_id();
@@ -75,10 +94,7 @@ mod tests {
     #[test]
     fn a_live_parent_is_followed() {
         die_with_parent(std::os::unix::process::parent_id()).unwrap();
-        assert_eq!(
-            rustix::process::parent_process_death_signal().unwrap(),
-            Some(Signal::TERM)
-        );
+        assert_eq!(rustix::process::parent_process_death_signal().unwrap(), Some(Signal::TERM));
         rustix::process::set_parent_process_death_signal(None).unwrap();
     }
 }

@@ -1,1 +1,11 @@
-//! To come.
+//! The server: pinned workers, each with a socket of its own, over one shared table.
+//!
+//! [`server`] starts and ends them, [`worker`] is what each runs, [`table`] is what they
+//! share, [`reporter`] tells once a second what they do.
+#![deny(unsafe_code)]
+
+pub mod flags;
+pub mod reporter;
+pub mod server;
+pub mod table;
+pub mod worker;

@@ -1,2 +1,22 @@
-//! x
-fn main() {}
+//! `kv`: see [`kv`].
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let flags: kv::flags::Flags = host::flags::parse("kv");
+    let running = match kv::server::start(&flags) {
+        Ok(running) => running,
+        Err(error) => host::flags::fail("kv", format_args!("{error:#}")),
+    };
+    match running.wait() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kv: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

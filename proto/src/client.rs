@@ -138,7 +138,9 @@ pub struct Client<T> {
     /// Whether the next request is the first to be waited for.
     begins_wait: bool,
     sent_ns: u64,
+    /// What is sent next, and the size of its datagrams.
     buffer: Vec<u8>,
+    segment_bytes: usize,
     counters: ClientCounters,
 }
 
@@ -172,6 +174,7 @@ impl<T: Copy> Client<T> {
             begins_wait: true,
             sent_ns: now_ns,
             buffer: Vec::new(),
+            segment_bytes: config.mtu_bytes,
             counters: ClientCounters::default(),
         }
     }
@@ -297,7 +300,7 @@ impl<T: Copy> Client<T> {
     /// The next burst to send.
     #[inline]
     pub fn poll_transmit(&mut self, now_ns: u64, flush: Flush) -> Option<Transmit<'_>> {
-        let segment_bytes = match &mut self.phase {
+        self.segment_bytes = match &mut self.phase {
             Phase::Ended(_) => return None,
             Phase::Connecting(handshake) => {
                 if !handshake.poll_transmit(now_ns, &mut self.buffer) {
@@ -317,10 +320,18 @@ impl<T: Copy> Client<T> {
             }
         };
         self.sent_ns = now_ns;
-        let transmit = Transmit { to: self.server, bytes: &self.buffer, segment_bytes };
-        self.counters.datagrams_sent += transmit.segments() as u64;
-        self.counters.bytes_sent += transmit.bytes.len() as u64;
-        Some(transmit)
+        self.counters.datagrams_sent += self.transmit().segments() as u64;
+        self.counters.bytes_sent += self.buffer.len() as u64;
+        Some(self.transmit())
+    }
+
+    /// What [`Self::poll_transmit`] gave last, for drivers that look for a session that has
+    /// something to send before they take it.
+    #[must_use]
+    #[inline]
+    pub fn transmit(&self) -> Transmit<'_> {
+        let Self { server, segment_bytes, buffer, .. } = self;
+        Transmit { to: *server, bytes: buffer, segment_bytes: *segment_bytes }
     }
 
     #[inline]
@@ -591,7 +602,7 @@ impl<T: Copy> Client<T> {
             if self.inflight.used() == 0 { u64::MAX } else { now_ns + self.rto.timeout_ns(0) },
         );
         if postponed {
-            let soon_ns = now_ns + self.rto.timeout_ns(0) / 2;
+            let soon_ns = now_ns + self.rto.base_ns() / 2;
             self.next_deadline_ns = self.next_deadline_ns.min(soon_ns);
         }
     }
@@ -601,6 +612,7 @@ impl<T: Copy> Client<T> {
     fn send_again(&mut self, now_ns: u64, index: u16) {
         let slot = self.inflight.slot(index);
         if self.congestion.on_lost(now_ns, slot.sent_ns) {
+            self.rto.back_off();
             self.counters.window_reductions += 1;
         }
         if slot.mutations_waiting == 0 || self.inflight.has_free() {

@@ -1,6 +1,7 @@
 //! Counters with names, so that nothing that happens is hidden (invariant 8).
 
 /// Declares a struct of `u64` counters with their names.
+#[macro_export]
 macro_rules! counters {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident,)+ }) => {
         $(#[$meta])*

@@ -7,12 +7,15 @@ use crate::limits::{BACKOFF_SHIFT_MAX, RTO_INITIAL_NS, RTO_NS_MAX, RTO_NS_MIN};
 pub struct Rto {
     smoothed_ns: u64,
     variation_ns: u64,
+    /// Doublings that hold until the next sample.
+    backoff: u32,
 }
 
 impl Rto {
     /// Takes the round trip of a request that was sent exactly once (Karn's rule: that of
     /// a request sent twice says nothing).
     pub fn sample(&mut self, round_trip_ns: u64) {
+        self.backoff = 0;
         if self.smoothed_ns == 0 {
             self.smoothed_ns = round_trip_ns.max(1);
             self.variation_ns = round_trip_ns / 2;
@@ -23,15 +26,27 @@ impl Rto {
         self.smoothed_ns = ((7 * self.smoothed_ns + round_trip_ns) / 8).max(1);
     }
 
+    /// Something was not answered in time. Until there is a sample, every request waits twice
+    /// as long: if round trips have grown beyond the retransmission time, nothing that is
+    /// sent exactly once would be answered before it is sent again, and so nothing be learnt.
+    pub fn back_off(&mut self) {
+        self.backoff = (self.backoff + 1).min(BACKOFF_SHIFT_MAX);
+    }
+
     /// How long to wait for the answer of a request that was sent again `attempts` times.
     #[must_use]
     pub fn timeout_ns(&self, attempts: u32) -> u64 {
-        let base_ns = if self.smoothed_ns == 0 {
-            RTO_INITIAL_NS
-        } else {
-            (self.smoothed_ns + 4 * self.variation_ns).max(RTO_NS_MIN)
-        };
-        (base_ns << attempts.min(BACKOFF_SHIFT_MAX)).min(RTO_NS_MAX)
+        let doublings = attempts.max(self.backoff).min(BACKOFF_SHIFT_MAX);
+        (self.base_ns() << doublings).min(RTO_NS_MAX)
+    }
+
+    /// The retransmission time without any backoff.
+    #[must_use]
+    pub fn base_ns(&self) -> u64 {
+        if self.smoothed_ns == 0 {
+            return RTO_INITIAL_NS;
+        }
+        (self.smoothed_ns + 4 * self.variation_ns).clamp(RTO_NS_MIN, RTO_NS_MAX)
     }
 
     /// The smoothed round trip; zero before the first sample.
@@ -73,5 +88,18 @@ mod tests {
         assert_eq!(rto.timeout_ns(1), 2 * rto.timeout_ns(0));
         assert_eq!(rto.timeout_ns(3), 8 * rto.timeout_ns(0));
         assert_eq!(rto.timeout_ns(60), RTO_NS_MAX);
+    }
+
+    #[test]
+    fn a_loss_doubles_the_time_of_all_until_a_sample() {
+        let mut rto = Rto::default();
+        rto.sample(1_000_000);
+        let before_ns = rto.timeout_ns(0);
+        rto.back_off();
+        rto.back_off();
+        assert_eq!(rto.timeout_ns(0), 4 * before_ns);
+        assert_eq!(rto.timeout_ns(3), 8 * before_ns, "the larger of both counts");
+        rto.sample(1_000_000);
+        assert!(rto.timeout_ns(0) < before_ns);
     }
 }

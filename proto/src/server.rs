@@ -104,7 +104,8 @@ impl Server {
     pub fn handle_timeout(&mut self, now_ns: u64) {
         if now_ns >= self.next_scan_ns {
             self.next_scan_ns = now_ns + SESSION_SCAN_NS;
-            self.counters.sessions_expired += self.sessions.expire(now_ns);
+            self.sessions.expire(now_ns);
+            self.counters.sessions_expired = self.sessions.expired();
         }
     }
 
@@ -198,6 +199,7 @@ impl Server {
             reserved: 0,
         };
         let mut header = Header::new(Kind::Accept, client_nonce(&client_id), session.id);
+        self.counters.sessions_expired = self.sessions.expired(); // Some made room.
         header.credit = credit(&self.config, self.sessions.len());
         // As long as the session's datagrams may be: so the client knows that they arrive.
         self.replies.control(from, |buffer| {

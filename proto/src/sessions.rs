@@ -20,6 +20,7 @@ pub struct Sessions {
     by_client: HashMap<([u8; 16], SocketAddr), u16>,
     id_key: [u8; 16],
     opened: u64,
+    expired: u64,
 }
 
 /// All places are taken by sessions that are not expired.
@@ -39,7 +40,14 @@ impl Sessions {
     /// An empty table; `id_key` is random.
     #[must_use]
     pub fn new(id_key: [u8; 16]) -> Self {
-        Self { places: Vec::new(), free: Vec::new(), by_client: HashMap::new(), id_key, opened: 0 }
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+            by_client: HashMap::new(),
+            id_key,
+            opened: 0,
+            expired: 0,
+        }
     }
 
     /// Sessions open.
@@ -72,10 +80,12 @@ impl Sessions {
         client_id: [u8; 16],
         terms: Terms,
     ) -> Result<(&Session, bool), SessionsFull> {
-        let known = self.by_client.get(&(client_id, from)).copied();
-        let known = known.filter(|&place| {
-            self.places[usize::from(place)].as_ref().is_some_and(|s| !s.is_expired(now_ns))
-        });
+        let client = (client_id, from);
+        let before = self.by_client.get(&client).and_then(|&p| self.places[usize::from(p)].as_ref());
+        if before.is_some_and(|session| session.is_expired(now_ns)) {
+            self.expire(now_ns); // If it ended later, the new one would lose its name.
+        }
+        let known = self.by_client.get(&client).copied();
         let is_new = known.is_none();
         let place = match known {
             Some(place) => place,
@@ -96,8 +106,14 @@ impl Sessions {
         }
     }
 
-    /// Ends all sessions that were silent for too long; returns how many.
-    pub fn expire(&mut self, now_ns: u64) -> u64 {
+    /// Sessions that ended so far because they were silent for too long.
+    #[must_use]
+    pub const fn expired(&self) -> u64 {
+        self.expired
+    }
+
+    /// Ends all sessions that were silent for too long.
+    pub fn expire(&mut self, now_ns: u64) {
         let expired: Vec<u64> = (self.places.iter().flatten())
             .filter(|session| session.is_expired(now_ns))
             .map(|session| session.id)
@@ -105,7 +121,7 @@ impl Sessions {
         for &id in &expired {
             self.close(id);
         }
-        expired.len() as u64
+        self.expired += expired.len() as u64;
     }
 
     fn insert(

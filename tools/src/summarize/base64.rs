@@ -51,9 +51,7 @@ mod tests {
 
     #[test]
     fn what_is_no_base64_is_refused() {
-        for wrong in [
-            "Z", "Zg", "Zg=", "Z===", "====", "Zm9v====", "Zm9v Zg=", "Zm=v", "Zm9é",
-        ] {
+        for wrong in ["Z", "Zg", "Zg=", "Z===", "====", "Zm9v====", "Zm9v Zg=", "Zm=v", "Zm9é"] {
             assert_eq!(decode(wrong), None, "{wrong}");
         }
     }

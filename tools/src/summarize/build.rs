@@ -97,11 +97,7 @@ fn summarize_server(server: &Server, samples: &[&ServerSample]) -> ServerSummary
         mem_bytes: of(|sample| sample.usage.mem_bytes as f64) as u64,
         mem_pct: of(|sample| sample.usage.mem_pct),
         net_pct: of(|sample| sample.net_pct),
-        counters: server
-            .samples
-            .last()
-            .map(|sample| sample.counters.clone())
-            .unwrap_or_default(),
+        counters: server.samples.last().map(|sample| sample.counters.clone()).unwrap_or_default(),
     }
 }
 
@@ -133,10 +129,7 @@ fn summarize_node(usages: &[&Usage]) -> NodeSummary {
 
 fn merge(clients: &[Client]) -> anyhow::Result<Option<Histogram<u64>>> {
     let mut merged = hdr::empty();
-    for histogram in clients
-        .iter()
-        .filter_map(|client| client.histogram.as_ref())
-    {
+    for histogram in clients.iter().filter_map(|client| client.histogram.as_ref()) {
         merged.add(histogram)?;
     }
     Ok((!merged.is_empty()).then_some(merged))
@@ -166,10 +159,7 @@ fn note_differences(clients: &[Client], notes: &mut Vec<String>) {
 /// A percentile over other operations than those counted would mislead.
 fn note_count(clients: &[Client], latency: &Latency, notes: &mut Vec<String>) {
     const DIFFERENCE_MAX: f64 = 0.01;
-    let ops = clients
-        .iter()
-        .map(|client| client.report.ops)
-        .fold(0, u64::saturating_add);
+    let ops = clients.iter().map(|client| client.report.ops).fold(0, u64::saturating_add);
     if latency.count.abs_diff(ops) as f64 > ops as f64 * DIFFERENCE_MAX {
         notes.push(format!(
             "the latency over all clients is of {} operations, they report {ops}",

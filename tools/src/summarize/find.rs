@@ -71,12 +71,7 @@ fn newest_first(path: &Path) -> std::io::Result<Vec<String>> {
 
 fn some_of(runs: &[String]) -> String {
     const SHOWN_MAX: usize = 10;
-    let shown = runs
-        .iter()
-        .take(SHOWN_MAX)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
+    let shown = runs.iter().take(SHOWN_MAX).cloned().collect::<Vec<_>>().join(", ");
     match runs.len().saturating_sub(SHOWN_MAX) {
         0 => shown,
         more => format!("{shown} and {more} more"),

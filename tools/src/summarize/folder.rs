@@ -40,9 +40,7 @@ pub(super) struct Client {
 /// Reads the folder of a run.
 pub(super) fn read(path: &Path) -> anyhow::Result<Folder> {
     // The folder's own name, where `path` is a link such as `latest`.
-    let path = path
-        .canonicalize()
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    let path = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
     let mut notes = Vec::new();
     let run = read_run(&path, &mut notes)?;
     let servers = read_servers(&path, &mut notes)?;
@@ -51,19 +49,8 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Folder> {
         expect_all(&path, "server samples", servers.len(), run.servers)?;
         expect_all(&path, "client reports", clients.len(), run.clients)?;
     }
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    Ok(Folder {
-        path,
-        name,
-        run,
-        servers,
-        clients,
-        notes,
-    })
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Folder { path, name, run, servers, clients, notes })
 }
 
 fn read_run(path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Option<Run>> {
@@ -99,20 +86,14 @@ fn read_clients(path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Vec<Clie
     if names.is_empty() {
         bail!("{} has no client-*.json", path.display());
     }
-    names
-        .into_iter()
-        .map(|name| read_client(path, name, notes))
-        .collect()
+    names.into_iter().map(|name| read_client(path, name, notes)).collect()
 }
 
 fn read_client(path: &Path, name: String, notes: &mut Vec<String>) -> anyhow::Result<Client> {
     let file = |extension: &str| path.join(format!("{name}.{extension}"));
     let report_file = file("json");
     if !report_file.exists() {
-        bail!(
-            "{} is missing: the generator did not end as it should",
-            report_file.display()
-        );
+        bail!("{} is missing: the generator did not end as it should", report_file.display());
     }
     let report: ClientReport = jsonl::read_checked(&report_file)?;
 
@@ -120,9 +101,7 @@ fn read_client(path: &Path, name: String, notes: &mut Vec<String>) -> anyhow::Re
     let samples = if samples_file.exists() {
         jsonl::read_lines(&samples_file, notes)?
     } else {
-        notes.push(format!(
-            "{name}.jsonl is missing: what {name} used is not known"
-        ));
+        notes.push(format!("{name}.jsonl is missing: what {name} used is not known"));
         Vec::new()
     };
 
@@ -131,26 +110,16 @@ fn read_client(path: &Path, name: String, notes: &mut Vec<String>) -> anyhow::Re
         let measured_ms = report.run_start_ms as f64..=report.run_end_ms as f64;
         Some(hdr::read(&log_file, measured_ms, notes)?)
     } else {
-        notes.push(format!(
-            "{name}.hdr is missing: the latency over all clients is without it"
-        ));
+        notes.push(format!("{name}.hdr is missing: its operations are in no histogram"));
         None
     };
-    Ok(Client {
-        name,
-        report,
-        samples,
-        histogram,
-    })
+    Ok(Client { name, report, samples, histogram })
 }
 
 /// Fewer files than processes would make figures that are too small.
 fn expect_all(path: &Path, what: &str, found: usize, expected: u64) -> anyhow::Result<()> {
     if (found as u64) < expected {
-        bail!(
-            "{} has {found} {what}, but run.json tells of {expected}",
-            path.display()
-        );
+        bail!("{} has {found} {what}, but run.json tells of {expected}", path.display());
     }
     Ok(())
 }

@@ -26,11 +26,7 @@ pub(super) fn read_lines<T: DeserializeOwned + Plausible>(
         match serde_json::from_slice::<T>(line) {
             Ok(value) => values.push(checked(value, &place)?),
             Err(error) if error.is_eof() && !line.ends_with(b"\n") => {
-                notes.push(format!(
-                    "{}:{} is cut short and left out",
-                    shown(path),
-                    index + 1
-                ));
+                notes.push(format!("{}:{} is cut short and left out", shown(path), index + 1));
             }
             Err(error) => bail!("{place}: {}", reason(&error)),
         }
@@ -63,10 +59,7 @@ fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// Notes go into the run's own report, where the name of the file is enough.
 fn shown(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// serde_json's message without its own line number, which here counts from the wrong start.
@@ -84,11 +77,7 @@ mod tests {
     use host::report::ServerSample;
 
     fn line(time_ms: u64) -> String {
-        let sample = ServerSample {
-            time_ms,
-            interval_ms: 1000.0,
-            ..ServerSample::default()
-        };
+        let sample = ServerSample { time_ms, interval_ms: 1000.0, ..ServerSample::default() };
         serde_json::to_string(&sample).unwrap()
     }
 
@@ -140,18 +129,10 @@ mod tests {
     fn numbers_out_of_bounds_are_an_error_with_their_place() {
         let (times, _) = read(line(1).replace("\"ops_per_s\":0.0", "\"ops_per_s\":-3"));
         let error = times.unwrap_err().to_string();
-        assert!(
-            error.ends_with("server-1.jsonl:1: ops_per_s is out of bounds"),
-            "{error}"
-        );
+        assert!(error.ends_with("server-1.jsonl:1: ops_per_s is out of bounds"), "{error}");
         for wrong in ["1e999", "null", "\"3\""] {
             let field = format!("\"ops_per_s\":{wrong}");
-            assert!(
-                read(line(1).replace("\"ops_per_s\":0.0", &field))
-                    .0
-                    .is_err(),
-                "{wrong}"
-            );
+            assert!(read(line(1).replace("\"ops_per_s\":0.0", &field)).0.is_err(), "{wrong}");
         }
     }
 

@@ -53,10 +53,7 @@ pub fn summarize(path: &Path, run: Option<&str>) -> anyhow::Result<Report> {
         let plot = plot_latency::draw(histogram)?;
         write(&folder.path.join("latency.svg"), &plot)?;
     }
-    Ok(Report {
-        json,
-        text: report.terminal(),
-    })
+    Ok(Report { json, text: report.terminal() })
 }
 
 fn write(path: &Path, content: &str) -> anyhow::Result<()> {

@@ -34,25 +34,11 @@ mod tests {
 
     #[test]
     fn names_sort_by_their_number() {
-        let mut names = [
-            "server-10",
-            "server-2",
-            "server-1",
-            "client-3",
-            "server-b",
-            "server-007",
-        ];
+        let mut names = ["server-10", "server-2", "server-1", "client-3", "server-b", "server-007"];
         names.sort_by(|a, b| by_number(a).cmp(&by_number(b)));
         assert_eq!(
             names,
-            [
-                "client-3",
-                "server-1",
-                "server-2",
-                "server-007",
-                "server-10",
-                "server-b"
-            ]
+            ["client-3", "server-1", "server-2", "server-007", "server-10", "server-b"]
         );
     }
 
@@ -64,13 +50,7 @@ mod tests {
     #[test]
     fn stems_are_of_the_prefix_and_the_extension() {
         let folder = tempfile::tempdir().unwrap();
-        for name in [
-            "server-2.jsonl",
-            "server-1.jsonl",
-            "server-1.json",
-            "client-1.jsonl",
-            "x",
-        ] {
+        for name in ["server-2.jsonl", "server-1.jsonl", "server-1.json", "client-1.jsonl", "x"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         let stems = stems(folder.path(), "server-", "jsonl").unwrap();

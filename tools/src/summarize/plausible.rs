@@ -21,9 +21,7 @@ pub(super) trait Plausible {
 type Field = (&'static str, f64);
 
 fn first_outside<const N: usize>(fields: [Field; N]) -> Option<&'static str> {
-    let outside = fields
-        .into_iter()
-        .find(|(_, value)| !(0.0..=NUMBER_MAX).contains(value));
+    let outside = fields.into_iter().find(|(_, value)| !(0.0..=NUMBER_MAX).contains(value));
     outside.map(|(name, _)| name)
 }
 
@@ -64,15 +62,7 @@ impl Plausible for ClientSample {
 
 impl Plausible for ClientReport {
     fn implausible(&self) -> Option<&'static str> {
-        let Latency {
-            mean_us,
-            p50_us,
-            p90_us,
-            p99_us,
-            p999_us,
-            max_us,
-            ..
-        } = self.latency;
+        let Latency { mean_us, p50_us, p90_us, p99_us, p999_us, max_us, .. } = self.latency;
         if self.run_start_ms > TIME_MS_MAX {
             return Some("run_start_ms");
         }
@@ -98,63 +88,32 @@ mod tests {
 
     #[test]
     fn a_sample_needs_an_interval_and_rates_in_bounds() {
-        let good = ServerSample {
-            interval_ms: 1000.0,
-            ..ServerSample::default()
-        };
+        let good = ServerSample { interval_ms: 1000.0, ..ServerSample::default() };
         assert_eq!(good.implausible(), None);
-        let none = ServerSample {
-            interval_ms: 0.0,
-            ..good.clone()
-        };
+        let none = ServerSample { interval_ms: 0.0, ..good.clone() };
         assert_eq!(none.implausible(), Some("interval_ms"));
-        let late = ServerSample {
-            time_ms: u64::MAX,
-            ..good.clone()
-        };
+        let late = ServerSample { time_ms: u64::MAX, ..good.clone() };
         assert_eq!(late.implausible(), Some("time_ms"));
-        let negative = ServerSample {
-            ops_per_s: -1.0,
-            ..good.clone()
-        };
+        let negative = ServerSample { ops_per_s: -1.0, ..good.clone() };
         assert_eq!(negative.implausible(), Some("ops_per_s"));
-        let huge = ServerSample {
-            net_pct: 1e300,
-            ..good
-        };
+        let huge = ServerSample { net_pct: 1e300, ..good };
         assert_eq!(huge.implausible(), Some("net_pct"));
     }
 
     #[test]
     fn a_number_that_is_none_is_out_of_bounds() {
-        let usage = Usage {
-            cpu_pct: f64::NAN,
-            ..Usage::default()
-        };
-        let sample = ClientSample {
-            interval_ms: 1.0,
-            usage,
-            ..ClientSample::default()
-        };
+        let usage = Usage { cpu_pct: f64::NAN, ..Usage::default() };
+        let sample = ClientSample { interval_ms: 1.0, usage, ..ClientSample::default() };
         assert_eq!(sample.implausible(), Some("cpu_pct"));
     }
 
     #[test]
     fn a_report_has_times_and_latencies_in_bounds() {
         assert_eq!(ClientReport::default().implausible(), None);
-        let late = ClientReport {
-            run_end_ms: u64::MAX,
-            ..ClientReport::default()
-        };
+        let late = ClientReport { run_end_ms: u64::MAX, ..ClientReport::default() };
         assert_eq!(late.implausible(), Some("run_end_ms"));
-        let latency = Latency {
-            p99_us: -0.5,
-            ..Latency::default()
-        };
-        let negative = ClientReport {
-            latency,
-            ..ClientReport::default()
-        };
+        let latency = Latency { p99_us: -0.5, ..Latency::default() };
+        let negative = ClientReport { latency, ..ClientReport::default() };
         assert_eq!(negative.implausible(), Some("latency.p99_us"));
     }
 }

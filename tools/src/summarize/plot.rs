@@ -4,18 +4,17 @@ use plotters::prelude::*;
 
 /// Width and height.
 pub(super) const SIZE: (u32, u32) = (960, 480);
-pub(super) const FONT: &str = "sans-serif";
+const FONT: &str = "sans-serif";
+/// Sizes are of plotters' kind: letters come out at two thirds of them.
+pub(super) const TITLE: (&str, u32) = (FONT, 26);
+pub(super) const LABEL: (&str, u32) = (FONT, 18);
 pub(super) const MARGIN: u32 = 16;
 pub(super) const X_LABELS_HEIGHT: u32 = 48;
 pub(super) const Y_LABELS_WIDTH: u32 = 72;
 
 /// Where an axis that begins at zero ends, so that the highest value is below the edge.
 pub(super) fn axis_end(value_max: f64) -> f64 {
-    if value_max > 0.0 {
-        value_max * 1.1
-    } else {
-        1.0
-    }
+    if value_max > 0.0 { value_max * 1.1 } else { 1.0 }
 }
 
 /// A number as short as a label should be: `1.5M`.

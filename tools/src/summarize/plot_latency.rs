@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use plotters::prelude::*;
 
 use super::hdr::us;
-use super::plot::{self, FONT, MARGIN, SIZE, X_LABELS_HEIGHT, Y_LABELS_WIDTH};
+use super::plot::{self, LABEL, MARGIN, SIZE, TITLE, X_LABELS_HEIGHT, Y_LABELS_WIDTH};
 
 /// Points between one half of what is left and the next.
 const TICKS_PER_HALF_DISTANCE: u32 = 10;
@@ -20,7 +20,7 @@ pub(super) fn draw(histogram: &Histogram<u64>) -> anyhow::Result<String> {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
-            .caption("Latency by percentile", (FONT, 20))
+            .caption("Latency by percentile", TITLE)
             .margin(MARGIN)
             .x_label_area_size(X_LABELS_HEIGHT)
             .y_label_area_size(Y_LABELS_WIDTH)
@@ -28,6 +28,7 @@ pub(super) fn draw(histogram: &Histogram<u64>) -> anyhow::Result<String> {
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
+            .label_style(LABEL)
             .x_desc("percentile")
             .y_desc("µs")
             .x_label_formatter(&|one_in| percentile(*one_in))
@@ -44,12 +45,7 @@ fn points(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> = histogram
         .iter_quantiles(TICKS_PER_HALF_DISTANCE)
         .filter(|value| value.quantile_iterated_to() < 1.0)
-        .map(|value| {
-            (
-                1.0 / (1.0 - value.quantile_iterated_to()),
-                us(value.value_iterated_to()),
-            )
-        })
+        .map(|value| (1.0 / (1.0 - value.quantile_iterated_to()), us(value.value_iterated_to())))
         // The iterator goes on to fractions of one operation.
         .take_while(|(one_in, _)| *one_in < histogram.len() as f64)
         .collect();

@@ -4,7 +4,7 @@ use host::report::ServerSample;
 use plotters::prelude::*;
 
 use super::folder::Server;
-use super::plot::{self, FONT, MARGIN, SIZE, X_LABELS_HEIGHT, Y_LABELS_WIDTH};
+use super::plot::{self, LABEL, MARGIN, SIZE, TITLE, X_LABELS_HEIGHT, Y_LABELS_WIDTH};
 use super::window::{Interval, Window};
 
 /// Draws the plot, with the measured window shaded.
@@ -36,21 +36,19 @@ pub(super) fn draw(servers: &[Server], window: &Window) -> anyhow::Result<String
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
-            .caption("Throughput over time", (FONT, 20))
+            .caption("Throughput over time", TITLE)
             .margin(MARGIN)
             .x_label_area_size(X_LABELS_HEIGHT)
             .y_label_area_size(Y_LABELS_WIDTH)
             .build_cartesian_2d(0.0..time_max, 0.0..ops_end)?;
         chart.draw_series(std::iter::once(Rectangle::new(
-            [
-                (seconds(window.start_ms as f64), 0.0),
-                (seconds(window.end_ms as f64), ops_end),
-            ],
+            [(seconds(window.start_ms as f64), 0.0), (seconds(window.end_ms as f64), ops_end)],
             BLACK.mix(0.06).filled(),
         )))?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
+            .label_style(LABEL)
             .x_desc("seconds (measured window shaded)")
             .y_desc("op/s")
             .x_label_formatter(&|x| plot::short(*x))
@@ -73,7 +71,7 @@ pub(super) fn draw(servers: &[Server], window: &Window) -> anyhow::Result<String
             .position(SeriesLabelPosition::LowerRight)
             .background_style(WHITE.mix(0.8))
             .border_style(BLACK.mix(0.2))
-            .label_font((FONT, 13))
+            .label_font(LABEL)
             .draw()?;
         area.present()?;
     }
@@ -93,9 +91,7 @@ fn total(servers: &[Server]) -> Vec<(f64, f64)> {
     let times_ms = timekeeper.samples.iter().map(middle_ms);
     times_ms
         .map(|time_ms| {
-            let rates = servers
-                .iter()
-                .map(|server| rate_at(&server.samples, time_ms));
+            let rates = servers.iter().map(|server| rate_at(&server.samples, time_ms));
             (time_ms, rates.sum())
         })
         .collect()
@@ -121,39 +117,21 @@ mod tests {
             ops_per_s: *rate,
             ..ServerSample::default()
         });
-        Server {
-            name: name.to_owned(),
-            samples: samples.collect(),
-        }
+        Server { name: name.to_owned(), samples: samples.collect() }
     }
 
     #[test]
     fn the_total_adds_what_every_server_did_at_that_time() {
-        let servers = [
-            server("server-1", 0, &[10.0, 20.0, 30.0]),
-            server("server-2", 1300, &[1.0, 2.0]),
-        ];
-        // At 0.5 s and 1.3 s and 2.3 s and 3.3 s … the second server did 0, 1 and 2.
-        assert_eq!(
-            total(&servers),
-            [(500.0, 10.0), (1500.0, 21.0), (2500.0, 32.0 - 1.0 + 0.0)]
-        );
+        let servers =
+            [server("server-1", 0, &[10.0, 20.0, 30.0]), server("server-2", 1300, &[1.0, 2.0])];
+        // In the middle of the first second, the other server had not begun.
+        assert_eq!(total(&servers), [(500.0, 10.0), (1500.0, 21.0), (2500.0, 32.0)]);
     }
 
     #[test]
     fn every_server_and_the_total_are_named() {
-        let servers = [
-            server("server-1", 0, &[1.0, 2.0]),
-            server("<b>", 0, &[3.0, 4.0]),
-        ];
-        let svg = draw(
-            &servers,
-            &Window {
-                start_ms: 0,
-                end_ms: 2000,
-            },
-        )
-        .unwrap();
+        let servers = [server("server-1", 0, &[1.0, 2.0]), server("<b>", 0, &[3.0, 4.0])];
+        let svg = draw(&servers, &Window { start_ms: 0, end_ms: 2000 }).unwrap();
         for text in ["server-1", "&lt;b&gt;", "total", "op/s"] {
             assert!(svg.contains(text), "{text} is missing");
         }
@@ -162,15 +140,6 @@ mod tests {
     #[test]
     fn servers_that_did_nothing_are_drawn() {
         let servers = [server("server-1", 0, &[]), server("server-2", 0, &[0.0])];
-        assert!(
-            draw(
-                &servers,
-                &Window {
-                    start_ms: 0,
-                    end_ms: 1
-                }
-            )
-            .is_ok()
-        );
+        assert!(draw(&servers, &Window { start_ms: 0, end_ms: 1 }).is_ok());
     }
 }

@@ -9,10 +9,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(header: &[&str]) -> Self {
-        Self {
-            header: header.iter().map(|&name| name.to_owned()).collect(),
-            rows: Vec::new(),
-        }
+        Self { header: header.iter().map(|&name| name.to_owned()).collect(), rows: Vec::new() }
     }
 
     pub(super) fn add(&mut self, row: Vec<String>) {
@@ -66,11 +63,7 @@ mod tests {
 
     fn table() -> Table {
         let mut table = Table::new(&["", "cpu %", "µs"]);
-        table.add(vec![
-            "server-1".to_owned(),
-            "99.5".to_owned(),
-            "1234.5".to_owned(),
-        ]);
+        table.add(vec!["server-1".to_owned(), "99.5".to_owned(), "1234.5".to_owned()]);
         table.add(vec!["a|b".to_owned(), "1.0".to_owned(), "2.0".to_owned()]);
         table
     }

@@ -18,11 +18,7 @@ pub(super) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(super) fn new(folder: &'a Folder, built: &'a Built) -> Self {
-        Self {
-            folder,
-            summary: &built.summary,
-            has_latency_plot: built.histogram.is_some(),
-        }
+        Self { folder, summary: &built.summary, has_latency_plot: built.histogram.is_some() }
     }
 
     /// The report for a terminal; other programs read its first lines.
@@ -30,10 +26,7 @@ impl<'a> Report<'a> {
         let summary = self.summary;
         let mut text = String::new();
         for server in &summary.servers {
-            text += &format!(
-                "{} median {:.0} op/s\n",
-                server.name, server.median_ops_per_s
-            );
+            text += &format!("{} median {:.0} op/s\n", server.name, server.median_ops_per_s);
         }
         text += &format!("\ntotal {:.0} op/s\n", summary.total_ops_per_s);
         for (_, table) in self.tables() {
@@ -50,17 +43,18 @@ impl<'a> Report<'a> {
     pub(super) fn markdown(&self) -> String {
         let summary = self.summary;
         let mut text = format!("# {}\n\n", summary.name);
-        text += &format!(
-            "**{:.0} op/s** in total. {}\n\n",
-            summary.total_ops_per_s,
-            self.workload()
-        );
+        text +=
+            &format!("**{:.0} op/s** in total. {}\n\n", summary.total_ops_per_s, self.workload());
         if let Some(run) = &self.folder.run {
             let machine = &run.machine;
+            let commit = match run.commit.as_str() {
+                "" => "an unknown commit".to_owned(),
+                commit => format!("commit `{commit}`"),
+            };
             let gib = machine.mem_bytes as f64 / f64::from(1 << 30);
             text += &format!(
-                "Started {} at commit `{}` on {} cores of {}, {gib:.1} GiB, Linux {}.\n\n",
-                run.started, run.commit, machine.cores, machine.cpu, machine.kernel
+                "Started {} at {commit} on {} cores of {}, {gib:.1} GiB, Linux {}.\n\n",
+                run.started, machine.cores, machine.cpu, machine.kernel
             );
             text += &format!("```\n{}\n```\n\n", run.arguments.join(" "));
         }
@@ -102,10 +96,7 @@ impl<'a> Report<'a> {
             ("Clients", self.clients()),
             ("Counters of the servers", self.counters()),
         ];
-        tables
-            .into_iter()
-            .filter(|(_, table)| !table.is_empty())
-            .collect()
+        tables.into_iter().filter(|(_, table)| !table.is_empty()).collect()
     }
 
     fn usage(&self) -> Table {
@@ -184,11 +175,7 @@ impl<'a> Report<'a> {
             let mut row = vec![name.clone()];
             let value =
                 |counters: &host::report::Counters| counters.get(name).copied().unwrap_or(0);
-            row.extend(
-                servers
-                    .iter()
-                    .map(|server| value(&server.counters).to_string()),
-            );
+            row.extend(servers.iter().map(|server| value(&server.counters).to_string()));
             table.add(row);
         }
         table
@@ -206,12 +193,10 @@ fn latency_row(name: &str, latency: &Latency) -> Vec<String> {
         latency.mean_us,
     ];
     let mut row = vec![name.to_owned()];
-    row.extend(figures.map(|us| {
-        if latency.count == 0 {
-            "-".to_owned()
-        } else {
-            format!("{us:.1}")
-        }
-    }));
+    row.extend(figures.map(
+        |us| {
+            if latency.count == 0 { "-".to_owned() } else { format!("{us:.1}") }
+        },
+    ));
     row
 }

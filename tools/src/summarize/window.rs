@@ -14,11 +14,7 @@ pub(super) struct Window {
 pub(super) fn measured<'a>(
     reports: impl Iterator<Item = &'a ClientReport> + Clone,
 ) -> anyhow::Result<Window> {
-    let start_ms = reports
-        .clone()
-        .map(|report| report.run_start_ms)
-        .max()
-        .unwrap_or(0);
+    let start_ms = reports.clone().map(|report| report.run_start_ms).max().unwrap_or(0);
     let end_ms = reports.map(|report| report.run_end_ms).min().unwrap_or(0);
     if start_ms >= end_ms {
         bail!(
@@ -71,16 +67,10 @@ impl Window {
         };
         let inside = chosen(&|start, end| start >= window_start && end <= window_end);
         if !inside.is_empty() {
-            return Selection {
-                samples: inside,
-                overlap_only: false,
-            };
+            return Selection { samples: inside, overlap_only: false };
         }
         let overlapping = chosen(&|start, end| start < window_end && end > window_start);
-        Selection {
-            overlap_only: !overlapping.is_empty(),
-            samples: overlapping,
-        }
+        Selection { overlap_only: !overlapping.is_empty(), samples: overlapping }
     }
 }
 
@@ -89,40 +79,22 @@ mod tests {
     use super::*;
 
     fn report(run_start_ms: u64, run_end_ms: u64) -> ClientReport {
-        ClientReport {
-            run_start_ms,
-            run_end_ms,
-            ..ClientReport::default()
-        }
+        ClientReport { run_start_ms, run_end_ms, ..ClientReport::default() }
     }
 
     fn sample(time_ms: u64) -> ServerSample {
-        ServerSample {
-            time_ms,
-            interval_ms: 1000.0,
-            ..ServerSample::default()
-        }
+        ServerSample { time_ms, interval_ms: 1000.0, ..ServerSample::default() }
     }
 
     fn times(selection: &Selection<'_, ServerSample>) -> Vec<u64> {
-        selection
-            .samples
-            .iter()
-            .map(|sample| sample.time_ms)
-            .collect()
+        selection.samples.iter().map(|sample| sample.time_ms).collect()
     }
 
     #[test]
     fn the_window_is_what_all_clients_have_in_common() {
         let reports = [report(1000, 9000), report(2000, 10_000), report(1500, 8000)];
         let window = measured(reports.iter()).unwrap();
-        assert_eq!(
-            window,
-            Window {
-                start_ms: 2000,
-                end_ms: 8000
-            }
-        );
+        assert_eq!(window, Window { start_ms: 2000, end_ms: 8000 });
         assert_eq!(window.secs(), 6.0);
     }
 
@@ -134,10 +106,7 @@ mod tests {
 
     #[test]
     fn samples_count_that_lie_wholly_inside() {
-        let window = Window {
-            start_ms: 2000,
-            end_ms: 5000,
-        };
+        let window = Window { start_ms: 2000, end_ms: 5000 };
         let samples: Vec<_> = [1000, 2500, 3000, 4000, 5000, 5001].map(sample).into();
         let selection = window.select(&samples);
         assert_eq!(times(&selection), [3000, 4000, 5000]);
@@ -146,10 +115,7 @@ mod tests {
 
     #[test]
     fn a_window_shorter_than_a_sample_takes_what_overlaps() {
-        let window = Window {
-            start_ms: 2100,
-            end_ms: 2600,
-        };
+        let window = Window { start_ms: 2100, end_ms: 2600 };
         let samples: Vec<_> = [1000, 2000, 2500, 3000, 4000].map(sample).into();
         let selection = window.select(&samples);
         assert_eq!(times(&selection), [2500, 3000]);
@@ -158,10 +124,7 @@ mod tests {
 
     #[test]
     fn samples_of_another_time_do_not_count() {
-        let window = Window {
-            start_ms: 2000,
-            end_ms: 3000,
-        };
+        let window = Window { start_ms: 2000, end_ms: 3000 };
         let samples = [sample(1000), sample(2000), sample(4000)];
         let selection = window.select(&samples);
         assert!(selection.samples.is_empty());

@@ -1,0 +1,195 @@
+//! The flags of `gen`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use host::flags::{count, theta};
+use proto::limits::{
+    KEY_BYTES_MAX, MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX,
+};
+use proto::order::Order;
+
+use crate::workload::Mix;
+use crate::zipf::RECORDS_MAX;
+
+/// Most streams of a generator.
+pub const STREAMS_MAX: u64 = 1 << 20;
+/// Most threads of a generator.
+pub const THREADS_MAX: u64 = 256;
+/// Most GETs of one stream that may be outstanding together.
+pub const BATCH_MAX: u64 = 1 << 20;
+
+/// A load generator for `kv`: YCSB A, B and C.
+///
+/// Runs many sequential streams side by side and reports what was answered and how fast.
+/// Exit status: 0 if every operation was answered, 3 if the outcome of some is not known,
+/// 2 if it could not start, 130 if it was interrupted.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "gen", version)]
+pub struct Flags {
+    /// The cluster's servers: HOST:PORT of the first worker of each, in the same order for
+    /// every program.
+    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', required = true)]
+    pub servers: Vec<String>,
+
+    /// ycsb-a (half reads), ycsb-b (95 % reads) or ycsb-c (reads only).
+    #[arg(long, value_name = "NAME", default_value = "ycsb-b")]
+    pub workload: Mix,
+
+    /// Skew of the Zipf distribution of keys; 0 is uniform.
+    #[arg(long, value_name = "T", default_value = "0.99", value_parser = theta,
+          allow_hyphen_values = true)]
+    pub theta: f64,
+
+    /// Records of the workload.
+    #[arg(long, value_name = "N", default_value = "1000000", value_parser = count::<u64>(RECORDS_MAX))]
+    pub records: u64,
+
+    /// Bytes of a key.
+    #[arg(long, value_name = "BYTES", default_value = "8",
+          value_parser = count::<usize>(KEY_BYTES_MAX as u64))]
+    pub key_size: usize,
+
+    /// Bytes of a value. A datagram must carry it: at most 1424 with the default --mtu.
+    #[arg(long, value_name = "BYTES", default_value_t = 128)]
+    pub value_size: usize,
+
+    /// Sequential workloads, side by side.
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = count::<usize>(STREAMS_MAX))]
+    pub streams: usize,
+
+    /// Threads, each with a socket of its own; the streams are dealt out to them.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = count::<usize>(THREADS_MAX))]
+    pub threads: usize,
+
+    /// GETs of a stream that may be outstanding together (in async order: operations).
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = count::<u32>(BATCH_MAX))]
+    pub batch: u32,
+
+    /// Instead of --batch: as many GETs as one request datagram of BYTES carries (the
+    /// default is --mtu).
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true,
+          conflicts_with = "batch", value_parser = mtu())]
+    pub batch_mtu: Option<Option<u16>>,
+
+    /// What waits for what: `strict` (a PUT waits for all earlier operations of its stream,
+    /// and all later ones wait for it), `shard` (the same, for each server), or `async`.
+    #[arg(long, value_name = "MODE", default_value = "strict")]
+    pub order: Order,
+
+    /// Seconds before the measured ones.
+    #[arg(long, value_name = "S", default_value = "2", value_parser = seconds,
+          allow_hyphen_values = true)]
+    pub warmup: f64,
+
+    /// Seconds to measure; 0 with --load only loads.
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds,
+          allow_hyphen_values = true)]
+    pub secs: f64,
+
+    /// Open loop: offer so many operations a second, evenly spaced, whatever comes back.
+    /// Latency then counts from when an operation was due. The default is a closed loop.
+    #[arg(long, value_name = "OPS", value_parser = rate, allow_hyphen_values = true)]
+    pub rate: Option<f64>,
+
+    /// Write all records before the run.
+    #[arg(long)]
+    pub load: bool,
+
+    /// Seed of the workload; the same seed draws the same operations. The default is
+    /// random, and reported.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// Write a report to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Write the latencies to this file, as an HdrHistogram V2 log in nanoseconds.
+    #[arg(long, value_name = "FILE")]
+    pub hdr: Option<PathBuf>,
+
+    /// Write a JSON line each second to this file: operations, latency, CPU, memory.
+    #[arg(long, value_name = "FILE")]
+    pub samples: Option<PathBuf>,
+
+    /// Largest datagram, in bytes of UDP payload, that is sent and taken.
+    #[arg(long, value_name = "BYTES", default_value_t = MTU_BYTES_DEFAULT as u16,
+          value_parser = mtu())]
+    pub mtu: u16,
+
+    /// Request datagrams that a session may have outstanding: a power of two, at most 256.
+    #[arg(long, value_name = "N", default_value_t = WINDOW_DEFAULT, value_parser = window)]
+    pub window: usize,
+
+    /// Seconds to wait for a server to open a session.
+    #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
+    pub connect_timeout: f64,
+
+    /// Seconds to wait for the answer of an operation; then its outcome is not known.
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    pub answer_timeout: f64,
+
+    /// Where the threads run: `auto` binds each to a core if there are enough, from the
+    /// last on, `none` leaves it to the kernel.
+    #[arg(long, value_name = "WHERE", default_value = "auto", value_parser = ["auto", "none"])]
+    pub pin: String,
+
+    /// End when the process with this id, our parent, is gone.
+    #[arg(long, value_name = "PID")]
+    pub die_with_parent: Option<u32>,
+}
+
+fn mtu() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(MTU_BYTES_MIN as i64..=MTU_BYTES_MAX as i64)
+}
+
+fn window(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(window) if usize::is_power_of_two(window) && window <= WINDOW_MAX => Ok(window),
+        _ => Err(format!("expected a power of two from 1 to {WINDOW_MAX}")),
+    }
+}
+
+/// Longest time that a flag takes: eleven days.
+const SECONDS_MAX: f64 = 1e6;
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=SECONDS_MAX).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("expected seconds from 0 to {SECONDS_MAX}")),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (1e-3..=1e9).contains(&rate) => Ok(rate),
+        _ => Err("expected operations a second, from 0.001 to 1000000000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        use clap::CommandFactory as _;
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn batch_mtu_takes_a_value_or_none() {
+        let parse = |arguments: &[&str]| {
+            let mut line = vec!["gen", "--servers", "a:1,b:2"];
+            line.extend(arguments);
+            Flags::try_parse_from(line).map(|flags| (flags.servers, flags.batch_mtu))
+        };
+        let servers = || vec!["a:1".to_owned(), "b:2".to_owned()];
+        assert_eq!(parse(&[]).unwrap(), (servers(), None));
+        assert_eq!(parse(&["--batch-mtu"]).unwrap(), (servers(), Some(None)));
+        assert_eq!(parse(&["--batch-mtu=600"]).unwrap(), (servers(), Some(Some(600))));
+        assert!(parse(&["--batch-mtu=100"]).is_err());
+        assert!(parse(&["--batch-mtu", "--batch", "3"]).is_err());
+    }
+}

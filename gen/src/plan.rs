@@ -1,0 +1,154 @@
+//! What a run will do: flags that were checked, servers that were found, tables that were
+//! made.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use proto::client::ClientConfig;
+use proto::limits::{gets_per_datagram, value_bytes_max};
+use proto::order::Order;
+
+use crate::flags::Flags;
+use crate::record::{KeyFormat, ValueFormat};
+use crate::workload::Workload;
+use crate::zipf::Zipf;
+
+/// Bytes of the table that draws one record.
+const ZIPF_BYTES_PER_RECORD: u64 = 8;
+
+/// Everything that the threads of a run share and none changes.
+#[derive(Debug)]
+pub struct Plan {
+    /// First worker of each server.
+    pub servers: Vec<SocketAddr>,
+    /// What streams draw from.
+    pub workload: Workload,
+    /// How keys look.
+    pub keys: KeyFormat,
+    /// How values look.
+    pub values: ValueFormat,
+    /// What waits for what.
+    pub order: Order,
+    /// Operations of a stream that may be outstanding together.
+    pub batch: u32,
+    /// Streams of all threads.
+    pub streams: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Seed of the streams.
+    pub seed: u64,
+    /// Operations a second of all threads in open loop.
+    pub rate: Option<f64>,
+    /// Whether to write the records first.
+    pub load: bool,
+    /// Before what is measured.
+    pub warmup_ns: u64,
+    /// What is measured.
+    pub measure_ns: u64,
+    /// What sessions are told; each thread sets its share of the receive buffer.
+    pub client: ClientConfig,
+}
+
+impl Plan {
+    /// Checks flags and finds servers. The errors say what to do.
+    pub fn new(flags: &Flags) -> Result<Self> {
+        ensure!(
+            flags.secs > 0.0 || flags.load,
+            "--secs 0 measures nothing: give it --load, or some seconds"
+        );
+        let mtu_bytes = usize::from(flags.mtu);
+        check_value_fits(flags.value_size, flags.key_size, mtu_bytes)?;
+        let keys = KeyFormat::new(flags.key_size, flags.records)?;
+        let table_bytes = if flags.theta > 0.0 { flags.records * ZIPF_BYTES_PER_RECORD } else { 0 };
+        let machine_bytes = host::machine::facts().mem_bytes;
+        ensure!(
+            machine_bytes == 0 || table_bytes <= machine_bytes / 2,
+            "--records {} takes a table of {} MiB to draw from, more than half of this \
+             machine's memory: choose fewer, or --theta 0",
+            flags.records,
+            table_bytes >> 20
+        );
+        let servers = flags.servers.iter().map(|name| resolve(name)).collect::<Result<Vec<_>>>()?;
+        for (index, server) in servers.iter().enumerate() {
+            ensure!(
+                !servers[..index].contains(server),
+                "--servers names {server} twice: each server holds a share of its own"
+            );
+        }
+        ensure!(
+            servers.iter().all(|server| server.is_ipv4() == servers[0].is_ipv4()),
+            "--servers mixes IPv4 and IPv6 addresses: one socket speaks one of them"
+        );
+        let batch = match flags.batch_mtu {
+            None => flags.batch,
+            Some(bytes) => {
+                gets_per_datagram(usize::from(bytes.unwrap_or(flags.mtu)), flags.key_size) as u32
+            }
+        };
+        Ok(Self {
+            servers,
+            workload: Workload::new(
+                flags.workload,
+                Arc::new(Zipf::new(flags.records, flags.theta)?),
+            ),
+            keys,
+            values: ValueFormat::new(flags.value_size),
+            order: flags.order,
+            batch,
+            streams: flags.streams,
+            threads: flags.threads.min(flags.streams),
+            seed: match flags.seed {
+                Some(seed) => seed,
+                None => random_u64()?,
+            },
+            rate: flags.rate,
+            load: flags.load,
+            warmup_ns: if flags.secs > 0.0 { nanoseconds(flags.warmup) } else { 0 },
+            measure_ns: nanoseconds(flags.secs),
+            client: ClientConfig {
+                mtu_bytes,
+                window: flags.window,
+                reply_bytes_max: 0,
+                handshake_timeout_ns: nanoseconds(flags.connect_timeout),
+                answer_timeout_ns: nanoseconds(flags.answer_timeout),
+            },
+        })
+    }
+}
+
+/// Refuses a value that no datagram of `mtu_bytes` carries.
+pub fn check_value_fits(value_size: usize, key_size: usize, mtu_bytes: usize) -> Result<()> {
+    let value_max = value_bytes_max(mtu_bytes, key_size);
+    if value_size > value_max {
+        bail!(
+            "a value of {value_size} bytes does not fit in one datagram: the limit is {value_max} \
+             bytes with an MTU of {mtu_bytes} bytes and keys of {key_size}"
+        );
+    }
+    Ok(())
+}
+
+fn resolve(name: &str) -> Result<SocketAddr> {
+    let name = name.trim();
+    let addresses = name.to_socket_addrs().with_context(|| {
+        format!("cannot resolve the server '{name}' (expected HOST:PORT, such as 127.0.0.1:7400)")
+    })?;
+    // A name with both is asked by IPv4 first, which `kv` binds unless told otherwise.
+    let mut addresses: Vec<SocketAddr> = addresses.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    match addresses.first() {
+        Some(address) if address.port() > 0 => Ok(*address),
+        Some(_) => bail!("the server '{name}' has port 0: give the port that kv printed"),
+        None => bail!("the server '{name}' has no address"),
+    }
+}
+
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds * 1e9) as u64
+}
+
+/// Eight random bytes of the system's.
+pub fn random_u64() -> Result<u64> {
+    getrandom::u64().map_err(|error| anyhow::anyhow!("no random bytes: {error}"))
+}

@@ -1,0 +1,258 @@
+//! The sessions of one thread: with every server, and with its share of each one's workers.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use anyhow::{Result, bail};
+use proto::client::{Client, ClientConfig, Ended};
+use proto::counters::ClientCounters;
+use proto::transmit::{Flush, Transmit};
+use proto::wire::{Reason, VERSION};
+
+use crate::plan::random_u64;
+
+/// What an operation is known by while it is outstanding.
+#[derive(Clone, Copy, Debug)]
+pub struct Token {
+    /// Its stream, or [`Token::LOAD`], or [`Token::STATS`].
+    pub stream: u32,
+    /// Place of its server in the cluster's list.
+    pub server: u16,
+    /// Whether it is a PUT.
+    pub is_put: bool,
+    /// When its latency began to count.
+    pub started_ns: u64,
+}
+
+impl Token {
+    /// Stands for the load phase.
+    pub const LOAD: u32 = u32::MAX;
+    /// Stands for a question for counters.
+    pub const STATS: u32 = u32::MAX - 1;
+}
+
+/// A session, and who waits for room in it.
+#[derive(Debug)]
+pub struct Session {
+    /// The state machine.
+    pub client: Client<Token>,
+    /// Place of its server in the cluster's list.
+    pub server: usize,
+    /// Streams whose next operation found no room.
+    pub parked: VecDeque<u32>,
+}
+
+/// The sessions of one thread.
+#[derive(Debug)]
+pub struct Sessions {
+    all: Vec<Session>,
+    by_server: Vec<Vec<usize>>,
+    config: ClientConfig,
+    thread: usize,
+    threads: usize,
+    /// Servers whose workers are known.
+    known: Vec<bool>,
+    /// Counters of sessions that are no more.
+    past: ClientCounters,
+}
+
+impl Sessions {
+    /// Begins to open a session with the first worker of each server.
+    pub fn new(
+        now_ns: u64,
+        servers: &[SocketAddr],
+        config: ClientConfig,
+        thread: usize,
+        threads: usize,
+    ) -> Result<Self> {
+        let mut sessions = Self {
+            all: Vec::new(),
+            by_server: vec![Vec::new(); servers.len()],
+            config,
+            thread,
+            threads,
+            known: vec![false; servers.len()],
+            past: ClientCounters::default(),
+        };
+        for (server, &address) in servers.iter().enumerate() {
+            sessions.add(now_ns, server, address)?;
+        }
+        Ok(sessions)
+    }
+
+    /// Opens what is still to open. Returns whether all sessions of this thread are open;
+    /// an error names the server that would not.
+    pub fn connect(&mut self, now_ns: u64) -> Result<bool> {
+        for server in 0..self.by_server.len() {
+            let first = &self.all[self.by_server[server][0]].client;
+            if let (false, Some(granted)) = (self.known[server], first.granted()) {
+                let (workers, base) = (granted.workers, first.server());
+                self.known[server] = true;
+                self.meet_workers(now_ns, server, base, workers)?;
+            }
+        }
+        for session in &self.all {
+            if let Some(ended) = session.client.ended() {
+                bail!(explain(session.client.server(), ended, &self.config));
+            }
+        }
+        Ok(self.known.iter().all(|&known| known)
+            && self.all.iter().all(|session| session.client.granted().is_some()))
+    }
+
+    /// A thread talks to its share of a server's workers; where there are more threads than
+    /// workers, several talk to one. The first session stays only if it is of the share.
+    fn meet_workers(
+        &mut self,
+        now_ns: u64,
+        server: usize,
+        base: SocketAddr,
+        workers: u16,
+    ) -> Result<()> {
+        let share = |worker: usize| {
+            if self.threads >= usize::from(workers) {
+                worker == self.thread % usize::from(workers)
+            } else {
+                worker % self.threads == self.thread
+            }
+        };
+        let mine: Vec<usize> = (0..usize::from(workers)).filter(|&worker| share(worker)).collect();
+        if mine[0] != 0 {
+            let first = self.by_server[server][0];
+            let address = worker_address(base, mine[0])?;
+            self.replace(now_ns, first, address)?;
+        }
+        for &worker in &mine[1..] {
+            self.add(now_ns, server, worker_address(base, worker)?)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a new session in the place of each that was lost; what was outstanding there
+    /// is not sent again.
+    pub fn reopen(&mut self, now_ns: u64) -> Result<()> {
+        for index in 0..self.all.len() {
+            if self.all[index].client.ended().is_some() {
+                let address = self.all[index].client.server();
+                self.replace(now_ns, index, address)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The session that carries operations on `record`, which `server` holds.
+    #[inline]
+    #[must_use]
+    pub fn carrier(&self, server: usize, record: u64) -> usize {
+        let of_server = &self.by_server[server];
+        if of_server.len() == 1 {
+            return of_server[0];
+        }
+        of_server[(record % of_server.len() as u64) as usize]
+    }
+
+    /// A session by its place.
+    #[inline]
+    pub fn get_mut(&mut self, index: usize) -> &mut Session {
+        &mut self.all[index]
+    }
+
+    /// The session of a worker's address.
+    #[inline]
+    pub fn at_mut(&mut self, address: SocketAddr) -> Option<&mut Session> {
+        self.all.iter_mut().find(|session| session.client.server() == address)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[Session] {
+        &self.all
+    }
+
+    /// All of them.
+    pub fn all_mut(&mut self) -> &mut [Session] {
+        &mut self.all
+    }
+
+    /// Whether nothing is outstanding anywhere.
+    #[must_use]
+    pub fn are_idle(&self) -> bool {
+        self.all.iter().all(|session| session.client.is_idle())
+    }
+
+    /// The earliest time at which one of them has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.all.iter().filter_map(|session| session.client.poll_timeout()).min()
+    }
+
+    /// The next burst to send.
+    #[inline]
+    pub fn poll_transmit(&mut self, now_ns: u64, flush: Flush) -> Option<Transmit<'_>> {
+        let ready = (self.all.iter_mut())
+            .position(|session| session.client.poll_transmit(now_ns, flush).is_some())?;
+        Some(self.all[ready].client.transmit())
+    }
+
+    /// Sum of all counters, those of lost sessions included.
+    #[must_use]
+    pub fn counters(&self) -> ClientCounters {
+        let mut sum = self.past;
+        for session in &self.all {
+            sum.add(session.client.counters());
+        }
+        sum
+    }
+
+    fn add(&mut self, now_ns: u64, server: usize, address: SocketAddr) -> Result<()> {
+        let client = Client::new(now_ns, address, client_id()?, self.config);
+        self.by_server[server].push(self.all.len());
+        self.all.push(Session { client, server, parked: VecDeque::new() });
+        Ok(())
+    }
+
+    fn replace(&mut self, now_ns: u64, index: usize, address: SocketAddr) -> Result<()> {
+        let session = &mut self.all[index];
+        self.past.add(session.client.counters());
+        session.client = Client::new(now_ns, address, client_id()?, self.config);
+        Ok(())
+    }
+}
+
+fn worker_address(base: SocketAddr, worker: usize) -> Result<SocketAddr> {
+    match u16::try_from(usize::from(base.port()) + worker) {
+        Ok(port) => Ok(SocketAddr::new(base.ip(), port)),
+        Err(_) => bail!("the server {base} claims workers beyond the last port"),
+    }
+}
+
+fn client_id() -> Result<[u8; 16]> {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&random_u64()?.to_le_bytes());
+    id[8..].copy_from_slice(&random_u64()?.to_le_bytes());
+    Ok(id)
+}
+
+fn explain(server: SocketAddr, ended: Ended, config: &ClientConfig) -> String {
+    match ended {
+        Ended::NoAnswer => format!(
+            "no answer from {server} in {:.1} s: is kv running there, and does the path carry \
+             datagrams of {} bytes (--mtu)?",
+            config.handshake_timeout_ns as f64 / 1e9,
+            config.mtu_bytes
+        ),
+        Ended::OtherVersion(version) => format!(
+            "{server} speaks version {version} of the protocol, this program version {VERSION}: \
+             use programs of the same release"
+        ),
+        Ended::Refused(Reason::SessionsFull) => {
+            format!("{server} has all the sessions that it can hold: try again later")
+        }
+        Ended::Refused(Reason::Version) => format!(
+            "{server} does not speak version {VERSION} of the protocol: use programs of the same \
+             release"
+        ),
+        Ended::Refused(reason) => format!("{server} refused to open a session: {reason:?}"),
+        Ended::Forgotten | Ended::Closed => format!("{server} ended the session at once"),
+    }
+}

@@ -1,0 +1,269 @@
+//! The streams of one thread: sequential workloads, side by side.
+//!
+//! A stream is in one place at a time: ready to go on, parked at a session that has no
+//! room, or waiting at a barrier of its order for an answer. A barrier makes one stream
+//! wait, never the thread.
+
+use std::collections::VecDeque;
+
+use proto::client::Blocked;
+use proto::limits::KEY_BYTES_MAX;
+use proto::order::Barrier;
+use proto::placement::server_of;
+
+use crate::arrivals::Arrivals;
+use crate::plan::Plan;
+use crate::record::ValueId;
+use crate::sessions::{Sessions, Token};
+use crate::workload::{Operation, StreamRandom};
+
+/// Where a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In the queue of those that can go on.
+    Ready,
+    /// In the queue of a session.
+    Parked,
+    /// At a barrier, or without an operation that is due.
+    Waiting,
+}
+
+#[derive(Clone, Debug)]
+struct Stream {
+    random: StreamRandom,
+    /// The next operation, if it was drawn and could not be sent yet.
+    held: Option<Operation>,
+    place: Place,
+    /// Open loop: operations due and not drawn yet, and operations sent.
+    due: u32,
+    sent: u64,
+}
+
+/// The streams of one thread.
+#[derive(Debug)]
+pub struct Streams {
+    streams: Vec<Stream>,
+    /// Each stream's barriers, one stream after the other.
+    barriers: Vec<Barrier>,
+    barriers_per_stream: usize,
+    ready: VecDeque<u32>,
+    arrivals: Option<Arrivals>,
+    writer: u64,
+    values_written: u64,
+    value: Vec<u8>,
+}
+
+/// Why a stream stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// At a barrier, or nothing is due.
+    Waits,
+    /// At a session without room; whether it sent something before.
+    NoRoom { session: usize, went_on: bool },
+}
+
+impl Streams {
+    /// The streams numbered `first`, `first + step`, … of the plan's. `writer` names this
+    /// thread in the values that it writes; no other writer has it.
+    #[must_use]
+    pub fn new(plan: &Plan, first: usize, step: usize, writer: u64) -> Self {
+        let stream = |number| Stream {
+            random: StreamRandom::new(plan.seed, 0, number as u32),
+            held: None,
+            place: Place::Waiting,
+            due: 0,
+            sent: 0,
+        };
+        let streams: Vec<_> = (first..plan.streams).step_by(step).map(stream).collect();
+        let barriers_per_stream = plan.order.barriers(plan.servers.len());
+        Self {
+            barriers: vec![Barrier::default(); streams.len() * barriers_per_stream],
+            barriers_per_stream,
+            ready: VecDeque::with_capacity(streams.len()),
+            arrivals: None,
+            writer,
+            values_written: 0,
+            value: vec![0; plan.values.value_size()],
+            streams,
+        }
+    }
+
+    /// Lets the streams begin.
+    pub fn start(&mut self, plan: &Plan, now_ns: u64) {
+        self.arrivals = plan.rate.map(|rate| {
+            let share = self.streams.len() as f64 / plan.streams as f64;
+            Arrivals::new(now_ns, rate * share, self.streams.len())
+        });
+        if self.arrivals.is_none() {
+            for index in 0..self.streams.len() {
+                self.make_ready(index as u32);
+            }
+        }
+    }
+
+    /// Open loop: when the next operation is due.
+    #[must_use]
+    pub fn next_arrival_ns(&self) -> Option<u64> {
+        self.arrivals.as_ref().map(Arrivals::next_ns)
+    }
+
+    /// Open loop: operations that were due and not sent yet.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        let sent: u64 = self.streams.iter().map(|stream| stream.sent).sum();
+        self.arrivals.map_or(0, |arrivals| arrivals.arrived() - sent)
+    }
+
+    /// Sends what can be sent now.
+    #[inline]
+    pub fn pump(&mut self, now_ns: u64, plan: &Plan, sessions: &mut Sessions) {
+        self.take_arrivals(now_ns);
+        for session in 0..sessions.all().len() {
+            while let Some(stream) = sessions.get_mut(session).parked.pop_front() {
+                match self.run(stream, now_ns, plan, sessions) {
+                    Stop::NoRoom { session: at, went_on: false } if at == session => {
+                        // It was the first, and is the first again when there is room.
+                        let parked = &mut sessions.get_mut(session).parked;
+                        parked.pop_back();
+                        parked.push_front(stream);
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        while let Some(stream) = self.ready.pop_front() {
+            self.run(stream, now_ns, plan, sessions);
+        }
+    }
+
+    /// An operation of a stream was answered, or given up.
+    #[inline]
+    pub fn answered(&mut self, plan: &Plan, token: &Token) {
+        let barrier = &mut self.barriers[token.stream as usize * self.barriers_per_stream
+            + plan.order.barrier_of(usize::from(token.server))];
+        barrier.answered(token.is_put);
+        let stream = &self.streams[token.stream as usize];
+        // A stream that waits at another barrier looks once and waits on.
+        if stream.place == Place::Waiting
+            && stream.held.is_some_and(|held| barrier.admits(plan.order, held.write, plan.batch))
+        {
+            self.make_ready(token.stream);
+        }
+    }
+
+    fn take_arrivals(&mut self, now_ns: u64) {
+        let Some(mut arrivals) = self.arrivals else { return };
+        while let Some(index) = arrivals.next_due(now_ns) {
+            let stream = &mut self.streams[index as usize];
+            stream.due += 1;
+            if stream.place == Place::Waiting && stream.held.is_none() {
+                self.make_ready(index);
+            }
+        }
+        self.arrivals = Some(arrivals);
+    }
+
+    fn make_ready(&mut self, index: u32) {
+        let stream = &mut self.streams[index as usize];
+        debug_assert_eq!(stream.place, Place::Waiting);
+        stream.place = Place::Ready;
+        self.ready.push_back(index);
+    }
+
+    /// Sends operations of one stream until something stops it, and puts it where it waits.
+    #[inline]
+    fn run(&mut self, index: u32, now_ns: u64, plan: &Plan, sessions: &mut Sessions) -> Stop {
+        let stop = self.send_until_stopped(index, now_ns, plan, sessions);
+        self.streams[index as usize].place = match stop {
+            Stop::Waits => Place::Waiting,
+            Stop::NoRoom { session, .. } => {
+                sessions.get_mut(session).parked.push_back(index);
+                Place::Parked
+            }
+        };
+        stop
+    }
+
+    #[inline]
+    fn send_until_stopped(
+        &mut self,
+        index: u32,
+        now_ns: u64,
+        plan: &Plan,
+        sessions: &mut Sessions,
+    ) -> Stop {
+        let stream = &mut self.streams[index as usize];
+        let barriers_at = index as usize * self.barriers_per_stream;
+        let mut key_buffer = [0; KEY_BYTES_MAX];
+        let mut went_on = false;
+        loop {
+            let operation = match stream.held.take() {
+                Some(held) => held,
+                None if self.arrivals.is_some() && stream.due == 0 => return Stop::Waits,
+                None => {
+                    stream.due = stream.due.saturating_sub(1);
+                    plan.workload.next(&mut stream.random)
+                }
+            };
+            let key = plan.keys.write(operation.key, &mut key_buffer);
+            let server = server_of(key, plan.servers.len());
+            let barrier = &mut self.barriers[barriers_at + plan.order.barrier_of(server)];
+            if !barrier.admits(plan.order, operation.write, plan.batch) {
+                stream.held = Some(operation);
+                return Stop::Waits;
+            }
+            let started_ns = match &self.arrivals {
+                Some(arrivals) => arrivals.intended_ns(index, stream.sent),
+                None => now_ns,
+            };
+            let token = Token {
+                stream: index,
+                server: server as u16,
+                is_put: operation.write,
+                started_ns,
+            };
+            let session = sessions.carrier(server, operation.key);
+            let client = &mut sessions.get_mut(session).client;
+            let result = if operation.write {
+                let id = ValueId { writer: self.writer, counter: self.values_written };
+                plan.values.fill(&mut self.value, id);
+                client.put(token, key, &self.value)
+            } else {
+                client.get(token, key)
+            };
+            match result {
+                Ok(()) => {
+                    barrier.sent(operation.write);
+                    self.values_written += u64::from(operation.write);
+                    stream.sent += 1;
+                    went_on = true;
+                }
+                Err(Blocked::WindowFull | Blocked::NotOpen) => {
+                    stream.held = Some(operation);
+                    return Stop::NoRoom { session, went_on };
+                }
+                Err(Blocked::Length) => unreachable!("lengths were checked against the session"),
+            }
+        }
+    }
+
+    /// Writes a record of the load phase; returns whether its session had room.
+    pub fn load(&mut self, record: u64, now_ns: u64, plan: &Plan, sessions: &mut Sessions) -> bool {
+        let mut key_buffer = [0; KEY_BYTES_MAX];
+        let key = plan.keys.write(record, &mut key_buffer);
+        let server = server_of(key, plan.servers.len());
+        let id = ValueId { writer: self.writer, counter: self.values_written };
+        plan.values.fill(&mut self.value, id);
+        let token = Token {
+            stream: Token::LOAD,
+            server: server as u16,
+            is_put: true,
+            started_ns: now_ns,
+        };
+        let session = sessions.carrier(server, record);
+        let is_sent = sessions.get_mut(session).client.put(token, key, &self.value).is_ok();
+        self.values_written += u64::from(is_sent);
+        is_sent
+    }
+}

@@ -1,0 +1,119 @@
+//! The flags of `kv`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use proto::limits::{
+    MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX,
+};
+
+/// Most workers of a server.
+pub const CORES_MAX: u16 = 512;
+
+/// A key-value store over UDP.
+///
+/// Starts one worker for each core, on consecutive ports, over one shared table in memory.
+/// Prints a line when it answers, then what it does each second, and its totals when it is
+/// ended by SIGINT or SIGTERM.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "kv", version)]
+pub struct Flags {
+    /// Address to answer on. The default is this machine only; 0.0.0.0 is all interfaces.
+    /// There is no authentication: bind other addresses only on a network that you trust.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub bind: IpAddr,
+
+    /// Port of the first worker; the others follow it. 0 takes any that are free.
+    #[arg(long, value_name = "PORT", default_value_t = 7400)]
+    pub port: u16,
+
+    /// Workers, each with a thread and a port of its own. The default is 1.
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(CORES_MAX)))]
+    pub cores: u16,
+
+    /// Where the workers run: `auto` binds each to a core if there are enough, `none`
+    /// leaves it to the kernel, and `2,3` names the cores.
+    #[arg(long, value_name = "WHERE", default_value = "auto")]
+    pub pin: Pin,
+
+    /// Largest datagram, in bytes of UDP payload, that is sent and taken.
+    #[arg(long, value_name = "BYTES", default_value_t = MTU_BYTES_DEFAULT as u16,
+          value_parser = clap::value_parser!(u16)
+              .range(MTU_BYTES_MIN as i64..=MTU_BYTES_MAX as i64))]
+    pub mtu: u16,
+
+    /// Request datagrams that a session may have outstanding: a power of two, at most 256.
+    #[arg(long, value_name = "N", default_value_t = WINDOW_DEFAULT, value_parser = window)]
+    pub window: usize,
+
+    /// Cap on the memory of the records; a write that would exceed it is refused. With a
+    /// unit: 512M, 4G. The default is half of the machine's memory.
+    #[arg(long, value_name = "BYTES", value_parser = host::flags::byte_size)]
+    pub memory: Option<u64>,
+
+    /// Records to make room for at the start; the table grows beyond it.
+    #[arg(long, value_name = "N", default_value_t = 1 << 20,
+          value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    pub records: u64,
+
+    /// Write a JSON line each second to this file: operations, CPU, memory, network.
+    #[arg(long, value_name = "FILE")]
+    pub samples: Option<PathBuf>,
+
+    /// End when the process with this id, our parent, is gone.
+    #[arg(long, value_name = "PID")]
+    pub die_with_parent: Option<u32>,
+}
+
+/// Where workers run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// Each on a core of its own, if there are enough.
+    Auto,
+    /// Wherever the kernel puts them.
+    None,
+    /// On these cores, in turn.
+    Cores(Vec<usize>),
+}
+
+impl std::str::FromStr for Pin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            _ => (text.split(',').map(|core| core.trim().parse()).collect::<Result<_, _>>())
+                .map(Self::Cores)
+                .map_err(|_| "expected auto, none or core numbers such as 0,2".to_owned()),
+        }
+    }
+}
+
+fn window(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(window) if usize::is_power_of_two(window) && window <= WINDOW_MAX => Ok(window),
+        _ => Err(format!("expected a power of two from 1 to {WINDOW_MAX}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        use clap::CommandFactory as _;
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn cores_are_named_or_chosen() {
+        assert_eq!("auto".parse(), Ok(Pin::Auto));
+        assert_eq!("none".parse(), Ok(Pin::None));
+        assert_eq!("0, 3".parse(), Ok(Pin::Cores(vec![0, 3])));
+        assert!("x".parse::<Pin>().is_err() && "".parse::<Pin>().is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! Starts the workers, tells what they do, and ends them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use proto::server::ServerConfig;
+use udp::core_loop;
+use udp::idle::Idle;
+use udp::pin::{allowed_cores, pin_to};
+use udp::socket::Socket;
+
+use crate::flags::{Flags, Pin};
+use crate::reporter::Reporter;
+use crate::table::PapayaTable;
+use crate::worker::{Published, Worker};
+
+/// A server that answers.
+pub struct Running {
+    stop: Arc<AtomicBool>,
+    reporter: Reporter,
+    workers: Vec<JoinHandle<Result<()>>>,
+}
+
+/// Starts a server, and says so when it answers.
+pub fn start(flags: &Flags) -> Result<Running> {
+    let stop = host::signals::stop_flag()?;
+    if let Some(parent) = flags.die_with_parent {
+        host::signals::die_with_parent(parent)?;
+    }
+    let placement = Placement::new(flags)?;
+    let base = SocketAddr::new(flags.bind, flags.port);
+    let sockets = Socket::bind_consecutive(base, flags.cores).map_err(|e| cannot_bind(flags, &e))?;
+    let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
+    let memory_cap_bytes =
+        flags.memory.unwrap_or_else(|| host::machine::facts().mem_bytes / 2).max(1);
+    let table = Arc::new(PapayaTable::new(flags.records as usize, memory_cap_bytes));
+    let mut reporter = Reporter::new(flags.samples.as_deref(), ports.clone(), &table)?;
+
+    let incarnation = random()?;
+    let mut workers = Vec::new();
+    for (index, socket) in sockets.into_iter().enumerate() {
+        let config = ServerConfig {
+            mtu_bytes: usize::from(flags.mtu),
+            window: flags.window,
+            workers: flags.cores,
+            worker: index as u16,
+            receive_buffer_bytes: socket.receive_buffer_bytes(),
+            incarnation: u64::from_le_bytes(incarnation),
+            secret: random()?,
+        };
+        let published = Published::default();
+        let worker = Worker::new(config, table.clone(), published.clone(), stop.clone());
+        reporter.watch(published);
+        workers.push(spawn(index, socket, worker, &placement, &stop)?);
+    }
+    println!("kv ready {} cores={}", SocketAddr::new(flags.bind, ports[0]), flags.cores);
+    Ok(Running { stop, reporter, workers })
+}
+
+impl Running {
+    /// Tells what the workers do until SIGINT or SIGTERM, and then the totals.
+    pub fn wait(mut self) -> Result<()> {
+        let reported = self.reporter.run(&self.stop);
+        self.stop.store(true, Ordering::Relaxed);
+        for worker in self.workers {
+            worker.join().map_err(|_| anyhow!("a worker panicked"))??;
+        }
+        self.reporter.totals();
+        reported
+    }
+}
+
+/// Which core each worker runs on, and whether it has it to itself.
+struct Placement {
+    cores: Vec<Option<usize>>,
+    may_spin: bool,
+}
+
+impl Placement {
+    fn new(flags: &Flags) -> Result<Self> {
+        let allowed = allowed_cores();
+        let workers = usize::from(flags.cores);
+        let fits = workers <= allowed.len();
+        if !fits {
+            eprintln!(
+                "kv: warning: {workers} workers share {} cores; they sleep instead of spinning",
+                allowed.len()
+            );
+        }
+        let cores = match &flags.pin {
+            Pin::Auto if fits => allowed.iter().copied().map(Some).take(workers).collect(),
+            Pin::Auto | Pin::None => vec![None; workers],
+            Pin::Cores(cores) => {
+                if let Some(core) = cores.iter().find(|core| !allowed.contains(core)) {
+                    bail!("--pin names core {core}, but this process may use only {allowed:?}");
+                }
+                cores.iter().copied().map(Some).cycle().take(workers).collect()
+            }
+        };
+        Ok(Self { cores, may_spin: fits })
+    }
+}
+
+fn spawn(
+    index: usize,
+    mut socket: Socket,
+    mut worker: Worker,
+    placement: &Placement,
+    stop: &Arc<AtomicBool>,
+) -> Result<JoinHandle<Result<()>>> {
+    let core = placement.cores[index];
+    let idle = Idle::new(placement.may_spin);
+    let stop = stop.clone();
+    let run = move || {
+        if let Some(core) = core
+            && !pin_to(core)
+        {
+            eprintln!("kv: warning: worker {index} could not be bound to core {core}");
+        }
+        // However a worker ends, the server ends with it.
+        let _stop = StopOnDrop(stop);
+        core_loop::run(&mut socket, idle, &mut worker).context("a worker's socket failed")
+    };
+    Ok(Builder::new().name(format!("worker-{index}")).spawn(run)?)
+}
+
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn cannot_bind(flags: &Flags, error: &io::Error) -> anyhow::Error {
+    let Flags { bind, port, cores, .. } = flags;
+    let last = u32::from(*port) + u32::from(*cores) - 1;
+    match error.kind() {
+        io::ErrorKind::AddrInUse if last > u32::from(u16::MAX) => {
+            anyhow!("ports {port} to {last} are too many: the last port is {}", u16::MAX)
+        }
+        io::ErrorKind::AddrInUse => anyhow!(
+            "a port from {port} to {last} of {bind} is in use: choose another --port, or 0"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            anyhow!("{bind} is not an address of this machine: choose another --bind")
+        }
+        io::ErrorKind::PermissionDenied => {
+            anyhow!("port {port} may not be bound without privileges: choose one above 1023")
+        }
+        _ => anyhow!("cannot bind {bind}:{port}: {error}"),
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("no random bytes: {error}"))?;
+    Ok(bytes)
+}

@@ -1,0 +1,309 @@
+//! What bounds the datagrams and bytes that are outstanding, and how a client adapts.
+
+mod common;
+
+use common::{End, Pair, header_of, server_config, with_window};
+use proto::client::{Blocked, ClientConfig};
+use proto::limits::{
+    BURST_BYTES_MAX, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, ENTRIES_PER_DATAGRAM_MAX,
+};
+use proto::server::ServerConfig;
+use proto::store::Store as _;
+
+/// A worker whose receive buffer holds so many datagrams.
+fn with_room_for(datagrams: usize) -> ServerConfig {
+    let receive_buffer_bytes = datagrams * (1472 + DATAGRAM_OVERHEAD_BYTES);
+    ServerConfig { receive_buffer_bytes, ..server_config() }
+}
+
+/// Sends PUTs, each in a datagram of its own, until no more are taken; returns them.
+fn fill(pair: &mut Pair, first_token: u32) -> Vec<Vec<u8>> {
+    let mut requests = Vec::new();
+    for token in first_token.. {
+        match pair.try_put(token, b"key", b"value") {
+            Ok(()) => requests.push(pair.request()),
+            Err(blocked) => {
+                assert_eq!(blocked, Blocked::WindowFull);
+                break;
+            }
+        }
+    }
+    requests
+}
+
+#[test]
+fn the_budget_of_reply_bytes_bounds_the_gets_outstanding() {
+    // State: a budget of ten full datagrams; nothing is known of how long the values are.
+    let config = ClientConfig { reply_bytes_max: 10 * 1440, ..ClientConfig::default() };
+    let mut pair = Pair::open(config, server_config());
+    let mut token = 0;
+    while pair.try_get(token, b"key").is_ok() {
+        token += 1;
+    }
+
+    // Expect: as many as the budget holds at full size, and more when that was too careful.
+    assert_eq!(token, 10);
+    assert_eq!(pair.try_get(token, b"key"), Err(Blocked::WindowFull));
+    pair.settle();
+    for _ in 0..200 {
+        pair.get(token, b"key");
+        pair.settle();
+        token += 1;
+    }
+    let first = token;
+    while pair.try_get(token, b"key").is_ok() {
+        token += 1;
+    }
+    assert!(token - first > 100, "answers without a value are short: {}", token - first);
+}
+
+#[test]
+fn the_budget_holds_when_values_grow() {
+    // State: a client that has seen only short answers asks for one that is long.
+    let config = ClientConfig { reply_bytes_max: 10 * 1440, ..ClientConfig::default() };
+    let mut pair = Pair::open(config, server_config());
+    for token in 0..500 {
+        pair.get(token, b"key");
+        pair.settle();
+    }
+    pair.store.put(b"key", &[1; 1400]).unwrap();
+    pair.get(500, b"key");
+    pair.settle();
+
+    // Expect: from then on it reckons with long ones.
+    let mut token = 501;
+    while pair.try_get(token, b"key").is_ok() {
+        token += 1;
+    }
+    assert!(token - 501 <= 10, "{}", token - 501);
+}
+
+#[test]
+fn the_smallest_budget_lets_one_operation_through() {
+    // State: a budget of one byte.
+    let config = ClientConfig { reply_bytes_max: 1, ..ClientConfig::default() };
+    let mut pair = Pair::open(config, server_config());
+
+    // Expect: one at a time.
+    for token in 0..3 {
+        pair.get(token, b"key");
+        assert_eq!(pair.try_get(99, b"key"), Err(Blocked::WindowFull));
+        pair.settle();
+    }
+    assert_eq!(pair.tokens.ended().len(), 3);
+}
+
+#[test]
+fn the_servers_credit_bounds_the_datagrams_outstanding() {
+    // State: a worker whose buffer holds five datagrams, a client that asks for 64.
+    let mut pair = Pair::open(with_window(64), with_room_for(5));
+
+    // Expect: five, although the session has more slots.
+    assert_eq!(pair.client.granted().unwrap().window, 64);
+    assert_eq!(fill(&mut pair, 0).len(), 5);
+}
+
+#[test]
+fn sessions_share_the_servers_credit_and_each_gets_the_least() {
+    // State: a second session opens at the worker; then the first gets a reply.
+    let mut pair = Pair::open(with_window(64), with_room_for(5));
+    let mut second = Pair::connecting(with_window(64), server_config());
+    second.client =
+        proto::client::Client::new(second.now_ns, pair.client.server(), [9; 16], with_window(64));
+    std::mem::swap(&mut pair.server, &mut second.server);
+    second.settle();
+    std::mem::swap(&mut pair.server, &mut second.server);
+    assert_eq!(second.client.granted().map(|granted| granted.credit), Some(2));
+    pair.put(0, b"key", b"value");
+    pair.settle();
+
+    // Expect: it keeps to its share, which is never less than the least.
+    assert_eq!(fill(&mut pair, 1).len(), 5 / 2);
+    assert_eq!(5 / 2, CREDIT_MIN);
+}
+
+#[test]
+fn a_datagram_holds_as_many_operations_as_fit() {
+    // State: GETs of the shortest keys in datagrams of the largest size.
+    let config = ClientConfig { mtu_bytes: 8972, reply_bytes_max: 1 << 24, ..Default::default() };
+    let mut pair = Pair::open(config, ServerConfig { mtu_bytes: 8972, ..server_config() });
+    for token in 0..ENTRIES_PER_DATAGRAM_MAX as u32 + 1 {
+        pair.get(token, b"k");
+    }
+    let requests = pair.requests();
+
+    // Expect: no more than the most that a datagram may hold, and all are answered.
+    let entries: Vec<_> = requests.iter().map(|request| header_of(request).entries).collect();
+    assert_eq!(entries, [ENTRIES_PER_DATAGRAM_MAX as u16, 1]);
+    assert_eq!(requests[0].len(), 8972, "padded, as another follows");
+    for request in &requests {
+        pair.to_server(request);
+    }
+    for reply in pair.replies() {
+        pair.to_client(&reply);
+    }
+    assert_eq!(pair.tokens.outstanding(), 0);
+}
+
+#[test]
+fn a_burst_is_of_equal_datagrams_and_no_longer_than_one_send_takes() {
+    // State: more requests than one burst holds.
+    let mut pair = Pair::open(with_window(256), server_config());
+    for token in 0..100 {
+        pair.put(token, b"key", &[1; 1000]);
+    }
+    let now_ns = pair.now_ns;
+    let flush = proto::transmit::Flush::All;
+    let burst = pair.client.poll_transmit(now_ns, flush).expect("there is something to send");
+
+    // Expect: all but the last of one size.
+    assert_eq!(burst.segment_bytes, 1472);
+    assert_eq!(burst.segments(), BURST_BYTES_MAX / 1472);
+    let sizes: Vec<_> = burst.datagrams().map(<[u8]>::len).collect();
+    let (last, others) = sizes.split_last().unwrap();
+    assert!(others.iter().all(|&bytes| bytes == 1472) && *last <= 1472);
+    for datagram in burst.datagrams() {
+        header_of(datagram);
+    }
+}
+
+#[test]
+fn a_loss_shrinks_the_window_once_for_all_that_was_outstanding() {
+    // State: sixteen datagrams that went out together are lost, and once more.
+    let mut pair = Pair::open(with_window(16), with_room_for(100));
+    assert_eq!(fill(&mut pair, 0).len(), 16);
+    pair.wait_for_requests();
+    assert_eq!(pair.client.counters().window_reductions, 1);
+    let again = pair.wait_for_requests();
+
+    // Expect: one reduction each time; no more go at once than the smaller window holds.
+    assert_eq!(pair.client.counters().window_reductions, 2);
+    assert_eq!(again.len(), 11, "16 times 0.7");
+    for request in &again {
+        pair.to_server(request);
+    }
+    for reply in pair.replies() {
+        pair.to_client(&reply);
+    }
+    // The others follow soon, and nothing is left.
+    let others = pair.wait_for_requests();
+    assert_eq!(others.len(), 5);
+    assert_eq!(pair.client.counters().window_reductions, 2);
+    for request in &others {
+        pair.to_server(request);
+    }
+    for reply in pair.replies() {
+        pair.to_client(&reply);
+    }
+    assert_eq!((pair.tokens.outstanding(), pair.store.writes()), (0, 16));
+    // From then on less is outstanding, until answers widen the window again.
+    assert!((7..16).contains(&fill(&mut pair, 100).len()));
+}
+
+#[test]
+fn a_window_that_loss_has_closed_to_one_opens_again() {
+    // State: a PUT is lost time and again.
+    let mut pair = Pair::open(with_window(16), with_room_for(100));
+    pair.put(0, b"key", b"value");
+    pair.request();
+    for _ in 0..10 {
+        pair.wait_for_requests();
+    }
+    assert_eq!(pair.client.counters().window_reductions, 10);
+    assert_eq!(pair.try_put(1, b"key", b"value"), Err(Blocked::WindowFull));
+
+    // Expect: the whole window after enough answers.
+    let again = pair.wait_for_requests();
+    for reply in pair.answers_to(&again[0]) {
+        pair.to_client(&reply);
+    }
+    for token in 1000..1300 {
+        pair.put(token, b"key", b"value");
+        pair.settle();
+    }
+    assert_eq!(fill(&mut pair, 2000).len(), 16);
+}
+
+#[test]
+fn retransmissions_follow_the_measured_round_trip_and_back_off() {
+    // State: a round trip of ten milliseconds, measured often; then silence.
+    let mut pair = Pair::open(with_window(4), server_config());
+    for token in 0..100 {
+        answer_after(&mut pair, token, 10_000_000);
+    }
+    assert_eq!(pair.client.round_trip_ns(), 10_000_000);
+    pair.put(200, b"key", b"value");
+    pair.request();
+    let mut sent_ns = vec![pair.now_ns];
+    for _ in 0..3 {
+        pair.wait_for_requests();
+        sent_ns.push(pair.now_ns);
+    }
+
+    // Expect: waits that begin near the round trip and double.
+    let waits: Vec<_> = sent_ns.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!((10_000_000..12_000_000).contains(&waits[0]), "{waits:?}");
+    assert_eq!((waits[1], waits[2]), (2 * waits[0], 4 * waits[0]));
+}
+
+/// Sends a PUT whose answer takes so long.
+fn answer_after(pair: &mut Pair, token: u32, round_trip_ns: u64) {
+    pair.put(token, b"key", b"value");
+    let request = pair.request();
+    let replies = pair.answers_to(&request);
+    pair.now_ns += round_trip_ns;
+    for reply in replies {
+        pair.to_client(&reply);
+    }
+}
+
+/// Lets datagrams take `delay_ns` each way until nothing is outstanding, but no longer than
+/// `time_ns`.
+fn run_slowly(pair: &mut Pair, delay_ns: u64, time_ns: u64) {
+    let until_ns = pair.now_ns + time_ns;
+    let mut to_server: std::collections::VecDeque<(u64, Vec<u8>)> = Default::default();
+    let mut to_client = to_server.clone();
+    while pair.tokens.outstanding() > 0 && pair.now_ns < until_ns {
+        let now_ns = pair.now_ns;
+        while to_server.front().is_some_and(|(due_ns, _)| *due_ns <= now_ns) {
+            let (_, datagram) = to_server.pop_front().unwrap();
+            pair.to_server(&datagram);
+        }
+        while to_client.front().is_some_and(|(due_ns, _)| *due_ns <= now_ns) {
+            let (_, datagram) = to_client.pop_front().unwrap();
+            pair.to_client(&datagram);
+        }
+        to_client.extend(pair.replies().into_iter().map(|reply| (now_ns + delay_ns, reply)));
+        to_server.extend(pair.requests().into_iter().map(|request| (now_ns + delay_ns, request)));
+        pair.wait(100_000);
+    }
+}
+
+#[test]
+fn a_round_trip_that_grows_beyond_the_retransmission_time_is_learnt() {
+    // State: a path of 0.2 ms, measured often, that takes 20 ms from now on.
+    let mut pair = Pair::open(with_window(4), server_config());
+    for token in 0..100 {
+        answer_after(&mut pair, token, 200_000);
+    }
+    pair.get(100, b"key");
+    run_slowly(&mut pair, 10_000_000, 2_000_000_000);
+
+    // Expect: the GET is answered although it was asked again before an answer could come.
+    assert!(matches!(pair.end(100), Some(End::Value(..))), "{:?}", pair.client.counters());
+    // And the client has learnt: soon nothing goes out twice.
+    for token in 101..110 {
+        pair.put(token, b"key", b"value");
+        run_slowly(&mut pair, 10_000_000, 2_000_000_000);
+    }
+    let counters = *pair.client.counters();
+    for token in 110..120 {
+        pair.get(token, b"key");
+        run_slowly(&mut pair, 10_000_000, 2_000_000_000);
+        pair.put(token + 1000, b"key", b"value");
+        run_slowly(&mut pair, 10_000_000, 2_000_000_000);
+    }
+    assert_eq!(pair.client.counters().retransmits, counters.retransmits);
+    assert_eq!(pair.client.counters().gets_asked_again, counters.gets_asked_again);
+    assert_eq!(pair.tokens.outstanding(), 0);
+}
