@@ -163,6 +163,11 @@ impl Sessions {
         self.all.iter_mut().find(|session| session.client.server() == address)
     }
 
+    /// A datagram came from an address that no session is with.
+    pub fn note_stranger(&mut self) {
+        self.past.misdirected += 1;
+    }
+
     /// All of them.
     #[must_use]
     pub fn all(&self) -> &[Session] {

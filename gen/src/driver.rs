@@ -1,0 +1,416 @@
+//! One thread of the generator: its sessions and streams, from connecting to the end.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Result, bail};
+use host::report::{Counters, Phase};
+use proto::client::Outcome;
+use proto::counters::ClientCounters;
+use proto::transmit::{Flush, Transmit};
+use udp::core_loop::Endpoint;
+use udp::sender::SocketCounters;
+
+use crate::plan::{Plan, check_value_fits, random_u64};
+use crate::recorder::Recorder;
+use crate::sessions::{Sessions, Token};
+use crate::streams::Streams;
+
+/// How long servers are asked for their counters, at the end.
+const STATS_NS: u64 = 1_000_000_000;
+/// How often a thread looks whether the others have come as far.
+const COORDINATION_NS: u64 = 1_000_000;
+/// How long an interrupted run waits for what is outstanding.
+const INTERRUPTED_NS: u64 = 1_000_000_000;
+
+/// When the streams run, on the clock that all threads share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The streams begin.
+    pub start_ns: u64,
+    /// What comes back from here on counts.
+    pub measure_ns: u64,
+    /// The streams end.
+    pub end_ns: u64,
+}
+
+/// How the threads of a run go together.
+#[derive(Debug)]
+pub struct Coordination {
+    /// Threads whose sessions are open.
+    pub connected: AtomicUsize,
+    /// Lets the threads load.
+    pub may_load: AtomicBool,
+    /// Records written so far.
+    pub loaded: AtomicUsize,
+    /// Threads that have loaded their share.
+    pub ready: AtomicUsize,
+    /// Lets the streams run.
+    pub window: OnceLock<Window>,
+    /// Ends everything early.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What a thread knows at its end.
+#[derive(Debug, Default)]
+pub struct ThreadReport {
+    /// Its counters.
+    pub client: ClientCounters,
+    /// Those of its socket.
+    pub socket: SocketCounters,
+    /// Operations that were due and never sent, in open loop.
+    pub backlog: u64,
+    /// PUTs of the load phase that a server refused.
+    pub load_refused: u64,
+    /// Counters of each worker that answered.
+    pub servers: BTreeMap<SocketAddr, Counters>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    Loading { next: u64 },
+    Waiting,
+    Running(Window),
+    Draining { until_ns: u64 },
+    Asking { until_ns: u64 },
+    Closing,
+}
+
+/// One thread of the generator.
+pub struct Driver {
+    plan: Arc<Plan>,
+    coordination: Arc<Coordination>,
+    thread: usize,
+    stage: Stage,
+    sessions: Sessions,
+    streams: Streams,
+    recorder: Recorder,
+    round_ns: u64,
+    session_timeout_ns: u64,
+    stats_waiting: usize,
+    report: ThreadReport,
+    failure: Option<anyhow::Error>,
+}
+
+impl Driver {
+    /// Begins to connect.
+    pub fn new(
+        now_ns: u64,
+        plan: Arc<Plan>,
+        coordination: Arc<Coordination>,
+        thread: usize,
+        receive_buffer_bytes: usize,
+        recorder: Recorder,
+    ) -> Result<Self> {
+        let mut config = plan.client;
+        // The kernel's count holds about as much bookkeeping as payload.
+        config.reply_bytes_max = receive_buffer_bytes / 2 / plan.servers.len();
+        let sessions = Sessions::new(now_ns, &plan.servers, config, thread, plan.threads)?;
+        let streams = Streams::new(&plan, thread, plan.threads, random_u64()?);
+        Ok(Self {
+            coordination,
+            thread,
+            stage: Stage::Connecting,
+            sessions,
+            streams,
+            recorder,
+            round_ns: now_ns,
+            session_timeout_ns: 0,
+            stats_waiting: 0,
+            report: ThreadReport::default(),
+            failure: None,
+            plan,
+        })
+    }
+
+    /// Whether it ended because it could not go on.
+    #[must_use]
+    pub const fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// What the thread knows at its end, or why it failed.
+    pub fn finish(self) -> Result<ThreadReport> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(self.report),
+        }
+    }
+
+    fn advance(&mut self, now_ns: u64) -> Result<()> {
+        match self.stage {
+            Stage::Connecting => {
+                if self.sessions.connect(now_ns)? {
+                    self.check_granted()?;
+                    self.coordination.connected.fetch_add(1, Ordering::Relaxed);
+                    self.stage = Stage::Loading { next: self.thread as u64 };
+                    if self.plan.load {
+                        let counters = self.sessions.counters();
+                        self.recorder.begin(Phase::Load, now_ns, u64::MAX, &counters);
+                    }
+                }
+            }
+            Stage::Loading { next } => self.load(now_ns, next)?,
+            Stage::Waiting => {
+                if let Some(&window) = self.coordination.window.get() {
+                    self.begin(now_ns, window);
+                }
+            }
+            Stage::Running(window) => self.run(now_ns, window)?,
+            Stage::Draining { until_ns } => {
+                if self.sessions.are_idle() || now_ns >= until_ns {
+                    self.ask(now_ns);
+                }
+            }
+            Stage::Asking { until_ns } => {
+                if self.stats_waiting == 0 || now_ns >= until_ns {
+                    self.close();
+                }
+            }
+            Stage::Closing => {}
+        }
+        Ok(())
+    }
+
+    /// The least MTU that a server granted decides what fits.
+    fn check_granted(&self) -> Result<()> {
+        for session in self.sessions.all() {
+            let granted = session.client.granted().expect("all are open");
+            let (values, keys) = (&self.plan.values, &self.plan.keys);
+            check_value_fits(values.value_size(), keys.key_size(), granted.mtu_bytes)?;
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, now_ns: u64, mut next: u64) -> Result<()> {
+        if !self.plan.load {
+            self.coordination.ready.fetch_add(1, Ordering::Relaxed);
+            self.stage = Stage::Waiting;
+            return Ok(());
+        }
+        if let Some(lost) = self.sessions.all().iter().find(|s| s.client.ended().is_some()) {
+            let server = lost.client.server();
+            bail!("{server} was lost while the records were written: load again");
+        }
+        if !self.coordination.may_load.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let records = self.plan.workload.records();
+        let step = self.plan.threads as u64;
+        let before = next;
+        while next < records
+            && self.streams.load(next, now_ns, &self.plan, &mut self.sessions)
+        {
+            next += step;
+        }
+        let written = (next - before) / step;
+        self.coordination.loaded.fetch_add(written as usize, Ordering::Relaxed);
+        self.stage = Stage::Loading { next };
+        if next >= records && self.sessions.are_idle() {
+            self.recorder.end(now_ns, &self.sessions.counters());
+            self.coordination.ready.fetch_add(1, Ordering::Relaxed);
+            self.stage = Stage::Waiting;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, now_ns: u64, window: Window) {
+        let Window { start_ns, measure_ns, end_ns } = window;
+        if end_ns == start_ns {
+            return self.ask(now_ns);
+        }
+        let counters = self.sessions.counters();
+        if measure_ns > start_ns {
+            self.recorder.begin(Phase::Warmup, start_ns, measure_ns, &counters);
+        } else {
+            self.recorder.begin(Phase::Run, measure_ns, end_ns, &counters);
+        }
+        self.streams.start(&self.plan, now_ns.max(start_ns));
+        self.stage = Stage::Running(window);
+    }
+
+    fn run(&mut self, now_ns: u64, window: Window) -> Result<()> {
+        if now_ns >= window.end_ns {
+            let counters = self.sessions.counters();
+            self.recorder.end(window.end_ns, &counters);
+            self.drain(now_ns, now_ns + self.plan.client.answer_timeout_ns);
+            return Ok(());
+        }
+        self.sessions.reopen(now_ns)?;
+        self.streams.pump(now_ns, &self.plan, &mut self.sessions);
+        Ok(())
+    }
+
+    /// Hands over the intervals that have ended; the phase after the warm-up begins there.
+    fn turn(&mut self, now_ns: u64) {
+        let counters = self.sessions.counters();
+        self.recorder.turn(now_ns, &counters);
+        if let Stage::Running(Window { measure_ns, end_ns, .. }) = self.stage
+            && self.recorder.interval_end_ns() == u64::MAX
+            && (measure_ns..end_ns).contains(&now_ns)
+        {
+            self.recorder.begin(Phase::Run, measure_ns, end_ns, &counters);
+            self.recorder.turn(now_ns, &counters);
+        }
+    }
+
+    fn drain(&mut self, now_ns: u64, until_ns: u64) {
+        self.report.backlog = self.streams.backlog();
+        self.stage = Stage::Draining { until_ns: until_ns.max(now_ns) };
+    }
+
+    fn ask(&mut self, now_ns: u64) {
+        for session in self.sessions.all_mut() {
+            let token =
+                Token { stream: Token::STATS, server: 0, is_put: false, started_ns: now_ns };
+            self.stats_waiting += usize::from(session.client.stats(token).is_ok());
+        }
+        self.stage = Stage::Asking { until_ns: now_ns + STATS_NS };
+    }
+
+    fn close(&mut self) {
+        let Self { sessions, report, .. } = self;
+        for session in sessions.all_mut() {
+            session.client.close(|_, _| {});
+        }
+        report.client = sessions.counters();
+        self.stage = Stage::Closing;
+    }
+
+    fn interrupt(&mut self, now_ns: u64) {
+        match self.stage {
+            Stage::Draining { .. } | Stage::Asking { .. } | Stage::Closing => {}
+            Stage::Running(_) => {
+                let counters = self.sessions.counters();
+                self.recorder.end(now_ns, &counters);
+                self.drain(now_ns, now_ns + INTERRUPTED_NS);
+            }
+            Stage::Connecting | Stage::Loading { .. } | Stage::Waiting => {
+                self.recorder.end(now_ns, &self.sessions.counters());
+                self.drain(now_ns, now_ns + INTERRUPTED_NS);
+            }
+        }
+    }
+}
+
+impl Endpoint for Driver {
+    #[inline]
+    fn handle_datagram(&mut self, now_ns: u64, from: SocketAddr, datagram: &[u8]) {
+        if now_ns >= self.recorder.interval_end_ns() {
+            self.turn(now_ns);
+        }
+        let Self { sessions, streams, recorder, plan, report, stats_waiting, .. } = self;
+        let Some(session) = sessions.at_mut(from) else {
+            sessions.note_stranger();
+            return;
+        };
+        session.client.handle_datagram(now_ns, datagram, |token, outcome| {
+            settle(now_ns, from, &token, &outcome, streams, recorder, plan, report, stats_waiting);
+        });
+    }
+
+    #[inline]
+    fn handle_timeout(&mut self, now_ns: u64) {
+        self.round_ns = now_ns;
+        if now_ns >= self.recorder.interval_end_ns() {
+            self.turn(now_ns);
+        }
+        if now_ns >= self.session_timeout_ns {
+            let Self { sessions, streams, recorder, plan, report, stats_waiting, .. } = self;
+            for session in sessions.all_mut() {
+                let from = session.client.server();
+                session.client.handle_timeout(now_ns, |token, outcome| {
+                    settle(
+                        now_ns, from, &token, &outcome, streams, recorder, plan, report,
+                        stats_waiting,
+                    );
+                });
+            }
+        }
+        if let Err(failure) = self.advance(now_ns) {
+            self.failure = Some(failure);
+        }
+        self.session_timeout_ns = self.sessions.poll_timeout().unwrap_or(u64::MAX);
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        let arrival_ns = match self.stage {
+            Stage::Running(window) => {
+                self.streams.next_arrival_ns().unwrap_or(u64::MAX).min(window.end_ns)
+            }
+            // Other threads decide when it goes on.
+            Stage::Loading { .. } | Stage::Waiting => self.round_ns + COORDINATION_NS,
+            _ => u64::MAX,
+        };
+        Some(self.session_timeout_ns.min(arrival_ns).min(self.recorder.interval_end_ns()))
+    }
+
+    #[inline]
+    fn poll_transmit(&mut self, now_ns: u64, flush: Flush) -> Option<Transmit<'_>> {
+        self.sessions.poll_transmit(now_ns, flush)
+    }
+
+    #[inline]
+    fn goes_on(&mut self, now_ns: u64, socket: &SocketCounters) -> bool {
+        if self.coordination.stop.load(Ordering::Relaxed) {
+            self.interrupt(now_ns);
+        }
+        let is_over = self.failure.is_some()
+            || (self.stage == Stage::Closing
+                && self.sessions.all().iter().all(|session| session.client.ended().is_some()));
+        if is_over {
+            self.report.socket = *socket;
+            self.report.client = self.sessions.counters();
+        }
+        !is_over
+    }
+}
+
+/// An operation came to its end.
+#[inline]
+#[expect(clippy::too_many_arguments, reason = "they are parts of a driver, borrowed apart")]
+fn settle(
+    now_ns: u64,
+    from: SocketAddr,
+    token: &Token,
+    outcome: &Outcome<'_>,
+    streams: &mut Streams,
+    recorder: &mut Recorder,
+    plan: &Plan,
+    report: &mut ThreadReport,
+    stats_waiting: &mut usize,
+) {
+    match outcome {
+        Outcome::Indeterminate | Outcome::Unanswered => {}
+        _ if token.stream == Token::STATS => {}
+        _ => recorder.answered(now_ns.saturating_sub(token.started_ns), token.is_put),
+    }
+    match outcome {
+        Outcome::NotFound => recorder.not_found(),
+        Outcome::Full | Outcome::TooLarge => {
+            recorder.refused();
+            report.load_refused += u64::from(token.stream == Token::LOAD);
+        }
+        _ => {}
+    }
+    match token.stream {
+        Token::LOAD => {}
+        Token::STATS => {
+            *stats_waiting -= 1;
+            if let Outcome::Value { value, .. } = outcome {
+                report.servers.insert(from, parse_counters(value));
+            }
+        }
+        _ => streams.answered(plan, token),
+    }
+}
+
+/// Reads lines of `name value`; what is no such line is left out.
+fn parse_counters(text: &[u8]) -> Counters {
+    let text = String::from_utf8_lossy(text);
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    pairs.filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?))).collect()
+}

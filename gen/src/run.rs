@@ -1,0 +1,378 @@
+//! One run: threads, phases, progress and the report.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use host::report::{ClientSample, Phase};
+use host::sample::Sampler;
+use host::time::unix_time_ms;
+use udp::clock::now_ns;
+use udp::core_loop;
+use udp::idle::Idle;
+use udp::pin::{allowed_cores, pin_to};
+use udp::socket::Socket;
+
+use crate::driver::{Coordination, Driver, ThreadReport, Window};
+use crate::flags::Flags;
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::recorder::{Interval, Recorder};
+use crate::report;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Every operation was answered.
+    Answered,
+    /// It could not start.
+    NotStarted,
+    /// The outcome of some operations is not known.
+    Indeterminate,
+    /// A server refused to store records.
+    Refused,
+    /// It was told to end early.
+    Interrupted,
+}
+
+impl From<Status> for std::process::ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(match status {
+            Status::Answered => 0,
+            Status::Refused => 1,
+            Status::NotStarted => 2,
+            Status::Indeterminate => 3,
+            Status::Interrupted => 130,
+        })
+    }
+}
+
+/// How often the threads are looked after.
+const LOOK: Duration = Duration::from_millis(20);
+/// From the last thread's readiness to the first operation.
+const START_NS: u64 = 5_000_000;
+
+/// Runs a plan.
+pub fn run(flags: &Flags, plan: Plan) -> Result<Status> {
+    let stop = host::signals::stop_flag()?;
+    if let Some(parent) = flags.die_with_parent {
+        host::signals::die_with_parent(parent)?;
+    }
+    let mut run = Run::start(flags, Arc::new(plan), stop)?;
+    let mut loaded = 0;
+    let mut load_secs = 0.0;
+    let mut window_ms = (0, 0);
+    if run.wait(|coordination| &coordination.connected)? {
+        let load_began = Instant::now();
+        run.coordination.may_load.store(true, Ordering::Relaxed);
+        if run.wait(|coordination| &coordination.ready)? {
+            loaded = run.coordination.loaded.load(Ordering::Relaxed) as u64;
+            load_secs = load_began.elapsed().as_secs_f64();
+            window_ms = run.open_window();
+        }
+    }
+    run.wait_for_end()?;
+    let threads = match run.join()? {
+        Ok(threads) => threads,
+        Err(failure) => {
+            run.progress.finish();
+            eprintln!("gen: error: {failure:#}");
+            return Ok(Status::NotStarted);
+        }
+    };
+    run.progress.finish();
+    let whole = run.whole();
+    if run.is_stopped() {
+        window_ms.1 = window_ms.1.min(unix_time_ms());
+    }
+    let report = report::client_report(&run.plan, &whole, loaded, window_ms, &threads);
+    report::print(flags, &report, load_secs);
+    if let Some(path) = &flags.json {
+        report::write_json(path, &report)?;
+    }
+    if let Some(path) = &flags.hdr {
+        report::write_hdr(path, &run.measured)?;
+    }
+    let load_refused: u64 = threads.iter().map(|thread| thread.load_refused).sum();
+    if load_refused > 0 {
+        eprintln!("gen: error: {load_refused} records were refused: the servers' memory is full");
+        return Ok(Status::Refused);
+    }
+    Ok(match () {
+        () if run.is_stopped() => Status::Interrupted,
+        () if report.indeterminate + report.unanswered_gets > 0 => Status::Indeterminate,
+        () => Status::Answered,
+    })
+}
+
+type ThreadHandle = JoinHandle<Result<ThreadReport>>;
+
+/// A run under way.
+struct Run {
+    plan: Arc<Plan>,
+    coordination: Arc<Coordination>,
+    threads: Vec<ThreadHandle>,
+    intervals: Receiver<(usize, Interval)>,
+    /// Intervals that some threads have not handed over yet.
+    partial: Vec<(usize, Interval)>,
+    measured: Vec<Interval>,
+    progress: Progress,
+    samples: Option<File>,
+    sampler: Sampler,
+    last_bytes: (u64, u64),
+    window: Option<Window>,
+}
+
+impl Run {
+    fn start(flags: &Flags, plan: Arc<Plan>, stop: Arc<AtomicBool>) -> Result<Self> {
+        let coordination = Arc::new(Coordination {
+            connected: AtomicUsize::new(0),
+            may_load: AtomicBool::new(false),
+            loaded: AtomicUsize::new(0),
+            ready: AtomicUsize::new(0),
+            window: OnceLock::new(),
+            stop,
+        });
+        let samples = flags.samples.as_deref().map(|path| {
+            File::create(path).with_context(|| format!("cannot write {}", path.display()))
+        });
+        let samples = samples.transpose()?;
+        let (sender, intervals) = channel();
+        let threads = (0..plan.threads)
+            .map(|thread| spawn(flags, thread, &plan, &coordination, sender.clone()))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            plan,
+            coordination,
+            threads,
+            intervals,
+            partial: Vec::new(),
+            measured: Vec::new(),
+            progress: Progress::new(),
+            samples,
+            sampler: Sampler::new()?,
+            last_bytes: (0, 0),
+            window: None,
+        })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.coordination.stop.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all threads have come to a point; `false` if they never will.
+    fn wait(&mut self, point: impl Fn(&Coordination) -> &AtomicUsize) -> Result<bool> {
+        while point(&self.coordination).load(Ordering::Relaxed) < self.plan.threads {
+            if self.is_stopped() || self.threads.iter().any(JoinHandle::is_finished) {
+                return Ok(false);
+            }
+            self.look()?;
+        }
+        Ok(true)
+    }
+
+    /// Lets the streams run; returns when the measured window is, in milliseconds since
+    /// the epoch.
+    fn open_window(&mut self) -> (u64, u64) {
+        let now = now_ns();
+        let start_ns = now + START_NS;
+        let measure_ns = start_ns + self.plan.warmup_ns;
+        let window = Window { start_ns, measure_ns, end_ns: measure_ns + self.plan.measure_ns };
+        self.window = Some(window);
+        self.coordination.window.set(window).expect("it is set once");
+        let at = |time_ns: u64| unix_time_ms() + (time_ns - now) / 1_000_000;
+        (at(window.measure_ns), at(window.end_ns))
+    }
+
+    fn wait_for_end(&mut self) -> Result<()> {
+        while !self.threads.iter().all(JoinHandle::is_finished) {
+            // One thread that failed ends the others.
+            if self.threads.iter().any(|thread| thread.is_finished())
+                && self.window.is_none()
+            {
+                self.coordination.stop.store(true, Ordering::Relaxed);
+            }
+            self.look()?;
+        }
+        self.look()
+    }
+
+    /// The threads' reports, or why one of them failed.
+    fn join(&mut self) -> Result<Result<Vec<ThreadReport>>> {
+        let mut reports = Vec::new();
+        let mut failure = None;
+        for thread in self.threads.drain(..) {
+            match thread.join().map_err(|_| anyhow!("a thread panicked"))? {
+                Ok(report) => reports.push(report),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        Ok(match failure {
+            Some(failure) => Err(failure),
+            None => Ok(reports),
+        })
+    }
+
+    /// Everything that was measured.
+    fn whole(&self) -> Interval {
+        let start_ns = self.measured.first().map_or(0, |interval| interval.start_ns);
+        let end_ns = self.measured.last().map_or(0, |interval| interval.end_ns);
+        let mut whole = Interval::new(Phase::Run, start_ns, end_ns);
+        for interval in &self.measured {
+            whole.add(interval);
+        }
+        whole
+    }
+
+    /// Takes the intervals that threads hand over.
+    fn look(&mut self) -> Result<()> {
+        let mut wait = LOOK;
+        loop {
+            match self.intervals.recv_timeout(wait) {
+                Ok(interval) => self.take(interval)?,
+                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    std::thread::sleep(wait);
+                    return Ok(());
+                }
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    /// Tells of an interval when all threads have handed it over. Each thread hands over
+    /// one after the other, so the `n`th of each belong together.
+    fn take(&mut self, interval: (usize, Interval)) -> Result<()> {
+        self.partial.push(interval);
+        let firsts: Vec<usize> = (0..self.plan.threads)
+            .filter_map(|thread| self.partial.iter().position(|(of, _)| *of == thread))
+            .collect();
+        if firsts.len() < self.plan.threads {
+            return Ok(());
+        }
+        let mut parts: Vec<usize> = firsts;
+        parts.sort_unstable_by(|a, b| b.cmp(a));
+        let mut sum: Option<Interval> = None;
+        for part in parts {
+            let (_, interval) = self.partial.remove(part);
+            match &mut sum {
+                None => sum = Some(interval),
+                Some(sum) => {
+                    sum.end_ns = sum.end_ns.max(interval.end_ns);
+                    sum.add(&interval);
+                }
+            }
+        }
+        self.tell(sum.expect("there is a thread"))
+    }
+
+    fn tell(&mut self, interval: Interval) -> Result<()> {
+        let secs = ((interval.end_ns - interval.start_ns) as f64 / 1e9).max(1e-9);
+        let mut all = interval.gets.clone();
+        all.add(&interval.puts).expect("they have the same bounds");
+        let latency = report::latency(&all);
+        let ops_per_s = interval.ops() as f64 / secs;
+        let counters = interval.counters;
+        let (done, message) = self.message(&interval, ops_per_s);
+        if secs > 0.1 {
+            self.progress.tell(done, &message);
+        }
+        let (rx_before, tx_before) = self.last_bytes;
+        self.last_bytes = (counters.bytes_received, counters.bytes_sent);
+        let rx_bytes_per_s = counters.bytes_received.saturating_sub(rx_before) as f64 / secs;
+        let tx_bytes_per_s = counters.bytes_sent.saturating_sub(tx_before) as f64 / secs;
+        let sample = ClientSample {
+            time_ms: unix_time_ms(),
+            interval_ms: secs * 1e3,
+            phase: interval.phase,
+            ops_per_s,
+            p50_us: latency.p50_us,
+            p99_us: latency.p99_us,
+            p999_us: latency.p999_us,
+            retransmits: counters.retransmits,
+            indeterminate: counters.indeterminate,
+            rx_bytes_per_s,
+            tx_bytes_per_s,
+            net_pct: host::machine::net_pct(rx_bytes_per_s, tx_bytes_per_s),
+            usage: self.sampler.sample()?,
+        };
+        if let Some(file) = &mut self.samples {
+            let mut line = serde_json::to_string(&sample)?;
+            line.push('\n');
+            file.write_all(line.as_bytes()).context("cannot write a sample")?;
+        }
+        if interval.phase == Phase::Run && interval.end_ns > interval.start_ns {
+            self.measured.push(interval);
+        }
+        Ok(())
+    }
+
+    fn message(&self, interval: &Interval, ops_per_s: f64) -> (f64, String) {
+        let Some(window) = self.window else {
+            let records = self.plan.workload.records();
+            let loaded = self.coordination.loaded.load(Ordering::Relaxed);
+            let message = format!("load {loaded}/{records} records, {ops_per_s:.0} ops/s");
+            return (loaded as f64 / records as f64, message);
+        };
+        let (name, from_ns, length_ns) = match interval.phase {
+            Phase::Warmup => ("warm-up", window.start_ns, self.plan.warmup_ns),
+            Phase::Load | Phase::Run => ("run", window.measure_ns, self.plan.measure_ns),
+        };
+        let at_ns = interval.end_ns.saturating_sub(from_ns);
+        let counters = &interval.counters;
+        let mut message = format!(
+            "{name} {:.0}/{:.0} s, {ops_per_s:.0} ops/s",
+            at_ns as f64 / 1e9,
+            length_ns as f64 / 1e9,
+        );
+        if counters.retransmits > 0 {
+            message += &format!(", {} retransmits", counters.retransmits);
+        }
+        if counters.indeterminate > 0 {
+            message += &format!(", {} indeterminate", counters.indeterminate);
+        }
+        (at_ns as f64 / length_ns.max(1) as f64, message)
+    }
+}
+
+fn spawn(
+    flags: &Flags,
+    thread: usize,
+    plan: &Arc<Plan>,
+    coordination: &Arc<Coordination>,
+    intervals: Sender<(usize, Interval)>,
+) -> Result<ThreadHandle> {
+    let cores = allowed_cores();
+    let fits = plan.threads <= cores.len();
+    // Servers take cores from the first on, generators from the last.
+    let core = (fits && flags.pin == "auto").then(|| cores[cores.len() - 1 - thread]);
+    let any = if plan.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let any: SocketAddr = any.parse().expect("it is an address");
+    let mut socket = Socket::bind(any).context("cannot open a socket")?;
+    let (plan, coordination) = (plan.clone(), coordination.clone());
+    let run = move || {
+        if let Some(core) = core
+            && !pin_to(core)
+        {
+            eprintln!("gen: warning: thread {thread} could not be bound to core {core}");
+        }
+        let recorder = Recorder::new(thread, intervals);
+        let buffer_bytes = socket.receive_buffer_bytes();
+        let mut driver =
+            Driver::new(now_ns(), plan, coordination, thread, buffer_bytes, recorder)?;
+        core_loop::run(&mut socket, Idle::new(fits), &mut driver)
+            .context("the socket failed")?;
+        if let (Some(error), true) = (socket.sender.last_error(), driver.has_failed()) {
+            let error = std::io::Error::from_raw_os_error(error);
+            bail!(driver.finish().unwrap_err().context(format!("sending failed with '{error}'")));
+        }
+        driver.finish()
+    };
+    Ok(Builder::new().name(format!("gen-{thread}")).spawn(run)?)
+}
