@@ -313,12 +313,13 @@ impl Endpoint for Driver {
     }
 
     #[inline]
-    fn handle_timeout(&mut self, now_ns: u64) {
+    fn handle_timeout(&mut self, now_ns: u64, is_drained: bool) {
         self.round_ns = now_ns;
         if now_ns >= self.recorder.interval_end_ns() {
             self.turn(now_ns);
         }
-        if now_ns >= self.session_timeout_ns {
+        // While replies wait in the socket, nobody can tell what was lost.
+        if is_drained && now_ns >= self.session_timeout_ns {
             let Self { sessions, streams, recorder, plan, report, stats_waiting, .. } = self;
             for session in sessions.all_mut() {
                 let from = session.client.server();

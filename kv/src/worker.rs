@@ -56,7 +56,7 @@ impl Endpoint for Worker {
     }
 
     #[inline]
-    fn handle_timeout(&mut self, now_ns: u64) {
+    fn handle_timeout(&mut self, now_ns: u64, _is_drained: bool) {
         self.server.handle_timeout(now_ns);
     }
 

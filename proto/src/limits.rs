@@ -43,7 +43,7 @@ pub const HANDSHAKE_TIMEOUT_NS: u64 = 5_000_000_000;
 /// Retransmission time before the first measurement.
 pub const RTO_INITIAL_NS: u64 = 50_000_000;
 /// Floor of the retransmission time.
-pub const RTO_NS_MIN: u64 = 500_000;
+pub const RTO_NS_MIN: u64 = 2_000_000;
 /// Ceiling of the retransmission time, backoff included.
 pub const RTO_NS_MAX: u64 = 1_000_000_000;
 /// Doublings of the retransmission time.

@@ -81,7 +81,8 @@ impl Sessions {
         terms: Terms,
     ) -> Result<(&Session, bool), SessionsFull> {
         let client = (client_id, from);
-        let before = self.by_client.get(&client).and_then(|&p| self.places[usize::from(p)].as_ref());
+        let before =
+            self.by_client.get(&client).and_then(|&p| self.places[usize::from(p)].as_ref());
         if before.is_some_and(|session| session.is_expired(now_ns)) {
             self.expire(now_ns); // If it ended later, the new one would lose its name.
         }

@@ -15,7 +15,7 @@ use proto::wire::{Header, Hello, Kind, Op, Open};
 fn bytes_back(pair: &mut Pair, datagram: &[u8]) -> usize {
     let sessions = pair.server.sessions();
     let writes = pair.store.writes();
-    pair.to_server_from(other_address(), datagram);
+    pair.hand_to_server_from(other_address(), datagram);
     let replies = pair.replies_to_anybody();
     let bytes: usize = replies.iter().map(|(_, reply)| reply.len()).sum();
     assert!(replies.iter().all(|(to, _)| *to == other_address()));
@@ -91,7 +91,7 @@ fn an_acceptance_is_no_longer_than_the_open() {
         let mut pair = Pair::connecting(config, server);
         let hello = pair.request();
         let cookie = only(pair.answers_to(&hello));
-        pair.to_client(&cookie);
+        pair.hand_to_client(&cookie);
         let open = pair.request();
 
         // One that claims more than it is long is not taken.

@@ -143,10 +143,10 @@ fn check_replies(pair: &mut Pair, from: std::net::SocketAddr, bytes_max: Option<
 
 /// Hands a datagram to the worker from an address with a session and from one without.
 fn server_survives(pair: &mut Pair, datagram: &[u8]) {
-    pair.to_server(datagram);
+    pair.hand_to_server(datagram);
     check_replies(pair, client_address(), None);
     let (sessions, writes) = (pair.server.sessions(), pair.store.writes());
-    pair.to_server_from(other_address(), datagram);
+    pair.hand_to_server_from(other_address(), datagram);
     check_replies(pair, other_address(), Some(datagram.len()));
     assert_eq!((pair.server.sessions(), pair.store.writes()), (sessions, writes));
 }
@@ -154,7 +154,7 @@ fn server_survives(pair: &mut Pair, datagram: &[u8]) {
 /// Hands datagrams to a client; the harness fails if a token comes back twice.
 fn client_survives(mut pair: Pair, datagrams: &[Vec<u8>]) {
     for datagram in datagrams {
-        pair.to_client(datagram);
+        pair.hand_to_client(datagram);
         pair.requests();
         pair.wait(1_000_000);
     }
@@ -189,7 +189,7 @@ fn phases() -> Vec<Pair> {
     let (said_hello, _) = connecting();
     let (mut has_cookie, hello) = connecting();
     let cookie = only(has_cookie.answers_to(&hello));
-    has_cookie.to_client(&cookie);
+    has_cookie.hand_to_client(&cookie);
     has_cookie.requests();
     let mut closing = busy();
     closing.close();
@@ -208,7 +208,7 @@ fn valid() -> Vec<Vec<u8>> {
     for _ in 0..2 {
         let request = pair.request();
         let reply = only(pair.answers_to(&request));
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
         datagrams.extend([request, reply]);
     }
     pair.put(1, b"key", b"value");

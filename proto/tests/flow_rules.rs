@@ -137,10 +137,10 @@ fn a_datagram_holds_as_many_operations_as_fit() {
     assert_eq!(entries, [ENTRIES_PER_DATAGRAM_MAX as u16, 1]);
     assert_eq!(requests[0].len(), 8972, "padded, as another follows");
     for request in &requests {
-        pair.to_server(request);
+        pair.hand_to_server(request);
     }
     for reply in pair.replies() {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     assert_eq!(pair.tokens.outstanding(), 0);
 }
@@ -180,20 +180,20 @@ fn a_loss_shrinks_the_window_once_for_all_that_was_outstanding() {
     assert_eq!(pair.client.counters().window_reductions, 2);
     assert_eq!(again.len(), 11, "16 times 0.7");
     for request in &again {
-        pair.to_server(request);
+        pair.hand_to_server(request);
     }
     for reply in pair.replies() {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     // The others follow soon, and nothing is left.
     let others = pair.wait_for_requests();
     assert_eq!(others.len(), 5);
     assert_eq!(pair.client.counters().window_reductions, 2);
     for request in &others {
-        pair.to_server(request);
+        pair.hand_to_server(request);
     }
     for reply in pair.replies() {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     assert_eq!((pair.tokens.outstanding(), pair.store.writes()), (0, 16));
     // From then on less is outstanding, until answers widen the window again.
@@ -215,7 +215,7 @@ fn a_window_that_loss_has_closed_to_one_opens_again() {
     // Expect: the whole window after enough answers.
     let again = pair.wait_for_requests();
     for reply in pair.answers_to(&again[0]) {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     for token in 1000..1300 {
         pair.put(token, b"key", b"value");
@@ -253,7 +253,7 @@ fn answer_after(pair: &mut Pair, token: u32, round_trip_ns: u64) {
     let replies = pair.answers_to(&request);
     pair.now_ns += round_trip_ns;
     for reply in replies {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
 }
 
@@ -267,11 +267,11 @@ fn run_slowly(pair: &mut Pair, delay_ns: u64, time_ns: u64) {
         let now_ns = pair.now_ns;
         while to_server.front().is_some_and(|(due_ns, _)| *due_ns <= now_ns) {
             let (_, datagram) = to_server.pop_front().unwrap();
-            pair.to_server(&datagram);
+            pair.hand_to_server(&datagram);
         }
         while to_client.front().is_some_and(|(due_ns, _)| *due_ns <= now_ns) {
             let (_, datagram) = to_client.pop_front().unwrap();
-            pair.to_client(&datagram);
+            pair.hand_to_client(&datagram);
         }
         to_client.extend(pair.replies().into_iter().map(|reply| (now_ns + delay_ns, reply)));
         to_server.extend(pair.requests().into_iter().map(|request| (now_ns + delay_ns, request)));

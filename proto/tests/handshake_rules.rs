@@ -23,7 +23,7 @@ fn with_cookie() -> (Pair, Vec<u8>) {
     let mut pair = connecting();
     let hello = pair.request();
     let cookie = only(pair.answers_to(&hello));
-    pair.to_client(&cookie);
+    pair.hand_to_client(&cookie);
     let open = pair.request();
     (pair, open)
 }
@@ -35,10 +35,10 @@ fn a_session_opens_in_two_round_trips() {
     let hello = pair.request();
     let cookie = only(pair.answers_to(&hello));
     assert_eq!(pair.server.sessions(), 0, "a cookie costs no state");
-    pair.to_client(&cookie);
+    pair.hand_to_client(&cookie);
     let open = pair.request();
     let accept = only(pair.answers_to(&open));
-    pair.to_client(&accept);
+    pair.hand_to_client(&accept);
 
     // Expect: HELLO, COOKIE, OPEN, ACCEPT, and what both ends can do.
     let kinds = [&hello, &cookie, &open, &accept].map(|datagram| kind_of(datagram));
@@ -77,7 +77,7 @@ fn nothing_is_taken_before_the_session_is_open() {
 fn a_cookie_from_another_address_is_refused() {
     // State: somebody else has the cookie of a client.
     let (mut pair, open) = with_cookie();
-    pair.to_server_from(other_address(), &open);
+    pair.hand_to_server_from(other_address(), &open);
 
     // Expect: refused, no session.
     let (to, refusal) = pair.replies_to_anybody().remove(0);
@@ -93,18 +93,18 @@ fn a_client_whose_cookie_grew_too_old_asks_for_another() {
     let mut pair = Pair::connecting(config, server_config());
     let hello = pair.request();
     let cookie = only(pair.answers_to(&hello));
-    pair.to_client(&cookie);
+    pair.hand_to_client(&cookie);
     let open = pair.request();
     pair.now_ns += COOKIE_LIFETIME_NS + 1;
     let refusal = only(pair.answers_to(&open));
     assert_eq!(header_of(&refusal).flags, Reason::Cookie as u8);
-    pair.to_client(&refusal);
+    pair.hand_to_client(&refusal);
 
     // Expect: HELLO again at once, and then a session.
     let hello = pair.request();
     assert_eq!(kind_of(&hello), Kind::Hello);
     let cookie = only(pair.answers_to(&hello));
-    pair.to_client(&cookie);
+    pair.hand_to_client(&cookie);
     pair.settle();
     assert!(pair.client.granted().is_some());
 }
@@ -115,7 +115,7 @@ fn a_cookie_of_an_earlier_life_is_refused_and_another_asked_for() {
     let (mut pair, open) = with_cookie();
     pair.server = Server::new(ServerConfig { secret: [8; 16], ..server_config() });
     let refusal = only(pair.answers_to(&open));
-    pair.to_client(&refusal);
+    pair.hand_to_client(&refusal);
     pair.settle();
 
     // Expect: a session with the new life.
@@ -135,9 +135,9 @@ fn an_open_that_comes_twice_opens_one_session() {
     // Expect: the same session, which works; a late copy of the ACCEPT does nothing.
     assert_eq!(header_of(&lost).sequence, header_of(&accept).sequence);
     assert_eq!((pair.server.sessions(), pair.server.counters().sessions_opened), (1, 1));
-    pair.to_client(&accept);
+    pair.hand_to_client(&accept);
     pair.put(1, b"key", b"value");
-    pair.to_client(&lost);
+    pair.hand_to_client(&lost);
     pair.settle();
     assert_eq!(pair.end(1), Some(&End::Stored(1)));
     assert_eq!(pair.client.counters().misdirected, 1);
@@ -149,11 +149,11 @@ fn an_open_that_comes_late_opens_no_way_into_the_first_session() {
     // State: a session was closed; then a copy of its OPEN arrives, and one of its PUT.
     let (mut pair, open) = with_cookie();
     let accept = only(pair.answers_to(&open));
-    pair.to_client(&accept);
+    pair.hand_to_client(&accept);
     pair.put(1, b"key", b"value");
     let request = pair.request();
     for reply in pair.answers_to(&request) {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     pair.close();
     pair.settle();
@@ -176,7 +176,7 @@ fn a_worker_with_all_the_sessions_it_can_hold_says_so() {
     }
     assert_eq!(pair.server.sessions(), SESSIONS_PER_WORKER_MAX);
     let refusal = only(pair.answers_to(&open));
-    pair.to_client(&refusal);
+    pair.hand_to_client(&refusal);
 
     // Expect: the client is told; those who are in stay in.
     assert_eq!(pair.client.ended(), Some(Ended::Refused(Reason::SessionsFull)));
@@ -214,7 +214,7 @@ fn a_client_that_opens_again_after_it_expired_has_one_session() {
     again.now_ns = pair.now_ns;
     let hello = again.request();
     let cookie = only(pair.answers_to(&hello));
-    again.to_client(&cookie);
+    again.hand_to_client(&cookie);
     let open = again.request();
     pair.answers_to(&open);
     pair.server.handle_timeout(pair.now_ns);
@@ -235,7 +235,7 @@ fn a_server_of_another_version_ends_the_handshake() {
     let mut header = proto::wire::Header::new(Kind::Refuse, 0, 0);
     header.flags = Reason::Version as u8;
     proto::pack::bare(&mut refusal, header);
-    pair.to_client(&of_version(2, &refusal));
+    pair.hand_to_client(&of_version(2, &refusal));
 
     // Expect: the client says which.
     assert_eq!(pair.client.ended(), Some(Ended::OtherVersion(2)));
@@ -249,9 +249,9 @@ fn a_session_that_is_open_survives_a_datagram_of_another_version() {
     pair.put(1, b"key", b"value");
     let request = pair.request();
     for reply in pair.answers_to(&request) {
-        pair.to_client(&of_version(2, &reply));
+        pair.hand_to_client(&of_version(2, &reply));
         assert_eq!(pair.end(1), None);
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
 
     // Expect: it is counted, and the session goes on.
@@ -320,11 +320,11 @@ fn an_answer_to_somebody_else_does_not_move_the_handshake() {
         proto::client::Client::new(START_NS, other.client.server(), [9; 16], with_window(1));
     let hello = other.request();
     let cookie = only(other.answers_to(&hello));
-    other.to_client(&cookie);
+    other.hand_to_client(&cookie);
     let open = other.request();
     let accept = only(other.answers_to(&open));
-    pair.to_client(&cookie);
-    pair.to_client(&accept);
+    pair.hand_to_client(&cookie);
+    pair.hand_to_client(&accept);
 
     // Expect: nothing but the HELLO again.
     assert_eq!(pair.client.granted(), None);

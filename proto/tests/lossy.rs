@@ -181,7 +181,7 @@ impl History {
                     let store = &mut self.store;
                     self.server.handle_datagram(self.now_ns, client_address(), &datagram, store);
                 }
-                Side::Client(life) if life == self.life => self.to_client(&datagram),
+                Side::Client(life) if life == self.life => self.hand_to_client(&datagram),
                 Side::Client(_) => {}
             }
         }
@@ -190,7 +190,7 @@ impl History {
         self.server.handle_timeout(self.now_ns);
     }
 
-    fn to_client(&mut self, datagram: &[u8]) {
+    fn hand_to_client(&mut self, datagram: &[u8]) {
         let Self { client, tokens, asked, store, .. } = self;
         client.handle_datagram(self.now_ns, datagram, |token, outcome| {
             tokens.came_back(token, outcome);

@@ -40,7 +40,7 @@ fn a_request_of_an_unknown_session_is_refused_and_never_executed() {
     assert_refused(&reply, Reason::UnknownSession);
     assert_eq!((pair.server.counters().unknown_session, pair.store.writes()), (1, 0));
     assert_eq!((pair.server.counters().gets, pair.server.sessions()), (0, 0));
-    pair.to_client(&reply);
+    pair.hand_to_client(&reply);
     assert_eq!(pair.client.ended(), Some(Ended::Forgotten));
     assert_eq!(pair.end(1), Some(&End::Indeterminate));
     assert_eq!(pair.end(2), Some(&End::Unanswered));
@@ -57,14 +57,14 @@ fn an_ended_session_takes_and_sends_nothing() {
     let request = pair.request();
     pair.server = restarted();
     let refusal = only(pair.answers_to(&request));
-    pair.to_client(&refusal);
+    pair.hand_to_client(&refusal);
 
     // Expect: silence, and whatever comes for it is only counted.
     assert_eq!(pair.try_put(2, b"key", b"value"), Err(Blocked::NotOpen));
     assert_eq!(pair.try_get(2, b"key"), Err(Blocked::NotOpen));
     assert_eq!(pair.client.poll_timeout(), None);
     pair.wait(SECOND_NS);
-    pair.to_client(&refusal);
+    pair.hand_to_client(&refusal);
     assert!(pair.requests().is_empty());
     assert_eq!(pair.client.counters().misdirected, 1);
 }
@@ -89,7 +89,7 @@ fn a_worker_that_started_again_knows_no_session_of_its_earlier_life() {
     assert_refused(&reply, Reason::UnknownSession);
     assert_eq!(after.store.writes(), 0);
     // The refusal names the earlier session, so it doesn't end the new one.
-    after.to_client(&reply);
+    after.hand_to_client(&reply);
     assert_eq!(after.client.ended(), None);
 }
 
@@ -107,7 +107,7 @@ fn a_session_that_was_silent_for_too_long_is_refused_and_forgotten() {
     assert_eq!(pair.store.writes(), 0);
     pair.server.handle_timeout(pair.now_ns);
     assert_eq!((pair.server.sessions(), pair.server.counters().sessions_expired), (0, 1));
-    pair.to_client(&reply);
+    pair.hand_to_client(&reply);
     assert_eq!(pair.client.ended(), Some(Ended::Forgotten));
     assert_eq!(pair.end(1), Some(&End::Indeterminate));
 }
@@ -150,7 +150,7 @@ fn a_request_from_another_address_is_refused() {
     let mut pair = opened();
     pair.put(1, b"key", b"value");
     let request = pair.request();
-    pair.to_server_from(other_address(), &request);
+    pair.hand_to_server_from(other_address(), &request);
 
     // Expect: refused there, not executed; the session is unharmed.
     let replies = pair.replies_to_anybody();
@@ -159,7 +159,7 @@ fn a_request_from_another_address_is_refused() {
     assert_refused(&replies[0].1, Reason::UnknownSession);
     assert_eq!(pair.store.writes(), 0);
     for reply in pair.answers_to(&request) {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     assert_eq!(pair.end(1), Some(&End::Stored(1)));
 }
@@ -254,11 +254,11 @@ fn one_put_that_is_never_answered_ends_a_session_that_is_otherwise_answered() {
         pair.get(token, b"other");
         for request in pair.requests() {
             if header_of(&request).sequence != lost {
-                pair.to_server(&request);
+                pair.hand_to_server(&request);
             }
         }
         for reply in pair.replies() {
-            pair.to_client(&reply);
+            pair.hand_to_client(&reply);
         }
         pair.wait(SECOND_NS / 100);
     }
@@ -277,7 +277,7 @@ fn a_closed_session_is_gone_at_both_ends() {
     pair.put(1, b"key", b"value");
     let request = pair.request();
     for reply in pair.answers_to(&request) {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     pair.close();
     let close = pair.request();
@@ -317,7 +317,7 @@ fn a_close_from_another_address_closes_nothing() {
     let session = pair.client.granted().unwrap().session;
     let mut close = Vec::new();
     proto::pack::bare(&mut close, proto::wire::Header::new(Kind::Close, session, 0));
-    pair.to_server_from(other_address(), &close);
+    pair.hand_to_server_from(other_address(), &close);
 
     // Expect: no answer, no effect, a count.
     assert!(pair.replies_to_anybody().is_empty());

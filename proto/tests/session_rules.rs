@@ -38,7 +38,7 @@ fn a_get_that_comes_again_is_read_again() {
     pair.answers_to(&request);
     pair.store.put(b"key", b"since").unwrap();
     for reply in pair.answers_to(&request) {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
 
     // Expect: the value of now.
@@ -54,7 +54,7 @@ fn a_request_that_comes_again_reads_again_but_does_not_write_again() {
     let request = pair.request();
     for _ in 0..3 {
         for reply in pair.answers_to(&request) {
-            pair.to_client(&reply);
+            pair.hand_to_client(&reply);
         }
     }
 
@@ -71,7 +71,7 @@ fn a_request_older_than_its_slot_is_dropped_and_counted() {
     pair.put(1, b"key", b"first");
     let first = pair.request();
     for reply in pair.answers_to(&first) {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     pair.put(2, b"key", b"second");
     pair.settle();
@@ -116,7 +116,7 @@ fn a_full_window_blocks_until_an_answer_comes() {
     assert_eq!(pair.try_put(3, b"c", b"3"), Err(Blocked::WindowFull));
     assert_eq!(pair.try_get(3, b"c"), Err(Blocked::WindowFull));
     for reply in pair.answers_to(&first) {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     assert_eq!(pair.try_put(3, b"c", b"3"), Ok(()));
 }
@@ -133,7 +133,7 @@ fn a_lost_reply_makes_the_put_go_again_under_its_sequence() {
     // Expect: the same datagram, answered, executed once.
     assert_eq!(again, request);
     for reply in pair.answers_to(&again) {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     assert_eq!(pair.end(1), Some(&End::Stored(1)));
     assert_eq!((pair.store.writes(), pair.client.counters().retransmits), (1, 1));
@@ -149,9 +149,9 @@ fn a_lost_request_goes_again_and_is_executed_once() {
     let third = pair.wait_for_requests();
 
     // Expect: the third arrives.
-    pair.to_server(&third[0]);
+    pair.hand_to_server(&third[0]);
     let reply = pair.reply();
-    pair.to_client(&reply);
+    pair.hand_to_client(&reply);
     assert_eq!(pair.end(1), Some(&End::Stored(1)));
     assert_eq!((pair.store.writes(), pair.client.counters().retransmits), (1, 2));
 }
@@ -179,7 +179,7 @@ fn lost_gets_are_asked_again_alone_while_puts_stay_in_their_slot() {
 
     for request in &requests {
         for reply in pair.answers_to(request) {
-            pair.to_client(&reply);
+            pair.hand_to_client(&reply);
         }
     }
     assert_eq!(pair.end(1), Some(&End::Stored(1)));
@@ -201,7 +201,7 @@ fn without_a_free_slot_gets_go_again_in_theirs() {
     // Expect: the whole datagram again, its PUT executed once.
     assert_eq!(again, request);
     for reply in pair.answers_to(&request) {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     assert_eq!(pair.end(1), Some(&End::Stored(1)));
     assert_eq!(pair.end(2), Some(&End::Value(1, b"1".to_vec())));
@@ -219,14 +219,14 @@ fn gets_whose_put_is_answered_leave_the_slot_even_if_it_is_the_only_one() {
     let request = pair.request();
     let replies = pair.answers_to(&request);
     assert_eq!(replies.len(), 2, "each holds one GET");
-    pair.to_client(&replies[0]);
+    pair.hand_to_client(&replies[0]);
     let again = only(pair.wait_for_requests());
 
     // Expect: the GET alone in a new use of the slot.
     assert_eq!(header_of(&again).sequence, header_of(&request).sequence + 1);
     assert_eq!(header_of(&again).entries, 1);
     for reply in pair.answers_to(&again) {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     assert_eq!((pair.tokens.outstanding(), pair.store.writes()), (0, 2));
 }
@@ -242,8 +242,8 @@ fn an_answer_that_comes_again_is_counted_and_its_token_is_not_given_back_again()
     let request = pair.request();
     let replies = pair.answers_to(&request);
     for reply in &replies {
-        pair.to_client(reply);
-        pair.to_client(reply);
+        pair.hand_to_client(reply);
+        pair.hand_to_client(reply);
     }
 
     // Expect: those of the first are duplicates, those of the last come too late: the slot
@@ -264,7 +264,7 @@ fn a_put_acknowledged_twice_ends_once() {
     let mut replies = pair.answers_to(&first);
     replies.extend(pair.answers_to(&second));
     for reply in &replies {
-        pair.to_client(reply);
+        pair.hand_to_client(reply);
     }
 
     // Expect: one end, one late answer.
@@ -280,10 +280,10 @@ fn an_answer_to_an_earlier_use_of_a_slot_is_not_taken_for_the_later() {
     pair.put(1, b"key", b"first");
     let request = pair.request();
     let reply = pair.answers_to(&request);
-    pair.to_client(&reply[0]);
+    pair.hand_to_client(&reply[0]);
     pair.put(2, b"key", b"second");
     pair.request();
-    pair.to_client(&reply[0]);
+    pair.hand_to_client(&reply[0]);
 
     // Expect: the second PUT is still waited for.
     assert_eq!(pair.end(2), None);
@@ -303,7 +303,7 @@ fn a_refused_put_stays_refused_when_its_request_comes_again() {
 
     // Expect: refused again, not executed; a new PUT is executed.
     assert_eq!(refused, again);
-    pair.to_client(&again[0]);
+    pair.hand_to_client(&again[0]);
     assert_eq!((pair.end(1), pair.store.writes()), (Some(&End::Full), 0));
     assert_eq!(pair.server.counters().puts_refused, 1);
     pair.put(2, b"key", b"value");
@@ -394,7 +394,7 @@ fn stats_that_were_lost_are_asked_again() {
 
     // Expect: asked again, answered once.
     for reply in pair.answers_to(&again) {
-        pair.to_client(&reply);
+        pair.hand_to_client(&reply);
     }
     assert!(matches!(pair.end(1), Some(End::Value(0, _))));
 }

@@ -32,7 +32,7 @@ fn the_example_is_what_is_sent() {
     // Expect: the very bytes of the document.
     assert_eq!(hex(&request), hex(&block("request")));
     assert_eq!(hex(&reply), hex(&block("reply")));
-    pair.to_client(&reply);
+    pair.hand_to_client(&reply);
     assert_eq!(pair.end(1), Some(&End::Value(3, b"red".to_vec())));
     assert_eq!(pair.end(2), Some(&End::Stored(1)));
 }
@@ -85,4 +85,26 @@ fn the_limits_are_those_of_the_code() {
         ANSWER_TIMEOUT_NS,
     ];
     assert_eq!(rows, expected);
+}
+
+#[test]
+fn the_placements_are_those_of_the_code() {
+    // State: the rows "| key | hash | of 3 | of 4 |" of the document.
+    let after = DOCUMENT.split_once("## Placement").expect("the document has it").1;
+    let table = after.split_once("## Limits").expect("and what follows it").0;
+    let rows: Vec<Vec<&str>> = (table.lines().filter(|line| line.starts_with('|')).skip(2))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+
+    // Expect: each key where the document says.
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        let [key, hash, of_three, of_four] = row[..] else { panic!("{row:?}") };
+        let hash = u64::from_str_radix(hash, 16).unwrap();
+        for (servers, index) in [(3u8, of_three), (4, of_four)] {
+            let index: usize = index.parse().unwrap();
+            assert_eq!(proto::placement::server_of(key.as_bytes(), servers.into()), index);
+            assert_eq!(((u128::from(hash) * u128::from(servers)) >> 64) as usize, index);
+        }
+    }
 }

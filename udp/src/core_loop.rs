@@ -10,6 +10,7 @@ use proto::transmit::{Flush, Transmit};
 
 use crate::clock::now_ns;
 use crate::idle::{Idle, Rest};
+use crate::receiver::MESSAGES_MAX;
 use crate::sender::{Sender, SocketCounters};
 use crate::socket::Socket;
 
@@ -19,7 +20,8 @@ pub trait Endpoint {
     fn handle_datagram(&mut self, now_ns: u64, from: SocketAddr, datagram: &[u8]);
 
     /// Does what time has made due. Called once a round, and must be cheap when nothing is.
-    fn handle_timeout(&mut self, now_ns: u64);
+    /// `is_drained`: nothing more is there to be received, so what has not come is late.
+    fn handle_timeout(&mut self, now_ns: u64, is_drained: bool);
 
     /// When [`Self::handle_timeout`] has something to do again.
     fn poll_timeout(&self) -> Option<u64>;
@@ -44,11 +46,13 @@ pub fn run(socket: &mut Socket, mut idle: Idle, endpoint: &mut impl Endpoint) ->
     loop {
         let now = now_ns();
         let mut work = 0;
+        let mut is_drained = false;
         if !sender.is_blocked() {
             let messages = match receiver.fill(io, &sender.state, &mut sender.counters) {
                 Err(error) if is_nothing(&error) => 0,
                 result => result?,
             };
+            is_drained = messages < MESSAGES_MAX;
             for index in 0..messages {
                 let (from, datagrams) = receiver.message(index);
                 for datagram in datagrams {
@@ -57,7 +61,7 @@ pub fn run(socket: &mut Socket, mut idle: Idle, endpoint: &mut impl Endpoint) ->
                 }
             }
         }
-        endpoint.handle_timeout(now);
+        endpoint.handle_timeout(now, is_drained);
         work += transmit(io, sender, endpoint, now, Flush::All);
         if !endpoint.goes_on(now, &sender.counters) {
             return poll.registry().deregister(io);

@@ -9,7 +9,7 @@ use crate::sender::SocketCounters;
 
 /// Messages taken by one call. More would fall out of the second-level cache before they
 /// are read.
-const MESSAGES_MAX: usize = 8;
+pub(crate) const MESSAGES_MAX: usize = 8;
 /// Room for a message: a GRO read into a shorter buffer is cut.
 const MESSAGE_BYTES: usize = 64 << 10;
 

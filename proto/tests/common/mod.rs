@@ -1,7 +1,7 @@
 //! A client and a server joined by hand under virtual time.
 //!
 //! Nothing is delivered unless a test does it: [`Pair::requests`] and [`Pair::replies`] take
-//! what an end has to send, [`Pair::to_server`] and [`Pair::to_client`] deliver a datagram.
+//! what an end has to send, [`Pair::hand_to_server`] and [`Pair::hand_to_client`] deliver a datagram.
 //! Not to deliver one is to lose it, to deliver it twice is to duplicate it, and to deliver
 //! it later is to delay it.
 
@@ -201,15 +201,15 @@ impl Pair {
         server_sends(&mut self.server)
     }
 
-    pub(crate) fn to_server(&mut self, datagram: &[u8]) {
-        self.to_server_from(client_address(), datagram);
+    pub(crate) fn hand_to_server(&mut self, datagram: &[u8]) {
+        self.hand_to_server_from(client_address(), datagram);
     }
 
-    pub(crate) fn to_server_from(&mut self, from: SocketAddr, datagram: &[u8]) {
+    pub(crate) fn hand_to_server_from(&mut self, from: SocketAddr, datagram: &[u8]) {
         self.server.handle_datagram(self.now_ns, from, datagram, &mut self.store);
     }
 
-    pub(crate) fn to_client(&mut self, datagram: &[u8]) {
+    pub(crate) fn hand_to_client(&mut self, datagram: &[u8]) {
         let Self { now_ns, client, tokens, .. } = self;
         client.handle_datagram(*now_ns, datagram, |token, outcome| {
             tokens.came_back(token, outcome);
@@ -218,7 +218,7 @@ impl Pair {
 
     /// Delivers a request to the server, and its answers to nobody.
     pub(crate) fn answers_to(&mut self, request: &[u8]) -> Vec<Vec<u8>> {
-        self.to_server(request);
+        self.hand_to_server(request);
         self.replies()
     }
 
@@ -230,10 +230,10 @@ impl Pair {
                 return;
             }
             for request in &requests {
-                self.to_server(request);
+                self.hand_to_server(request);
             }
             for reply in self.replies() {
-                self.to_client(&reply);
+                self.hand_to_client(&reply);
             }
         }
     }
