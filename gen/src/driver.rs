@@ -201,9 +201,7 @@ impl Driver {
         let records = self.plan.workload.records();
         let step = self.plan.threads as u64;
         let before = next;
-        while next < records
-            && self.streams.load(next, now_ns, &self.plan, &mut self.sessions)
-        {
+        while next < records && self.streams.load(next, now_ns, &self.plan, &mut self.sessions) {
             next += step;
         }
         let written = (next - before) / step;
@@ -325,7 +323,14 @@ impl Endpoint for Driver {
                 let from = session.client.server();
                 session.client.handle_timeout(now_ns, |token, outcome| {
                     settle(
-                        now_ns, from, &token, &outcome, streams, recorder, plan, report,
+                        now_ns,
+                        from,
+                        &token,
+                        &outcome,
+                        streams,
+                        recorder,
+                        plan,
+                        report,
                         stats_waiting,
                     );
                 });

@@ -128,7 +128,8 @@ impl Recorder {
         self.record_alike();
         while let Some(interval) = self.current.take_if(|interval| now_ns >= interval.end_ns) {
             let Interval { phase, end_ns, .. } = interval;
-            let _ = self.intervals.send((self.thread, Interval { counters: *counters, ..interval }));
+            let _ =
+                self.intervals.send((self.thread, Interval { counters: *counters, ..interval }));
             if end_ns < self.phase_end_ns {
                 let next_end_ns = self.phase_end_ns.min(end_ns + SECOND_NS);
                 self.current = Some(Interval::new(phase, end_ns, next_end_ns));

@@ -108,14 +108,11 @@ pub fn print(flags: &Flags, report: &ClientReport, load_secs: f64) {
             "{workload} theta {theta} {order} streams {streams} batch {batch} seed {seed}\n"
         );
         let ClientReport { ops, gets, puts, not_found, refused, .. } = report;
-        text += &format!(
-            "ops {ops} gets {gets} puts {puts} not-found {not_found} refused {refused}\n"
-        );
-        for (name, latency) in [
-            ("all", &report.latency),
-            ("get", &report.get_latency),
-            ("put", &report.put_latency),
-        ] {
+        text +=
+            &format!("ops {ops} gets {gets} puts {puts} not-found {not_found} refused {refused}\n");
+        for (name, latency) in
+            [("all", &report.latency), ("get", &report.get_latency), ("put", &report.put_latency)]
+        {
             let Latency { p50_us, p90_us, p99_us, p999_us, max_us, .. } = latency;
             text += &format!(
                 "latency {name} us: p50 {p50_us:.1} p90 {p90_us:.1} p99 {p99_us:.1} p99.9 \
@@ -202,7 +199,6 @@ pub fn write_hdr(path: &Path, intervals: &[Interval]) -> Result<()> {
 }
 
 fn create(path: &Path) -> Result<BufWriter<File>> {
-    let file =
-        File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(BufWriter::new(file))
 }

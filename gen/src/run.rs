@@ -193,9 +193,7 @@ impl Run {
     fn wait_for_end(&mut self) -> Result<()> {
         while !self.threads.iter().all(JoinHandle::is_finished) {
             // One thread that failed ends the others.
-            if self.threads.iter().any(|thread| thread.is_finished())
-                && self.window.is_none()
-            {
+            if self.threads.iter().any(|thread| thread.is_finished()) && self.window.is_none() {
                 self.coordination.stop.store(true, Ordering::Relaxed);
             }
             self.look()?;
@@ -364,10 +362,8 @@ fn spawn(
         }
         let recorder = Recorder::new(thread, intervals);
         let buffer_bytes = socket.receive_buffer_bytes();
-        let mut driver =
-            Driver::new(now_ns(), plan, coordination, thread, buffer_bytes, recorder)?;
-        core_loop::run(&mut socket, Idle::new(fits), &mut driver)
-            .context("the socket failed")?;
+        let mut driver = Driver::new(now_ns(), plan, coordination, thread, buffer_bytes, recorder)?;
+        core_loop::run(&mut socket, Idle::new(fits), &mut driver).context("the socket failed")?;
         if let (Some(error), true) = (socket.sender.last_error(), driver.has_failed()) {
             let error = std::io::Error::from_raw_os_error(error);
             bail!(driver.finish().unwrap_err().context(format!("sending failed with '{error}'")));

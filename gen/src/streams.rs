@@ -15,7 +15,7 @@ use crate::arrivals::Arrivals;
 use crate::plan::Plan;
 use crate::record::ValueId;
 use crate::sessions::{Sessions, Token};
-use crate::workload::{Operation, StreamRandom};
+use crate::workload::{Operation, StreamRandom, Workload};
 
 /// Where a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +28,34 @@ enum Place {
     Waiting,
 }
 
+/// Operations that a stream draws together: their records come from a table that is larger
+/// than a cache, and together their cache misses overlap.
+const DRAWN_TOGETHER: usize = 16;
+
 #[derive(Clone, Debug)]
 struct Stream {
     random: StreamRandom,
-    /// The next operation, if it was drawn and could not be sent yet.
-    held: Option<Operation>,
+    /// Operations drawn; those from `next` on are still to be sent.
+    drawn: [Operation; DRAWN_TOGETHER],
+    next: u8,
     place: Place,
     /// Open loop: operations due and not drawn yet, and operations sent.
     due: u32,
     sent: u64,
+    /// Whether the next operation was tried and could not be sent yet.
+    is_held: bool,
+}
+
+impl Stream {
+    /// The next operation in the stream's order.
+    #[inline]
+    fn peek(&mut self, workload: &Workload) -> Operation {
+        if usize::from(self.next) == DRAWN_TOGETHER {
+            workload.draw_many(&mut self.random, &mut self.drawn);
+            self.next = 0;
+        }
+        self.drawn[usize::from(self.next)]
+    }
 }
 
 /// The streams of one thread.
@@ -69,10 +88,12 @@ impl Streams {
     pub fn new(plan: &Plan, first: usize, step: usize, writer: u64) -> Self {
         let stream = |number| Stream {
             random: StreamRandom::new(plan.seed, 0, number as u32),
-            held: None,
+            drawn: [Operation::default(); DRAWN_TOGETHER],
+            next: DRAWN_TOGETHER as u8,
             place: Place::Waiting,
             due: 0,
             sent: 0,
+            is_held: false,
         };
         let streams: Vec<_> = (first..plan.streams).step_by(step).map(stream).collect();
         let barriers_per_stream = plan.order.barriers(plan.servers.len());
@@ -145,9 +166,11 @@ impl Streams {
         barrier.answered(token.is_put);
         let stream = &self.streams[token.stream as usize];
         // A stream that waits at another barrier looks once and waits on.
-        if stream.place == Place::Waiting
-            && stream.held.is_some_and(|held| barrier.admits(plan.order, held.write, plan.batch))
-        {
+        if stream.place == Place::Waiting && stream.is_held {
+            let next = stream.drawn[usize::from(stream.next)];
+            if !barrier.admits(plan.order, next.write, plan.batch) {
+                return;
+            }
             self.make_ready(token.stream);
         }
     }
@@ -157,7 +180,7 @@ impl Streams {
         while let Some(index) = arrivals.next_due(now_ns) {
             let stream = &mut self.streams[index as usize];
             stream.due += 1;
-            if stream.place == Place::Waiting && stream.held.is_none() {
+            if stream.place == Place::Waiting && !stream.is_held {
                 self.make_ready(index);
             }
         }
@@ -198,31 +221,24 @@ impl Streams {
         let mut key_buffer = [0; KEY_BYTES_MAX];
         let mut went_on = false;
         loop {
-            let operation = match stream.held.take() {
-                Some(held) => held,
-                None if self.arrivals.is_some() && stream.due == 0 => return Stop::Waits,
-                None => {
-                    stream.due = stream.due.saturating_sub(1);
-                    plan.workload.next(&mut stream.random)
-                }
-            };
+            if self.arrivals.is_some() && stream.due == 0 {
+                stream.is_held = false;
+                return Stop::Waits;
+            }
+            let operation = stream.peek(&plan.workload);
+            stream.is_held = true;
             let key = plan.keys.write(operation.key, &mut key_buffer);
             let server = server_of(key, plan.servers.len());
             let barrier = &mut self.barriers[barriers_at + plan.order.barrier_of(server)];
             if !barrier.admits(plan.order, operation.write, plan.batch) {
-                stream.held = Some(operation);
                 return Stop::Waits;
             }
             let started_ns = match &self.arrivals {
                 Some(arrivals) => arrivals.intended_ns(index, stream.sent),
                 None => now_ns,
             };
-            let token = Token {
-                stream: index,
-                server: server as u16,
-                is_put: operation.write,
-                started_ns,
-            };
+            let token =
+                Token { stream: index, server: server as u16, is_put: operation.write, started_ns };
             let session = sessions.carrier(server, operation.key);
             let client = &mut sessions.get_mut(session).client;
             let result = if operation.write {
@@ -237,10 +253,11 @@ impl Streams {
                     barrier.sent(operation.write);
                     self.values_written += u64::from(operation.write);
                     stream.sent += 1;
+                    stream.next += 1;
+                    stream.due = stream.due.saturating_sub(1);
                     went_on = true;
                 }
                 Err(Blocked::WindowFull | Blocked::NotOpen) => {
-                    stream.held = Some(operation);
                     return Stop::NoRoom { session, went_on };
                 }
                 Err(Blocked::Length) => unreachable!("lengths were checked against the session"),
@@ -255,12 +272,8 @@ impl Streams {
         let server = server_of(key, plan.servers.len());
         let id = ValueId { writer: self.writer, counter: self.values_written };
         plan.values.fill(&mut self.value, id);
-        let token = Token {
-            stream: Token::LOAD,
-            server: server as u16,
-            is_put: true,
-            started_ns: now_ns,
-        };
+        let token =
+            Token { stream: Token::LOAD, server: server as u16, is_put: true, started_ns: now_ns };
         let session = sessions.carrier(server, record);
         let is_sent = sessions.get_mut(session).client.put(token, key, &self.value).is_ok();
         self.values_written += u64::from(is_sent);

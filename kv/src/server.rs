@@ -33,7 +33,8 @@ pub fn start(flags: &Flags) -> Result<Running> {
     }
     let placement = Placement::new(flags)?;
     let base = SocketAddr::new(flags.bind, flags.port);
-    let sockets = Socket::bind_consecutive(base, flags.cores).map_err(|e| cannot_bind(flags, &e))?;
+    let sockets =
+        Socket::bind_consecutive(base, flags.cores).map_err(|e| cannot_bind(flags, &e))?;
     let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
     let memory_cap_bytes =
         flags.memory.unwrap_or_else(|| host::machine::facts().mem_bytes / 2).max(1);
@@ -143,9 +144,9 @@ fn cannot_bind(flags: &Flags, error: &io::Error) -> anyhow::Error {
         io::ErrorKind::AddrInUse if last > u32::from(u16::MAX) => {
             anyhow!("ports {port} to {last} are too many: the last port is {}", u16::MAX)
         }
-        io::ErrorKind::AddrInUse => anyhow!(
-            "a port from {port} to {last} of {bind} is in use: choose another --port, or 0"
-        ),
+        io::ErrorKind::AddrInUse => {
+            anyhow!("a port from {port} to {last} of {bind} is in use: choose another --port, or 0")
+        }
         io::ErrorKind::AddrNotAvailable => {
             anyhow!("{bind} is not an address of this machine: choose another --bind")
         }

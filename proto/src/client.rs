@@ -15,7 +15,7 @@ use crate::inflight::{Inflight, State};
 use crate::limits::{
     ANSWER_TIMEOUT_NS, BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, HANDSHAKE_TIMEOUT_NS,
     KEEPALIVE_NS, KEY_BYTES_MAX, KEY_BYTES_MIN, MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN,
-    SEGMENTS_PER_BURST_MAX, WINDOW_DEFAULT, WINDOW_MAX, value_bytes_max,
+    REORDER_MAX, SEGMENTS_PER_BURST_MAX, WINDOW_DEFAULT, WINDOW_MAX, value_bytes_max,
 };
 use crate::pack;
 use crate::rto::Rto;
@@ -133,6 +133,13 @@ pub struct Client<T> {
     answer_bytes: usize,
     /// No deadline of a slot is before this.
     next_deadline_ns: u64,
+    /// Requests sent so far, and the latest of them that was answered.
+    sent_order: u64,
+    answered_order: u64,
+    /// Whether requests sent before that one were unanswered at the last look, and whether
+    /// it is time for another.
+    has_gap: bool,
+    look_at_gap: bool,
     /// When the server was last heard, or began to be waited for.
     heard_ns: u64,
     /// Whether the next request is the first to be waited for.
@@ -170,6 +177,10 @@ impl<T: Copy> Client<T> {
             reply_bytes: 0,
             answer_bytes: config.mtu_bytes - HEADER_BYTES,
             next_deadline_ns: u64::MAX,
+            sent_order: 0,
+            answered_order: 0,
+            has_gap: false,
+            look_at_gap: false,
             heard_ns: now_ns,
             begins_wait: true,
             sent_ns: now_ns,
@@ -245,7 +256,7 @@ impl<T: Copy> Client<T> {
         if let Phase::Open(granted) = self.phase {
             self.give_up(&mut outcome);
             self.phase = Phase::Closing(granted);
-        } else {
+        } else if !matches!(self.phase, Phase::Closing(_)) {
             self.end(Ended::Closed, &mut outcome);
         }
     }
@@ -278,7 +289,7 @@ impl<T: Copy> Client<T> {
             Phase::Connecting(handshake) if handshake.has_failed(now_ns) => {
                 self.end(Ended::NoAnswer, &mut outcome);
             }
-            Phase::Open(_) if now_ns >= self.next_deadline_ns => {
+            Phase::Open(_) if self.look_at_gap || now_ns >= self.next_deadline_ns => {
                 self.scan(now_ns, &mut outcome);
             }
             _ => {}
@@ -291,6 +302,7 @@ impl<T: Copy> Client<T> {
     pub fn poll_timeout(&self) -> Option<u64> {
         match &self.phase {
             Phase::Connecting(handshake) => Some(handshake.deadline_ns()),
+            Phase::Open(_) if self.look_at_gap => Some(0),
             Phase::Open(_) => Some(self.next_deadline_ns.min(self.sent_ns + KEEPALIVE_NS)),
             Phase::Closing(_) => Some(0),
             Phase::Ended(_) => None,
@@ -449,11 +461,11 @@ impl<T: Copy> Client<T> {
         if slot.waiting == slot.mutations_waiting {
             header.flags = FLAG_MUTATIONS_ONLY;
         }
-        if slot.attempts == 0 {
-            slot.first_sent_ns = now_ns;
-        }
+        slot.first_sent_ns = slot.first_sent_ns.min(now_ns);
+        self.sent_order += 1;
         slot.state = State::Sent;
         slot.sent_ns = now_ns;
+        slot.sent_order = self.sent_order;
         slot.deadline_ns = now_ns + self.rto.timeout_ns(slot.attempts);
         self.next_deadline_ns = self.next_deadline_ns.min(slot.deadline_ns);
         let at = self.buffer.len();
@@ -564,6 +576,12 @@ impl<T: Copy> Client<T> {
         if slot.attempts == 0 {
             self.rto.sample(now_ns.saturating_sub(slot.sent_ns));
         }
+        if slot.state == State::Sent && slot.sent_order > self.answered_order {
+            // Answers come in the order of their requests, or one between was lost.
+            let is_next = slot.sent_order == self.answered_order + 1;
+            self.answered_order = slot.sent_order;
+            self.look_at_gap |= self.has_gap || !is_next;
+        }
         self.congestion.on_answered();
         self.release(index);
     }
@@ -577,12 +595,16 @@ impl<T: Copy> Client<T> {
         }
     }
 
-    /// Looks for requests that were not answered in time. At most a window of them is sent
-    /// again at once; the others follow half a retransmission time later.
+    /// Looks for requests that were not answered in time, or not in turn. At most a window
+    /// of them is sent again at once; the others follow half a retransmission time later.
     fn scan(&mut self, now_ns: u64, outcome: &mut impl FnMut(T, Outcome<'_>)) {
         let is_silent = now_ns.saturating_sub(self.heard_ns) > self.config.answer_timeout_ns;
+        self.look_at_gap = false;
         let late: Vec<u16> = (self.inflight.sent())
-            .filter(|&index| self.inflight.slot(index).deadline_ns <= now_ns)
+            .filter(|&index| {
+                let slot = self.inflight.slot(index);
+                slot.deadline_ns <= now_ns || slot.sent_order + REORDER_MAX < self.answered_order
+            })
             .collect();
         let is_overdue = late.iter().any(|&index| {
             let first_sent_ns = self.inflight.slot(index).first_sent_ns;
@@ -597,6 +619,9 @@ impl<T: Copy> Client<T> {
             self.send_again(now_ns, index);
         }
         let postponed = late.len() > now_window;
+        let answered_order = self.answered_order;
+        self.has_gap = (self.inflight.sent())
+            .any(|index| self.inflight.slot(index).sent_order < answered_order);
         let next = (self.inflight.sent()).map(|index| self.inflight.slot(index).deadline_ns);
         self.next_deadline_ns = next.filter(|&deadline| deadline > now_ns).min().unwrap_or(
             if self.inflight.used() == 0 { u64::MAX } else { now_ns + self.rto.timeout_ns(0) },
@@ -631,6 +656,7 @@ impl<T: Copy> Client<T> {
     /// left of it.
     fn ask_again(&mut self, index: u16) {
         let slot = self.inflight.slot_mut(index);
+        let first_sent_ns = slot.first_sent_ns;
         let mut reads = Vec::new();
         for entry in 0..slot.entries.len() {
             let pending = slot.entries[entry];
@@ -651,6 +677,8 @@ impl<T: Copy> Client<T> {
                 .expect("a slot is free, and holds what another held");
             self.counters.gets_asked_again += 1;
             self.add(index, token, op, &key, &[], self.answer_bytes);
+            let slot = self.inflight.slot_mut(index);
+            slot.first_sent_ns = slot.first_sent_ns.min(first_sent_ns);
         }
     }
 

@@ -50,10 +50,12 @@ pub struct Slot<T> {
     pub mutations_waiting: usize,
     /// Times that it was sent again.
     pub attempts: u32,
-    /// When it was first sent.
+    /// When the oldest of its operations was first sent.
     pub first_sent_ns: u64,
     /// When it was last sent.
     pub sent_ns: u64,
+    /// Its place among all requests sent, when it was last sent.
+    pub sent_order: u64,
     /// When it will be sent again.
     pub deadline_ns: u64,
     /// Bytes of replies that it will cause, as far as can be told.
@@ -118,8 +120,9 @@ impl<T: Copy> Inflight<T> {
             waiting: 0,
             mutations_waiting: 0,
             attempts: 0,
-            first_sent_ns: 0,
+            first_sent_ns: u64::MAX,
             sent_ns: 0,
+            sent_order: 0,
             deadline_ns: 0,
             reply_bytes: 0,
             datagram: Vec::new(),
@@ -150,6 +153,7 @@ impl<T: Copy> Inflight<T> {
         slot.sequence += window;
         slot.state = State::Filling;
         slot.attempts = 0;
+        slot.first_sent_ns = u64::MAX;
         slot.reply_bytes = 0;
         slot.entries.clear();
         slot.datagram.clear();

@@ -68,8 +68,8 @@ mod tests {
     #[test]
     fn the_first_sample_sets_mean_and_half_of_it_as_variation() {
         let mut rto = Rto::default();
-        rto.sample(2_000_000);
-        assert_eq!(rto.timeout_ns(0), 2_000_000 + 4 * 1_000_000);
+        rto.sample(20_000_000);
+        assert_eq!(rto.timeout_ns(0), 20_000_000 + 4 * 10_000_000);
     }
 
     #[test]
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn each_attempt_doubles_the_time_up_to_the_ceiling() {
         let mut rto = Rto::default();
-        rto.sample(1_000_000);
+        rto.sample(RTO_NS_MIN);
         assert_eq!(rto.timeout_ns(1), 2 * rto.timeout_ns(0));
         assert_eq!(rto.timeout_ns(3), 8 * rto.timeout_ns(0));
         assert_eq!(rto.timeout_ns(60), RTO_NS_MAX);
@@ -93,13 +93,13 @@ mod tests {
     #[test]
     fn a_loss_doubles_the_time_of_all_until_a_sample() {
         let mut rto = Rto::default();
-        rto.sample(1_000_000);
+        rto.sample(RTO_NS_MIN);
         let before_ns = rto.timeout_ns(0);
         rto.back_off();
         rto.back_off();
         assert_eq!(rto.timeout_ns(0), 4 * before_ns);
         assert_eq!(rto.timeout_ns(3), 8 * before_ns, "the larger of both counts");
-        rto.sample(1_000_000);
+        rto.sample(RTO_NS_MIN);
         assert!(rto.timeout_ns(0) < before_ns);
     }
 }

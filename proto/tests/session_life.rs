@@ -8,6 +8,7 @@ use proto::limits::{
     ANSWER_TIMEOUT_NS, KEEPALIVE_NS, RTO_NS_MAX, SESSION_IDLE_NS, SESSION_SCAN_NS,
 };
 use proto::server::{Server, ServerConfig};
+use proto::store::Store as _;
 use proto::wire::{Kind, Reason};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -268,6 +269,50 @@ fn one_put_that_is_never_answered_ends_a_session_that_is_otherwise_answered() {
     assert_eq!(pair.client.ended(), Some(Ended::NoAnswer));
     assert_eq!(pair.end(0), Some(&End::Indeterminate));
     assert_eq!(pair.store.writes(), 0);
+}
+
+#[test]
+fn one_get_that_is_never_answered_ends_a_session_that_is_otherwise_answered() {
+    // State: a path that has begun to lose long replies; a GET of a long value is asked again
+    // and again, PUTs are answered all the time.
+    let mut pair = Pair::open(with_window(64), server_config());
+    pair.store.put(b"long", &[1; 1400]).unwrap();
+    let began_ns = pair.now_ns;
+    pair.get(0, b"long");
+    for token in 1.. {
+        for request in pair.requests() {
+            pair.hand_to_server(&request);
+        }
+        for reply in pair.replies() {
+            if reply.len() < 1400 {
+                pair.hand_to_client(&reply);
+            }
+        }
+        if pair.client.ended().is_some() || pair.now_ns > began_ns + 2 * ANSWER_TIMEOUT_NS {
+            break;
+        }
+        let _ = pair.try_put(token, b"key", b"value");
+        for request in pair.requests() {
+            pair.hand_to_server(&request);
+        }
+        pair.wait(SECOND_NS / 100);
+    }
+
+    // Expect: it isn't waited for longer than the answer time.
+    assert_eq!(pair.end(0), Some(&End::Unanswered));
+    assert_in_time(began_ns, pair.now_ns, ANSWER_TIMEOUT_NS);
+}
+
+#[test]
+fn a_session_closed_twice_sends_its_close() {
+    // State: the application closes again before the CLOSE went out.
+    let mut pair = opened();
+    pair.close();
+    pair.close();
+
+    // Expect: the server hears of it.
+    assert_eq!(kind_of(&pair.request()), Kind::Close);
+    assert_eq!(pair.client.ended(), Some(Ended::Closed));
 }
 
 #[test]

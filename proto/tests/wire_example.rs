@@ -46,18 +46,14 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn the_limits_are_those_of_the_code() {
     // State: the rows "| `NAME` | number | …" of the document.
-    let rows: Vec<(&str, u64)> = (DOCUMENT.lines())
+    let rows: Vec<(&str, String)> = (DOCUMENT.lines())
         .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
-        .filter_map(|(name, rest)| {
-            let number = rest.split(" |").next()?.replace(',', "");
-            Some((name, number.parse().ok()?))
-        })
-        .filter(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+        .filter_map(|(name, rest)| Some((name, rest.split(" |").next()?.replace(',', ""))))
         .collect();
 
     // Expect: every limit, with its number.
     macro_rules! expected {
-        ($($name:ident,)+) => { [$((stringify!($name), limits::$name as u64),)+] };
+        ($($name:ident,)+) => { [$((stringify!($name), limits::$name.to_string()),)+] };
     }
     let expected = expected![
         KEY_BYTES_MIN,

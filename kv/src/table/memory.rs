@@ -32,8 +32,7 @@ impl Memory {
     #[must_use]
     #[inline]
     pub fn allows(&self, old_bytes: u64, new_bytes: u64) -> bool {
-        new_bytes <= old_bytes
-            || self.used_bytes() + (new_bytes - old_bytes) <= self.cap_bytes
+        new_bytes <= old_bytes || self.used_bytes() + (new_bytes - old_bytes) <= self.cap_bytes
     }
 
     /// Notes that a record replaced another (0 for none).

@@ -4,9 +4,11 @@
 //! its version, and every write puts a new entry in the place of the old.
 
 use std::hash::{Hash, Hasher};
+use std::hint::black_box;
 
 use foldhash::fast::RandomState;
 use papaya::{Compute, Equivalent, HashMap, Operation};
+use proto::limits::LOOKUP_GROUP_MAX;
 use proto::store::{Full, Record, Store};
 
 use super::memory::Memory;
@@ -59,8 +61,17 @@ impl Store for &PapayaTable {
     #[inline]
     fn get(&mut self, keys: &[&[u8]], mut found: impl FnMut(usize, Option<Record<'_>>)) {
         let map = self.map.pin();
-        for (index, key) in keys.iter().enumerate() {
-            let record = map.get_key_value(&Key(key));
+        let mut records = [None; LOOKUP_GROUP_MAX];
+        let records = &mut records[..keys.len()];
+        // First all look-ups and then all answers: nothing between two look-ups keeps the
+        // processor from waiting for both of their cache misses at once.
+        for (record, key) in records.iter_mut().zip(keys) {
+            *record = map.get_key_value(&Key(key));
+            if let Some((stored, _)) = record {
+                black_box(stored.bytes.last());
+            }
+        }
+        for (index, record) in records.iter().enumerate() {
             found(
                 index,
                 record.map(|(stored, &version)| Record { version, value: stored.value() }),
@@ -216,8 +227,7 @@ mod tests {
                 });
             }
         });
-        let versions: u64 =
-            (0..3u64).map(|key| read(&table, &key.to_le_bytes()).unwrap().0).sum();
+        let versions: u64 = (0..3u64).map(|key| read(&table, &key.to_le_bytes()).unwrap().0).sum();
         assert_eq!(versions, 4 * WRITES, "each write has its version");
     }
 }
