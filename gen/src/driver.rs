@@ -62,6 +62,8 @@ pub struct ThreadReport {
     pub socket: SocketCounters,
     /// Operations that were due and never sent, in open loop.
     pub backlog: u64,
+    /// PUTs answered as executed, from the load to what came after the measured window.
+    pub puts_answered: u64,
     /// PUTs of the load phase that a server refused.
     pub load_refused: u64,
     /// Counters of each worker that answered.
@@ -395,6 +397,7 @@ fn settle(
         _ => recorder.answered(now_ns.saturating_sub(token.started_ns), token.is_put),
     }
     match outcome {
+        Outcome::Stored { .. } => report.puts_answered += 1,
         Outcome::NotFound => recorder.not_found(),
         Outcome::Full | Outcome::TooLarge => {
             recorder.refused();

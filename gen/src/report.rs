@@ -55,6 +55,7 @@ pub fn client_report(
             *counters.entry(name.to_owned()).or_default() += count;
         }
         *counters.entry("backlog".to_owned()).or_default() += thread.backlog;
+        *counters.entry("puts_answered".to_owned()).or_default() += thread.puts_answered;
         for (address, of_server) in &thread.servers {
             servers.insert(address.to_string(), of_server.clone());
         }

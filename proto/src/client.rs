@@ -576,8 +576,10 @@ impl<T: Copy> Client<T> {
         if slot.attempts == 0 {
             self.rto.sample(now_ns.saturating_sub(slot.sent_ns));
         }
-        if slot.state == State::Sent && slot.sent_order > self.answered_order {
-            // Answers come in the order of their requests, or one between was lost.
+        let was_sent_once = slot.state == State::Sent && slot.attempts == 0;
+        if was_sent_once && slot.sent_order > self.answered_order {
+            // Answers come in the order of their requests, or one between was lost. Of what
+            // was sent twice nobody knows which sending was answered.
             let is_next = slot.sent_order == self.answered_order + 1;
             self.answered_order = slot.sent_order;
             self.look_at_gap |= self.has_gap || !is_next;
@@ -632,15 +634,18 @@ impl<T: Copy> Client<T> {
         }
     }
 
-    /// Reads that were not answered are asked again in another datagram, with others of
-    /// their kind; mutations stay in their slot and go out again under their sequence.
+    /// A request of which nothing was answered goes out again as it was: if it is only late,
+    /// its answers still count. Of one that was answered in part, a reply was lost: its
+    /// missing reads are asked again in another datagram, with others of their kind, and
+    /// its mutations stay in their slot and go out again under their sequence.
     fn send_again(&mut self, now_ns: u64, index: u16) {
         let slot = self.inflight.slot(index);
         if self.congestion.on_lost(now_ns, slot.sent_ns) {
             self.rto.back_off();
             self.counters.window_reductions += 1;
         }
-        if slot.mutations_waiting == 0 || self.inflight.has_free() {
+        let is_partly_answered = slot.waiting < slot.entries.len();
+        if is_partly_answered && (slot.mutations_waiting == 0 || self.inflight.has_free()) {
             self.ask_again(index);
         }
         let slot = self.inflight.slot_mut(index);
@@ -704,7 +709,7 @@ impl<T: Copy> Client<T> {
                 self.counters.indeterminate += 1;
                 outcome(token, Outcome::Indeterminate);
             } else {
-                self.counters.unanswered_gets += 1;
+                self.counters.unanswered_gets += u64::from(op == Op::Get);
                 outcome(token, Outcome::Unanswered);
             }
         }

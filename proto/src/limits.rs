@@ -45,7 +45,7 @@ pub const RTO_INITIAL_NS: u64 = 50_000_000;
 /// Floor of the retransmission time: above the time slices of a scheduler, because a
 /// process that waits for its core has lost nothing. Real losses show sooner, by
 /// [`REORDER_MAX`].
-pub const RTO_NS_MIN: u64 = 10_000_000;
+pub const RTO_NS_MIN: u64 = 20_000_000;
 /// A request is lost when one that was sent so many requests later is answered and it is
 /// not (the packet threshold of RFC 9002, 6.1.1).
 pub const REORDER_MAX: u64 = 3;

@@ -8,7 +8,9 @@ use common::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proto::limits::{ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN};
+use proto::limits::{
+    ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN, MTU_BYTES_MAX, MTU_BYTES_MIN,
+};
 use proto::pack;
 use proto::unpack::{self, Malformed};
 use proto::wire::{HEADER_BYTES, Header, Kind, Op, ReplyEntry, RequestEntry, Status};
@@ -57,21 +59,26 @@ fn headers(sessions: Vec<u64>) -> impl Strategy<Value = Header> {
     )
 }
 
-/// A request's entry whose lengths may lie.
+/// A request's entry whose lengths may lie, or be true and beyond the limits.
 fn request_bytes() -> impl Strategy<Value = Vec<u8>> {
-    let lengths = prop_oneof![
-        9 => (1u16..20, 0u32..20).prop_map(|(key, value)| (key, value, None)),
-        1 => (any::<u16>(), any::<u32>(), 0usize..600).prop_map(|(k, v, b)| (k, v, Some(b))),
-    ];
-    (0u8..5, mostly(0u8), lengths).prop_map(|(op, extensions, (key_bytes, value_bytes, bytes))| {
-        let value_bytes = if op == Op::Put as u8 { value_bytes } else { 0 };
-        let key_bytes = if op == Op::Stats as u8 { 0 } else { key_bytes };
-        let entry = RequestEntry { op, extensions, key_bytes, value_bytes };
-        let mut body = bytes_of(&entry).to_vec();
-        let bytes = bytes.unwrap_or(usize::from(key_bytes) + value_bytes as usize);
-        body.resize(body.len() + bytes, 7);
-        body
-    })
+    let true_lengths = (0u16..20, 0u32..20).prop_map(|(key, value)| (key, value, None));
+    let long_key = (500u16..530).prop_map(|key| (key, 0, None));
+    let lies = (prop_oneof![0u16..600, any::<u16>()], prop_oneof![0u32..600, any::<u32>()])
+        .prop_flat_map(|(key, value)| (Just(key), Just(value), (0usize..600).prop_map(Some)));
+    let lengths = prop_oneof![8 => true_lengths, 1 => long_key, 1 => lies];
+    (0u8..5, mostly(0u8), lengths, any::<bool>()).prop_map(
+        |(op, extensions, (key_bytes, value_bytes, bytes), as_it_must)| {
+            let has_value = op == Op::Put as u8 || !as_it_must;
+            let has_key = op != Op::Stats as u8 || !as_it_must;
+            let value_bytes = if has_value { value_bytes } else { 0 };
+            let key_bytes = if has_key { key_bytes } else { 0 };
+            let entry = RequestEntry { op, extensions, key_bytes, value_bytes };
+            let mut body = bytes_of(&entry).to_vec();
+            let bytes = bytes.unwrap_or(usize::from(key_bytes) + value_bytes as usize);
+            body.resize(body.len() + bytes, 7);
+            body
+        },
+    )
 }
 
 /// A reply's entry whose length may lie.
@@ -106,6 +113,10 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+fn is_key(key: &[u8]) -> bool {
+    (KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&key.len())
+}
+
 fn reads(datagram: &[u8]) {
     let mut spans = Vec::new();
     let header = match unpack::header(datagram) {
@@ -116,8 +127,12 @@ fn reads(datagram: &[u8]) {
     if unpack::requests(datagram, header.entries, &mut spans).is_ok() {
         assert_eq!(spans.len(), usize::from(header.entries));
         for span in &spans {
-            assert!(span.key(datagram).len() <= KEY_BYTES_MAX);
-            assert!(span.value(datagram).len() < datagram.len());
+            let (key, value) = (span.key(datagram), span.value(datagram));
+            match span.op {
+                Op::Get => assert!(is_key(key) && value.is_empty()),
+                Op::Put => assert!(is_key(key)),
+                Op::Stats => assert!(key.is_empty() && value.is_empty()),
+            }
         }
     } else {
         assert!(spans.is_empty(), "all operations of a request, or none");
@@ -243,6 +258,15 @@ proptest! {
         body in bodies(),
     ) {
         reads(&sealed(header, &body));
+    }
+
+    #[test]
+    fn sealed_operations_are_read_to_what_is_within_the_limits_or_an_error(
+        entries in vec(request_bytes(), 0..6),
+    ) {
+        let mut header = Header::new(Kind::Request, 1, 1);
+        header.entries = entries.len() as u16;
+        reads(&sealed(header, &entries.concat()));
     }
 
     #[test]

@@ -11,8 +11,9 @@ use proto::limits::{
     COOKIE_LIFETIME_NS, HANDSHAKE_RETRY_NS, HANDSHAKE_RETRY_NS_MAX, HANDSHAKE_TIMEOUT_NS,
     SESSION_IDLE_NS, SESSIONS_PER_WORKER_MAX, WINDOW_DEFAULT,
 };
+use proto::pack;
 use proto::server::{Server, ServerConfig};
-use proto::wire::{Kind, Reason};
+use proto::wire::{Accept, Header, Kind, Reason};
 
 fn connecting() -> Pair {
     Pair::connecting(ClientConfig::default(), server_config())
@@ -232,9 +233,9 @@ fn a_server_of_another_version_ends_the_handshake() {
     let mut pair = connecting();
     pair.request();
     let mut refusal = Vec::new();
-    let mut header = proto::wire::Header::new(Kind::Refuse, 0, 0);
+    let mut header = Header::new(Kind::Refuse, 0, 0);
     header.flags = Reason::Version as u8;
-    proto::pack::bare(&mut refusal, header);
+    pack::bare(&mut refusal, header);
     pair.hand_to_client(&of_version(2, &refusal));
 
     // Expect: the client says which.
@@ -312,7 +313,7 @@ fn a_handshake_that_nobody_answers_is_tried_ever_more_slowly_and_then_given_up()
 
 #[test]
 fn an_answer_to_somebody_else_does_not_move_the_handshake() {
-    // State: a COOKIE for another client, and an ACCEPT that nobody asked for.
+    // State: a COOKIE and an ACCEPT for another client, and a refusal of nothing of ours.
     let mut pair = connecting();
     pair.request();
     let mut other = connecting();
@@ -323,11 +324,57 @@ fn an_answer_to_somebody_else_does_not_move_the_handshake() {
     other.hand_to_client(&cookie);
     let open = other.request();
     let accept = only(other.answers_to(&open));
-    pair.hand_to_client(&cookie);
-    pair.hand_to_client(&accept);
+    let mut refusal = Vec::new();
+    let mut header = Header::new(Kind::Refuse, 1, 0);
+    header.flags = Reason::SessionsFull as u8;
+    pack::bare(&mut refusal, header);
+    for datagram in [&cookie, &accept, &refusal] {
+        pair.hand_to_client(datagram);
+    }
 
     // Expect: nothing but the HELLO again.
-    assert_eq!(pair.client.granted(), None);
+    assert_eq!((pair.client.granted(), pair.client.ended()), (None, None));
     let again = only(pair.wait_for_requests());
     assert_eq!(kind_of(&again), Kind::Hello);
+}
+
+#[test]
+fn an_acceptance_of_terms_that_were_not_asked_for_is_malformed() {
+    // State: a client that asked for 1472 bytes and a window of 4; ACCEPTs that differ.
+    let good = Accept {
+        client_id: [3; 16],
+        incarnation: 1,
+        mtu_bytes: 1472,
+        window: 4,
+        workers: 4,
+        worker: 3,
+        reserved: 0,
+    };
+    let bad = [
+        Accept { mtu_bytes: 1473, ..good },
+        Accept { mtu_bytes: 575, ..good },
+        Accept { mtu_bytes: 0, ..good },
+        Accept { window: 8, ..good },
+        Accept { window: 3, ..good },
+        Accept { window: 0, ..good },
+        Accept { worker: 4, ..good },
+        Accept { workers: 0, worker: 0, ..good },
+    ];
+    let mut pair = Pair::connecting(with_window(4), server_config());
+    let hello = pair.request();
+    let cookie = only(pair.answers_to(&hello));
+    pair.hand_to_client(&cookie);
+    pair.request();
+    let mut datagram = Vec::new();
+    let header = Header::new(Kind::Accept, u64::from_le_bytes([3; 8]), 7);
+
+    // Expect: each is counted and dropped; the one that is sound opens the session.
+    for (count, accept) in (1..).zip(&bad) {
+        pack::control(&mut datagram, header, accept, 1472);
+        pair.hand_to_client(&datagram);
+        assert_eq!((pair.client.granted(), pair.client.counters().malformed), (None, count));
+    }
+    pack::control(&mut datagram, header, &good, 1472);
+    pair.hand_to_client(&datagram);
+    assert_eq!(pair.client.granted().map(|granted| granted.session), Some(7));
 }

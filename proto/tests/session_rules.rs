@@ -5,8 +5,9 @@ mod common;
 use common::{End, Pair, header_of, only, server_config, with_window};
 use proto::client::{Blocked, ClientConfig};
 use proto::limits::value_bytes_max;
+use proto::pack;
 use proto::store::Store as _;
-use proto::wire::FLAG_MUTATIONS_ONLY;
+use proto::wire::{FLAG_MUTATIONS_ONLY, Header, Kind, Status};
 
 fn opened(window: usize) -> Pair {
     Pair::open(with_window(window), server_config())
@@ -95,7 +96,7 @@ fn a_sequence_that_returns_with_other_operations_is_malformed() {
     forged.extend_from_slice(&request[32..]);
     let mut header = header_of(&request);
     header.entries = 2;
-    proto::pack::seal(&mut forged, header);
+    pack::seal(&mut forged, header);
     let replies = pair.answers_to(&forged);
 
     // Expect: nothing happens.
@@ -157,25 +158,48 @@ fn a_lost_request_goes_again_and_is_executed_once() {
 }
 
 #[test]
-fn lost_gets_are_asked_again_alone_while_puts_stay_in_their_slot() {
-    // State: a datagram of a PUT and two GETs was lost; slots are free.
+fn a_request_of_which_nothing_was_answered_goes_again_as_it_was() {
+    // State: the answers to a PUT and a GET are only late; slots are free.
     let mut pair = opened(4);
     pair.put(1, b"a", b"1");
     pair.get(2, b"a");
+    let request = pair.request();
+    let late = pair.answers_to(&request);
+    let again = only(pair.wait_for_requests());
+
+    // Expect: the same datagram, and the late answers count.
+    assert_eq!(again, request);
+    pair.hand_to_client(&late[0]);
+    assert_eq!(pair.tokens.outstanding(), 0);
+    assert_eq!(pair.store.writes(), 1);
+}
+
+#[test]
+fn lost_gets_are_asked_again_alone_while_puts_stay_in_their_slot() {
+    // State: of the two replies to a PUT and two GETs, the one with the PUT was lost; slots
+    // are free.
+    let mut pair = opened(4);
+    pair.store.put(b"b", &[1; 1000]).unwrap();
+    pair.put(1, b"a", b"1");
+    pair.get(2, b"b");
     pair.get(3, b"b");
-    let lost = header_of(&pair.request());
+    let request = pair.request();
+    let replies = pair.answers_to(&request);
+    assert_eq!(replies.len(), 2);
+    pair.hand_to_client(&replies[1]);
+    let lost = header_of(&request);
     let requests = pair.wait_for_requests();
 
     // Expect: the PUT again under its sequence, told to be the only one to execute; the
-    // GETs in a new datagram under a new sequence.
+    // GET in a new datagram under a new sequence.
     let headers: Vec<_> = requests.iter().map(|request| header_of(request)).collect();
-    let of_puts = headers.iter().find(|h| h.sequence == lost.sequence).expect("it goes again");
-    let of_gets = headers.iter().find(|h| h.sequence != lost.sequence).expect("they are asked");
+    let of_put = headers.iter().find(|h| h.sequence == lost.sequence).expect("it goes again");
+    let of_get = headers.iter().find(|h| h.sequence != lost.sequence).expect("it is asked");
     assert_eq!(headers.len(), 2);
     assert_eq!((lost.flags, lost.entries), (0, 3));
-    assert_eq!((of_puts.flags, of_puts.entries), (FLAG_MUTATIONS_ONLY, 3));
-    assert_eq!((of_gets.flags, of_gets.entries), (0, 2));
-    assert_eq!(pair.client.counters().gets_asked_again, 2);
+    assert_eq!((of_put.flags, of_put.entries), (FLAG_MUTATIONS_ONLY, 3));
+    assert_eq!((of_get.flags, of_get.entries), (0, 1));
+    assert_eq!(pair.client.counters().gets_asked_again, 1);
 
     for request in &requests {
         for reply in pair.answers_to(request) {
@@ -183,9 +207,8 @@ fn lost_gets_are_asked_again_alone_while_puts_stay_in_their_slot() {
         }
     }
     assert_eq!(pair.end(1), Some(&End::Stored(1)));
-    assert!(matches!(pair.end(2), Some(End::Value(1, _) | End::NotFound)));
-    assert_eq!(pair.end(3), Some(&End::NotFound));
-    assert_eq!((pair.server.counters().gets, pair.store.writes()), (2, 1));
+    assert_eq!(pair.end(2), Some(&End::Value(1, vec![1; 1000])));
+    assert_eq!((pair.server.counters().gets, pair.store.writes()), (3, 2));
 }
 
 #[test]
@@ -349,6 +372,27 @@ fn what_fits_in_no_datagram_is_not_taken() {
     pair.settle();
     assert_eq!(pair.end(3), Some(&End::Value(1, vec![9; value_max])));
     assert_eq!(pair.end(4), Some(&End::Value(1, vec![8; value_bytes_max(1472, 512)])));
+}
+
+#[test]
+fn a_status_that_the_operation_cannot_have_is_malformed() {
+    // State: a PUT and a GET are outstanding; answers come that cannot be theirs.
+    let mut pair = opened(4);
+    pair.put(1, b"key", b"value");
+    pair.get(2, b"key");
+    let request = header_of(&pair.request());
+    let impossible = [(0, Status::NotFound), (0, Status::TooLarge), (1, Status::Full)];
+    for (index, status) in impossible {
+        let mut datagram = vec![0; 32];
+        pack::reply_entry(&mut datagram, 0, index, status, 0, b"");
+        let mut header = Header::new(Kind::Reply, request.session, request.sequence);
+        header.entries = 1;
+        pack::seal(&mut datagram, header);
+        pair.hand_to_client(&datagram);
+    }
+
+    // Expect: both are still waited for.
+    assert_eq!((pair.tokens.outstanding(), pair.client.counters().malformed), (2, 3));
 }
 
 #[test]

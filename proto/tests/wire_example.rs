@@ -78,6 +78,7 @@ fn the_limits_are_those_of_the_code() {
         RTO_NS_MIN,
         RTO_NS_MAX,
         BACKOFF_SHIFT_MAX,
+        REORDER_MAX,
         ANSWER_TIMEOUT_NS,
     ];
     assert_eq!(rows, expected);

@@ -40,8 +40,7 @@ const SLEEP_NS_MAX: u64 = 50_000_000;
 pub fn run(socket: &mut Socket, mut idle: Idle, endpoint: &mut impl Endpoint) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(4);
-    let interests = Interest::READABLE | Interest::WRITABLE;
-    poll.registry().register(&mut socket.io, Token(0), interests)?;
+    poll.registry().register(&mut socket.io, Token(0), Interest::READABLE)?;
     let Socket { io, receiver, sender, .. } = socket;
     loop {
         let now = now_ns();
@@ -67,13 +66,15 @@ pub fn run(socket: &mut Socket, mut idle: Idle, endpoint: &mut impl Endpoint) ->
             return poll.registry().deregister(io);
         }
         // Readiness is told once, at its edge: only an empty socket may be waited for.
-        if sender.is_blocked() || (work == 0 && idle.nothing(now_ns()) == Rest::Sleep) {
-            poll.poll(&mut events, Some(sleep(now, endpoint.poll_timeout())))
-                .or_else(ignore_interruption)?;
-            idle.woke();
+        if sender.is_blocked() {
+            wait_for_room(&mut poll, &mut events, io)?;
             sender.retry(io);
         } else if work > 0 {
             idle.worked();
+        } else if idle.nothing(now_ns()) == Rest::Sleep {
+            let rest = sleep(now, endpoint.poll_timeout());
+            poll.poll(&mut events, Some(rest)).or_else(ignore_interruption)?;
+            idle.woke();
         }
     }
 }
@@ -95,6 +96,15 @@ fn transmit(
         sent += 1;
     }
     sent
+}
+
+/// Sleeps until the send buffer has room. Only then is it listened to: else each datagram
+/// that leaves it would wake us.
+fn wait_for_room(poll: &mut Poll, events: &mut Events, io: &mut UdpSocket) -> io::Result<()> {
+    let both = Interest::READABLE | Interest::WRITABLE;
+    poll.registry().reregister(io, Token(0), both)?;
+    poll.poll(events, Some(Duration::from_nanos(SLEEP_NS_MAX))).or_else(ignore_interruption)?;
+    poll.registry().reregister(io, Token(0), Interest::READABLE)
 }
 
 fn sleep(now_ns: u64, timeout_ns: Option<u64>) -> Duration {

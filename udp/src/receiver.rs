@@ -50,9 +50,11 @@ impl Receiver {
 
     /// One message of those taken in last: its sender and its datagrams.
     #[inline]
-    pub(crate) fn message(&self, index: usize) -> (SocketAddr, std::slice::Chunks<'_, u8>) {
+    pub(crate) fn message(&self, index: usize) -> (SocketAddr, impl Iterator<Item = &[u8]>) {
         let meta = &self.meta[index];
         let bytes = &self.buffers[index * MESSAGE_BYTES..][..meta.len];
-        (meta.addr, bytes.chunks(meta.stride.max(1)))
+        // An empty datagram has no chunk, and has come all the same.
+        let empty = bytes.is_empty().then_some(bytes);
+        (meta.addr, bytes.chunks(meta.stride.max(1)).chain(empty))
     }
 }

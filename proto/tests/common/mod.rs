@@ -115,7 +115,12 @@ pub(crate) struct Pair {
     pub(crate) server: Server,
     pub(crate) store: MapStore,
     pub(crate) tokens: Tokens,
+    /// Timers that ran one after another without time having passed.
+    standstill: u32,
 }
+
+/// More than any client needs at one instant.
+const STANDSTILL_MAX: u32 = 1000;
 
 impl Pair {
     /// A client that has sent nothing yet.
@@ -127,6 +132,7 @@ impl Pair {
             server: Server::new(server),
             store: MapStore::default(),
             tokens: Tokens::default(),
+            standstill: 0,
         }
     }
 
@@ -247,6 +253,8 @@ impl Pair {
     /// Lets time pass until the client's next timer.
     pub(crate) fn wait_for_client(&mut self) {
         let due_ns = self.client.poll_timeout().expect("something is due");
+        self.standstill = if due_ns > self.now_ns { 0 } else { self.standstill + 1 };
+        assert!(self.standstill < STANDSTILL_MAX, "something is due, and nobody does it");
         self.now_ns = self.now_ns.max(due_ns);
         self.run_timers();
     }

@@ -56,7 +56,7 @@ impl<'a> Report<'a> {
                 "Started {} at {commit} on {} cores of {}, {gib:.1} GiB, Linux {}.\n\n",
                 run.started, machine.cores, machine.cpu, machine.kernel
             );
-            text += &format!("```\n{}\n```\n\n", run.arguments.join(" "));
+            text += &format!("```\n{}\n```\n\n", command_line(&run.arguments));
         }
         for (title, table) in self.tables() {
             text += &format!("## {title}\n\n{}\n", table.markdown());
@@ -199,4 +199,31 @@ fn latency_row(name: &str, latency: &Latency) -> Vec<String> {
         },
     ));
     row
+}
+
+/// Arguments as a shell takes them, so that a reader can run the same.
+fn command_line(arguments: &[String]) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
+    let quoted = arguments.iter().map(|argument| {
+        if !argument.is_empty() && argument.chars().all(is_plain) {
+            argument.clone()
+        } else {
+            format!("'{}'", argument.replace('\'', r"'\''"))
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_can_be_run_again() {
+        let arguments = ["./cluster.sh", "--kv-args", "--cores 2", "", "it's"];
+        assert_eq!(
+            command_line(&arguments.map(str::to_owned)),
+            r"./cluster.sh --kv-args '--cores 2' '' 'it'\''s'"
+        );
+    }
 }

@@ -1,0 +1,245 @@
+//! What the generator says and how it ends, for whoever starts it.
+#![forbid(unsafe_code)]
+
+use std::net::UdpSocket;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proto::pack;
+use proto::unpack;
+use proto::wire::{Header, Kind, VERSION};
+use testkit::DEADLINE;
+use testkit::process::{Ended, Process, Signal, run};
+use testkit::server::Server;
+
+const GEN: &str = env!("CARGO_BIN_EXE_gen");
+/// Nobody needs to be there: the flags are refused before.
+const NOWHERE: &str = "127.0.0.1:9";
+
+fn generate(servers: &str, arguments: &[&str]) -> Ended {
+    run(GEN.as_ref(), &[&["--servers", servers][..], arguments].concat())
+}
+
+/// A short run against a server.
+fn short_run(server: &Server, arguments: &[&str]) -> Ended {
+    let short = ["--records", "100", "--secs", "0.2", "--warmup", "0", "--load", "--pin", "none"];
+    generate(&server.address.to_string(), &[&short[..], arguments].concat())
+}
+
+fn refuses(arguments: &[&str], reason: &str) {
+    generate(NOWHERE, arguments).assert_refused(reason);
+}
+
+#[test]
+fn skews_that_are_none_are_refused() {
+    for theta in ["-1", "nan", "abc", "inf"] {
+        refuses(&["--theta", theta], "theta must be a finite number, at least 0");
+    }
+}
+
+#[test]
+fn skews_from_uniform_to_beyond_one_work() {
+    let server = Server::start(GEN, &[]);
+    for theta in ["0", "1", "1.2"] {
+        let ended = short_run(&server, &["--theta", theta]);
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        assert!(ended.throughput() > 0.0, "{ended:?}");
+    }
+}
+
+#[test]
+fn workloads_are_named_in_any_case() {
+    let server = Server::start(GEN, &[]);
+    for workload in ["YCSB-A", "Ycsb-b", "ycsb-c"] {
+        let ended = short_run(&server, &["--workload", workload]);
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        assert!(ended.throughput() > 0.0, "the last line is the throughput");
+        let name = workload.to_lowercase();
+        assert!(ended.stdout.iter().any(|line| line.starts_with(&name)), "{ended:?}");
+    }
+}
+
+#[test]
+fn an_unknown_workload_is_answered_with_the_known_ones() {
+    refuses(&["--workload", "ycsb-z"], "ycsb-a, ycsb-b, ycsb-c");
+}
+
+#[test]
+fn counts_that_are_zero_or_absurd_are_refused_with_their_limits() {
+    for flag in ["--records", "--streams", "--threads", "--batch"] {
+        for count in ["0", "99999999999", "18446744073709551616", "many"] {
+            let ended = generate(NOWHERE, &[flag, count]);
+            ended.assert_refused(flag);
+            ended.assert_refused("from 1 to ");
+        }
+    }
+}
+
+#[test]
+fn a_rate_of_zero_is_refused() {
+    for rate in ["0", "-5", "nan"] {
+        refuses(&["--rate", rate], "operations a second");
+    }
+}
+
+#[test]
+fn datagrams_that_are_too_small_are_refused() {
+    refuses(&["--mtu", "100"], "576");
+}
+
+#[test]
+fn a_value_that_no_datagram_carries_is_refused_with_the_limit() {
+    refuses(&["--value-size", "1425"], "the limit is 1424 bytes");
+    refuses(&["--value-size", "1425", "--mtu", "576"], "the limit is 528 bytes");
+}
+
+#[test]
+fn a_value_that_the_servers_datagrams_do_not_carry_is_refused_with_the_limit() {
+    let server = Server::start(GEN, &["--mtu", "576"]);
+    short_run(&server, &["--value-size", "1000"]).assert_refused("the limit is 528 bytes");
+}
+
+#[test]
+fn unknown_flags_and_no_servers_are_refused() {
+    refuses(&["--no-such-flag"], "--no-such-flag");
+    run(GEN.as_ref(), &[]).assert_refused("--servers");
+}
+
+#[test]
+fn servers_that_cannot_be_found_are_named() {
+    for name in ["no-such-host.invalid:7400", "localhost", "127.0.0.1:99999", ""] {
+        generate(name, &[]).assert_refused(&format!("cannot resolve the server '{name}'"));
+    }
+    generate("127.0.0.1:0", &[]).assert_refused("port 0");
+    generate("127.0.0.1:7400,127.0.0.1:7400", &[]).assert_refused("twice");
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_named_with_the_time_waited() {
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("it is bound").to_string();
+    let began = Instant::now();
+    let ended = generate(&address, &["--connect-timeout", "0.5", "--records", "10"]);
+    ended.assert_refused(&address);
+    ended.assert_refused("in 0.5 s");
+    assert!(began.elapsed() >= Duration::from_millis(500));
+}
+
+#[test]
+fn a_server_of_another_version_is_named_with_both_versions() {
+    const OTHER: u8 = VERSION + 1;
+    let server = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    server.set_read_timeout(Some(DEADLINE)).expect("it is not zero");
+    let address = server.local_addr().expect("it is bound").to_string();
+    let answering = thread::spawn(move || {
+        let mut buffer = [0; 1 << 16];
+        let (length, client) = server.recv_from(&mut buffer).expect("a client comes");
+        let (_, hello) = unpack::header(&buffer[..length]).expect("it is sound");
+        let mut refusal = Vec::new();
+        pack::bare(
+            &mut refusal,
+            Header { version: OTHER, ..Header::new(Kind::Refuse, hello.session, 0) },
+        );
+        server.send_to(&refusal, client).expect("it is sent");
+    });
+    let ended = generate(&address, &["--records", "10"]);
+    answering.join().expect("it answered");
+    ended.assert_refused(&address);
+    ended.assert_refused(&format!("version {OTHER}"));
+    ended.assert_refused(&format!("version {VERSION}"));
+}
+
+#[test]
+fn the_help_tells_every_flag() {
+    let ended = run(GEN.as_ref(), &["--help"]);
+    assert_eq!((ended.status, ended.stderr.len()), (Some(0), 0));
+    let help = ended.stdout.join("\n");
+    for flag in [
+        "servers",
+        "workload",
+        "theta",
+        "records",
+        "key-size",
+        "value-size",
+        "streams",
+        "threads",
+        "batch",
+        "batch-mtu",
+        "order",
+        "warmup",
+        "secs",
+        "rate",
+        "load",
+        "seed",
+        "json",
+        "hdr",
+        "samples",
+        "mtu",
+        "window",
+        "connect-timeout",
+        "answer-timeout",
+        "pin",
+        "die-with-parent",
+    ] {
+        assert!(help.contains(&format!("--{flag}")), "--{flag} is not in the help");
+    }
+}
+
+#[test]
+fn an_open_loop_achieves_the_rate_that_it_offers() {
+    let server = Server::start(GEN, &[]);
+    let address = server.address.to_string();
+    let long = ["--records", "100", "--secs", "2", "--warmup", "0", "--load", "--pin", "none"];
+    let ended = generate(&address, &[&long[..], &["--rate", "1000"]].concat());
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!((800.0..1200.0).contains(&ended.throughput()), "{ended:?}");
+}
+
+/// A generator that has run for a second.
+fn running(server: &Server, arguments: &[&str]) -> Process {
+    let address = server.address.to_string();
+    let long = ["--servers", &address, "--records", "100", "--load", "--warmup", "0"];
+    let load = ["--workload", "ycsb-a", "--streams", "64", "--pin", "none"];
+    let mut process = Process::start(GEN.as_ref(), &[&long[..], &load, arguments].concat());
+    process.wait_for_line("gen: run 1/", DEADLINE);
+    process
+}
+
+#[test]
+fn a_server_that_dies_leaves_puts_indeterminate_and_exit_status_3() {
+    let server = Server::start(GEN, &[]);
+    let generator = running(&server, &["--secs", "4", "--answer-timeout", "1"]);
+    server.process.signal(Signal::KILL);
+    let ended = generator.wait(DEADLINE);
+    assert_eq!(ended.status, Some(3), "{ended:?}");
+    assert!(ended.throughput() > 0.0, "what was answered before is reported: {ended:?}");
+    let line = ended.stdout.iter().find(|line| line.starts_with("retransmits "));
+    let line = line.unwrap_or_else(|| panic!("{ended:?}"));
+    assert!(!line.contains("indeterminate 0 "), "PUTs were outstanding: {line}");
+}
+
+#[test]
+fn an_interrupted_run_tells_what_it_has_and_exits_with_130() {
+    let server = Server::start(GEN, &[]);
+    let generator = running(&server, &["--secs", "600"]);
+    generator.signal(Signal::INT);
+    let ended = generator.wait(Duration::from_secs(10));
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    assert!(ended.throughput() > 0.0, "{ended:?}");
+    assert!(ended.stdout.iter().any(|line| line.contains("indeterminate 0 ")), "{ended:?}");
+}
+
+#[test]
+fn an_interrupted_wait_for_a_server_ends_at_once() {
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("it is bound").to_string();
+    let generator = Process::start(
+        GEN.as_ref(),
+        &["--servers", &address, "--records", "10", "--connect-timeout", "600"],
+    );
+    silent.set_read_timeout(Some(DEADLINE)).expect("it is not zero");
+    silent.recv_from(&mut [0; 1 << 16]).expect("it says hello");
+    generator.signal(Signal::INT);
+    let ended = generator.wait(Duration::from_secs(10));
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+}

@@ -1,0 +1,18 @@
+//! What the end-to-end tests share: real processes, real sockets, and what lies between.
+//!
+//! [`process`] runs a program and ends it whatever happens, [`server`] is a `kv` that is
+//! ready, [`connection`] asks one directly, and a [`relay`] stands between the two and does
+//! what a [`relay::Network`] says. Nothing waits without a deadline.
+#![forbid(unsafe_code)]
+
+pub mod connection;
+pub mod process;
+pub mod random;
+pub mod relay;
+pub mod server;
+
+use std::time::Duration;
+
+/// After so long, what a test waits for will not come. Far longer than anything takes, for
+/// a machine that is busy.
+pub const DEADLINE: Duration = Duration::from_secs(60);

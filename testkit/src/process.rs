@@ -1,0 +1,194 @@
+//! A program that runs beside the test, and never outlives it.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, kill_process};
+
+pub use rustix::process::Signal;
+
+/// How often to look whether a process has ended, once it has closed its outputs.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Where a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Stdout,
+    Stderr,
+}
+
+/// A program under way; killed when it is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    lines: Receiver<(Output, String)>,
+    stdout: Vec<String>,
+    stderr: Vec<String>,
+}
+
+/// What a program left.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Its exit status; none if a signal ended it.
+    pub status: Option<i32>,
+    /// Its lines on stdout.
+    pub stdout: Vec<String>,
+    /// Its lines on stderr.
+    pub stderr: Vec<String>,
+}
+
+impl Process {
+    /// Starts a program.
+    #[must_use]
+    pub fn start(program: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        let (sender, lines) = channel();
+        read_lines(child.stdout.take().expect("it is piped"), Output::Stdout, sender.clone());
+        read_lines(child.stderr.take().expect("it is piped"), Output::Stderr, sender);
+        Self { child, lines, stdout: Vec::new(), stderr: Vec::new() }
+    }
+
+    /// Waits for a line that begins with `beginning`, on either output.
+    pub fn wait_for_line(&mut self, beginning: &str, within: Duration) -> String {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.next_line(deadline) {
+                Ok(line) if line.starts_with(beginning) => return line,
+                Ok(_) => {}
+                Err(error) => panic!("no line '{beginning}': {error}, so far {self:?}"),
+            }
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it was not waited for yet");
+    }
+
+    /// Waits until the program has ended.
+    #[must_use]
+    pub fn wait(mut self, within: Duration) -> Ended {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.next_line(deadline) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("still running after {within:?}: {self:?}")
+                }
+            }
+        }
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                break status.code();
+            }
+            assert!(Instant::now() < deadline, "still running after {within:?}: {self:?}");
+            thread::sleep(LOOK);
+        };
+        Ended {
+            status,
+            stdout: std::mem::take(&mut self.stdout),
+            stderr: std::mem::take(&mut self.stderr),
+        }
+    }
+
+    fn next_line(&mut self, deadline: Instant) -> Result<String, RecvTimeoutError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (output, line) = self.lines.recv_timeout(left)?;
+        match output {
+            Output::Stdout => self.stdout.push(line.clone()),
+            Output::Stderr => self.stderr.push(line.clone()),
+        }
+        Ok(line)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail if it has ended already, and that is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a program to its end.
+#[must_use]
+pub fn run(program: &Path, arguments: &[&str]) -> Ended {
+    Process::start(program, arguments).wait(crate::DEADLINE)
+}
+
+impl Ended {
+    /// Requires that the program refused to start, and said why in one line.
+    pub fn assert_refused(&self, reason: &str) {
+        assert_eq!(self.status, Some(2), "{self:?}");
+        assert_eq!(self.stderr.len(), 1, "one line tells why: {self:?}");
+        assert!(self.stderr[0].contains(reason), "'{reason}' is not in '{}'", self.stderr[0]);
+    }
+
+    /// The last line on stdout.
+    #[must_use]
+    pub fn last_line(&self) -> &str {
+        self.stdout.last().unwrap_or_else(|| panic!("it printed nothing: {self:?}"))
+    }
+
+    /// What `gen` says that it achieved.
+    #[must_use]
+    pub fn throughput(&self) -> f64 {
+        let line = self.last_line();
+        let number = line.strip_prefix("throughput ").and_then(|rest| rest.strip_suffix(" ops/s"));
+        let number = number.unwrap_or_else(|| panic!("'{line}' is no throughput: {self:?}"));
+        number.parse().unwrap_or_else(|error| panic!("'{line}': {error}"))
+    }
+}
+
+/// The program of that name beside another of the workspace's. Cargo builds only the
+/// programs of the packages under test; another's is built here if it is not there, and
+/// taken as it is if it is: `cargo test --workspace` has it up to date.
+#[must_use]
+pub fn beside(program: &str, name: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = ONE_AT_A_TIME.lock();
+    let folder = Path::new(program).parent().expect("it is in a folder");
+    let wanted = folder.join(name);
+    if !wanted.exists() {
+        build(folder, name);
+    }
+    wanted
+}
+
+fn build(folder: &Path, name: &str) {
+    let profile = match folder.file_name().and_then(|profile| profile.to_str()) {
+        Some("debug") => "dev",
+        Some(profile) => profile,
+        None => panic!("{} is named after no profile", folder.display()),
+    };
+    let target = folder.parent().expect("a target folder holds it");
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", name, "--profile", profile, "--target-dir"])
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "cannot build {name}");
+}
+
+fn read_lines(from: impl Read + Send + 'static, output: Output, to: Sender<(Output, String)>) {
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            // Nobody listens any more once the process was dropped.
+            if to.send((output, line)).is_err() {
+                return;
+            }
+        }
+    });
+}

@@ -1,0 +1,65 @@
+//! A `kv` that is ready.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::DEADLINE;
+use crate::process::{Ended, Process, Signal, beside};
+
+/// A server under way; killed when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// Its process.
+    pub process: Process,
+    /// The address of its first worker.
+    pub address: SocketAddr,
+}
+
+/// What a server left.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    /// Its exit status and lines.
+    pub ended: Ended,
+    counters: BTreeMap<String, u64>,
+}
+
+impl Server {
+    /// Starts the `kv` beside `program` on free ports, and waits until it answers.
+    ///
+    /// Several servers share a test's machine, so none is bound to a core.
+    #[must_use]
+    pub fn start(program: &str, arguments: &[&str]) -> Self {
+        // Should the test be killed, its drops never run.
+        let parent = std::process::id().to_string();
+        let mut all =
+            vec!["--port", "0", "--pin", "none", "--records", "1000", "--die-with-parent", &parent];
+        all.extend(arguments);
+        let mut process = Process::start(&beside(program, "kv"), &all);
+        let line = process.wait_for_line("kv ready ", DEADLINE);
+        let address = line.split(' ').nth(2).and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("no address in '{line}'"));
+        Self { process, address }
+    }
+
+    /// Asks it to end, and returns its totals.
+    #[must_use]
+    pub fn end(self, signal: Signal) -> Totals {
+        self.process.signal(signal);
+        let ended = self.process.wait(DEADLINE);
+        let totals = ended.stdout.iter().skip_while(|line| !line.starts_with("kv totals "));
+        let counters = totals.skip(1).map(|line| {
+            let pair = line.trim().split_once(' ');
+            let pair = pair.and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
+            pair.unwrap_or_else(|| panic!("'{line}' is no counter: {ended:?}"))
+        });
+        Totals { counters: counters.collect(), ended }
+    }
+}
+
+impl Totals {
+    /// A counter; those that are zero are not printed.
+    #[must_use]
+    pub fn of(&self, name: &str) -> u64 {
+        self.counters.get(name).copied().unwrap_or(0)
+    }
+}
