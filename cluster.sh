@@ -196,8 +196,10 @@ merge_into_merged() {
 start() {
     local log=$1
     shift
+    # Now, and not when the child comes to it: we read it at once.
+    : >"$log"
     set -m
-    "$@" </dev/null >"$log" 2>&1 &
+    "$@" </dev/null >>"$log" 2>&1 &
     started=$!
     set +m
 }

@@ -193,7 +193,7 @@ impl Driver {
             self.stage = Stage::Waiting;
             return Ok(());
         }
-        if let Some(lost) = self.sessions.all().iter().find(|s| s.client.ended().is_some()) {
+        if let Some(lost) = self.sessions.all().find(|s| s.client.ended().is_some()) {
             let server = lost.client.server();
             bail!("{server} was lost while the records were written: load again");
         }
@@ -366,9 +366,8 @@ impl Endpoint for Driver {
         if self.coordination.stop.load(Ordering::Relaxed) {
             self.interrupt(now_ns);
         }
-        let is_over = self.failure.is_some()
-            || (self.stage == Stage::Closing
-                && self.sessions.all().iter().all(|session| session.client.ended().is_some()));
+        let is_over =
+            self.failure.is_some() || (self.stage == Stage::Closing && self.sessions.are_over());
         if is_over {
             self.report.socket = *socket;
             self.report.client = self.sessions.counters();

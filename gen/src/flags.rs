@@ -42,7 +42,7 @@ pub struct Flags {
     pub theta: f64,
 
     /// Records of the workload.
-    #[arg(long, value_name = "N", default_value = "1000000", value_parser = count::<u64>(RECORDS_MAX))]
+    #[arg(long, value_name = "N", default_value = "1000000", value_parser = count::<u64>(RECORDS_MAX), allow_negative_numbers = true)]
     pub records: u64,
 
     /// Bytes of a key.
@@ -55,15 +55,15 @@ pub struct Flags {
     pub value_size: usize,
 
     /// Sequential workloads, side by side.
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = count::<usize>(STREAMS_MAX))]
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = count::<usize>(STREAMS_MAX), allow_negative_numbers = true)]
     pub streams: usize,
 
     /// Threads, each with a socket of its own; the streams are dealt out to them.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = count::<usize>(THREADS_MAX))]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = count::<usize>(THREADS_MAX), allow_negative_numbers = true)]
     pub threads: usize,
 
     /// GETs of a stream that may be outstanding together (in async order: operations).
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = count::<u32>(BATCH_MAX))]
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = count::<u32>(BATCH_MAX), allow_negative_numbers = true)]
     pub batch: u32,
 
     /// Instead of --batch: as many GETs as one request datagram of BYTES carries (the

@@ -40,6 +40,8 @@ pub struct Session {
     pub server: usize,
     /// Streams whose next operation found no room.
     pub parked: VecDeque<u32>,
+    /// Whether it only served to meet the server's workers, and is closed.
+    is_retired: bool,
 }
 
 /// The sessions of one thread.
@@ -91,13 +93,13 @@ impl Sessions {
                 self.meet_workers(now_ns, server, base, workers)?;
             }
         }
-        for session in &self.all {
+        for session in self.all() {
             if let Some(ended) = session.client.ended() {
                 bail!(explain(session.client.server(), ended, &self.config));
             }
         }
         Ok(self.known.iter().all(|&known| known)
-            && self.all.iter().all(|session| session.client.granted().is_some()))
+            && self.all().all(|session| session.client.granted().is_some()))
     }
 
     /// A thread talks to its share of a server's workers; where there are more threads than
@@ -118,12 +120,14 @@ impl Sessions {
         };
         let mine: Vec<usize> = (0..usize::from(workers)).filter(|&worker| share(worker)).collect();
         if mine[0] != 0 {
-            let first = self.by_server[server][0];
-            let address = worker_address(base, mine[0])?;
-            self.replace(now_ns, first, address)?;
+            let first = self.by_server[server].remove(0);
+            self.all[first].client.close(|_, _| {});
+            self.all[first].is_retired = true;
         }
-        for &worker in &mine[1..] {
-            self.add(now_ns, server, worker_address(base, worker)?)?;
+        for worker in mine {
+            if worker != 0 {
+                self.add(now_ns, server, worker_address(base, worker)?)?;
+            }
         }
         Ok(())
     }
@@ -132,9 +136,11 @@ impl Sessions {
     /// is not sent again.
     pub fn reopen(&mut self, now_ns: u64) -> Result<()> {
         for index in 0..self.all.len() {
-            if self.all[index].client.ended().is_some() {
-                let address = self.all[index].client.server();
-                self.replace(now_ns, index, address)?;
+            let session = &mut self.all[index];
+            if !session.is_retired && session.client.ended().is_some() {
+                self.past.add(session.client.counters());
+                let server = session.client.server();
+                session.client = Client::new(now_ns, server, client_id()?, self.config);
             }
         }
         Ok(())
@@ -160,7 +166,7 @@ impl Sessions {
     /// The session of a worker's address.
     #[inline]
     pub fn at_mut(&mut self, address: SocketAddr) -> Option<&mut Session> {
-        self.all.iter_mut().find(|session| session.client.server() == address)
+        self.all_mut().find(|session| session.client.server() == address)
     }
 
     /// A datagram came from an address that no session is with.
@@ -168,15 +174,26 @@ impl Sessions {
         self.past.misdirected += 1;
     }
 
-    /// All of them.
-    #[must_use]
-    pub fn all(&self) -> &[Session] {
-        &self.all
+    /// All that carry operations.
+    pub fn all(&self) -> impl Iterator<Item = &Session> {
+        self.all.iter().filter(|session| !session.is_retired)
     }
 
-    /// All of them.
-    pub fn all_mut(&mut self) -> &mut [Session] {
-        &mut self.all
+    /// All that carry operations.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.all.iter_mut().filter(|session| !session.is_retired)
+    }
+
+    /// Places that [`Self::get_mut`] takes.
+    #[must_use]
+    pub fn places(&self) -> std::ops::Range<usize> {
+        0..self.all.len()
+    }
+
+    /// Whether all have ended, and said so to their servers.
+    #[must_use]
+    pub fn are_over(&self) -> bool {
+        self.all.iter().all(|session| session.client.ended().is_some())
     }
 
     /// Whether nothing is outstanding anywhere.
@@ -212,14 +229,8 @@ impl Sessions {
     fn add(&mut self, now_ns: u64, server: usize, address: SocketAddr) -> Result<()> {
         let client = Client::new(now_ns, address, client_id()?, self.config);
         self.by_server[server].push(self.all.len());
-        self.all.push(Session { client, server, parked: VecDeque::new() });
-        Ok(())
-    }
-
-    fn replace(&mut self, now_ns: u64, index: usize, address: SocketAddr) -> Result<()> {
-        let session = &mut self.all[index];
-        self.past.add(session.client.counters());
-        session.client = Client::new(now_ns, address, client_id()?, self.config);
+        let parked = VecDeque::new();
+        self.all.push(Session { client, server, parked, is_retired: false });
         Ok(())
     }
 }

@@ -139,7 +139,7 @@ impl Streams {
     #[inline]
     pub fn pump(&mut self, now_ns: u64, plan: &Plan, sessions: &mut Sessions) {
         self.take_arrivals(now_ns);
-        for session in 0..sessions.all().len() {
+        for session in sessions.places() {
             while let Some(stream) = sessions.get_mut(session).parked.pop_front() {
                 match self.run(stream, now_ns, plan, sessions) {
                     Stop::NoRoom { session: at, went_on: false } if at == session => {

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use crate::congestion::Congestion;
 use crate::counters::ClientCounters;
 use crate::handshake::{Granted, Handshake, Progress};
-use crate::inflight::{Inflight, State};
+use crate::inflight::{Inflight, Slot, State};
 use crate::limits::{
     ANSWER_TIMEOUT_NS, BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, HANDSHAKE_TIMEOUT_NS,
     KEEPALIVE_NS, KEY_BYTES_MAX, KEY_BYTES_MIN, MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN,
@@ -140,10 +140,6 @@ pub struct Client<T> {
     /// it is time for another.
     has_gap: bool,
     look_at_gap: bool,
-    /// When the server was last heard, or began to be waited for.
-    heard_ns: u64,
-    /// Whether the next request is the first to be waited for.
-    begins_wait: bool,
     sent_ns: u64,
     /// What is sent next, and the size of its datagrams.
     buffer: Vec<u8>,
@@ -181,8 +177,6 @@ impl<T: Copy> Client<T> {
             answered_order: 0,
             has_gap: false,
             look_at_gap: false,
-            heard_ns: now_ns,
-            begins_wait: true,
             sent_ns: now_ns,
             buffer: Vec::new(),
             segment_bytes: config.mtu_bytes,
@@ -376,7 +370,6 @@ impl<T: Copy> Client<T> {
             .slot_with_room(entry_bytes, limit, granted.mtu_bytes)
             .ok_or(Blocked::WindowFull)?;
         self.counters.operations_sent += 1;
-        self.begins_wait |= self.inflight.used() == 1 && self.inflight.slot(index).waiting == 0;
         self.add(index, token, op, key, value, reply_bytes);
         Ok(())
     }
@@ -452,16 +445,17 @@ impl<T: Copy> Client<T> {
     }
 
     fn begin_segment(&mut self, now_ns: u64, index: u16, granted: &Granted) {
-        if std::mem::take(&mut self.begins_wait) {
-            self.heard_ns = now_ns;
-        }
         let slot = self.inflight.slot_mut(index);
         let mut header = Header::new(Kind::Request, granted.session, slot.sequence);
         header.entries = slot.entries.len() as u16;
         if slot.waiting == slot.mutations_waiting {
             header.flags = FLAG_MUTATIONS_ONLY;
         }
-        slot.first_sent_ns = slot.first_sent_ns.min(now_ns);
+        header.attempt = slot.attempts.min(255) as u8;
+        if slot.attempts == 0 {
+            slot.first_sent_ns = now_ns;
+            slot.waiting_since_ns = slot.waiting_since_ns.min(now_ns);
+        }
         self.sent_order += 1;
         slot.state = State::Sent;
         slot.sent_ns = now_ns;
@@ -496,7 +490,7 @@ impl<T: Copy> Client<T> {
             Phase::Connecting(handshake) => {
                 match handshake.handle(now_ns, kind, &header, datagram)? {
                     Progress::GoOn => {}
-                    Progress::Done(granted) => self.open(now_ns, granted),
+                    Progress::Done(granted) => self.open(granted),
                     Progress::Refused(reason) => {
                         self.counters.refused += 1;
                         self.end(Ended::Refused(reason), outcome);
@@ -524,12 +518,11 @@ impl<T: Copy> Client<T> {
         }
     }
 
-    fn open(&mut self, now_ns: u64, granted: Granted) {
+    fn open(&mut self, granted: Granted) {
         self.counters.sessions_opened += 1;
         self.inflight = Inflight::new(granted.window);
         self.congestion = Congestion::new(granted.window);
         self.credit = usize::from(granted.credit);
-        self.heard_ns = now_ns;
         self.phase = Phase::Open(granted);
     }
 
@@ -541,7 +534,6 @@ impl<T: Copy> Client<T> {
         datagram: &[u8],
         outcome: &mut impl FnMut(T, Outcome<'_>),
     ) -> Result<(), Malformed> {
-        self.heard_ns = now_ns;
         self.credit = usize::from(header.credit);
         let mut largest = REPLY_ENTRY_BYTES;
         for answer in unpack::replies(datagram, header) {
@@ -562,7 +554,7 @@ impl<T: Copy> Client<T> {
             slot.finish(entry_index);
             self.counters.operations_answered += 1;
             if slot.waiting == 0 {
-                self.complete(now_ns, index);
+                self.complete(now_ns, index, u32::from(header.attempt));
             }
             outcome(token, result);
         }
@@ -571,15 +563,17 @@ impl<T: Copy> Client<T> {
         Ok(())
     }
 
-    fn complete(&mut self, now_ns: u64, index: u16) {
+    /// All of a slot is answered; the last answer was to its sending number `attempt`.
+    fn complete(&mut self, now_ns: u64, index: u16, attempt: u32) {
         let slot = self.inflight.slot(index);
-        if slot.attempts == 0 {
+        let is_latest = attempt == slot.attempts;
+        if is_latest {
             self.rto.sample(now_ns.saturating_sub(slot.sent_ns));
+        } else if attempt == 0 {
+            self.rto.sample(now_ns.saturating_sub(slot.first_sent_ns));
         }
-        let was_sent_once = slot.state == State::Sent && slot.attempts == 0;
-        if was_sent_once && slot.sent_order > self.answered_order {
-            // Answers come in the order of their requests, or one between was lost. Of what
-            // was sent twice nobody knows which sending was answered.
+        if is_latest && slot.state == State::Sent && slot.sent_order > self.answered_order {
+            // Answers come in the order of their requests, or one between was lost.
             let is_next = slot.sent_order == self.answered_order + 1;
             self.answered_order = slot.sent_order;
             self.look_at_gap |= self.has_gap || !is_next;
@@ -600,27 +594,27 @@ impl<T: Copy> Client<T> {
     /// Looks for requests that were not answered in time, or not in turn. At most a window
     /// of them is sent again at once; the others follow half a retransmission time later.
     fn scan(&mut self, now_ns: u64, outcome: &mut impl FnMut(T, Outcome<'_>)) {
-        let is_silent = now_ns.saturating_sub(self.heard_ns) > self.config.answer_timeout_ns;
         self.look_at_gap = false;
         let late: Vec<u16> = (self.inflight.sent())
             .filter(|&index| {
                 let slot = self.inflight.slot(index);
-                slot.deadline_ns <= now_ns || slot.sent_order + REORDER_MAX < self.answered_order
+                slot.deadline_ns <= now_ns || self.is_overtaken(slot)
             })
             .collect();
         let is_overdue = late.iter().any(|&index| {
-            let first_sent_ns = self.inflight.slot(index).first_sent_ns;
-            now_ns.saturating_sub(first_sent_ns) > self.config.answer_timeout_ns
+            let waiting_since_ns = self.inflight.slot(index).waiting_since_ns;
+            now_ns.saturating_sub(waiting_since_ns) > self.config.answer_timeout_ns
         });
-        if !late.is_empty() && (is_silent || is_overdue) {
+        if is_overdue {
             self.end(Ended::NoAnswer, outcome);
             return;
         }
-        let now_window = self.congestion.window();
-        for &index in late.iter().take(now_window) {
-            self.send_again(now_ns, index);
+        let mut resent = 0;
+        while resent < late.len().min(self.congestion.window()) {
+            self.send_again(now_ns, late[resent]);
+            resent += 1;
         }
-        let postponed = late.len() > now_window;
+        let postponed = resent < late.len();
         let answered_order = self.answered_order;
         self.has_gap = (self.inflight.sent())
             .any(|index| self.inflight.slot(index).sent_order < answered_order);
@@ -634,14 +628,22 @@ impl<T: Copy> Client<T> {
         }
     }
 
+    /// Whether requests that were sent well after this one are answered already.
+    fn is_overtaken(&self, slot: &Slot<T>) -> bool {
+        slot.sent_order + REORDER_MAX <= self.answered_order
+    }
+
     /// A request of which nothing was answered goes out again as it was: if it is only late,
     /// its answers still count. Of one that was answered in part, a reply was lost: its
     /// missing reads are asked again in another datagram, with others of their kind, and
     /// its mutations stay in their slot and go out again under their sequence.
     fn send_again(&mut self, now_ns: u64, index: u16) {
         let slot = self.inflight.slot(index);
+        let is_timeout = slot.deadline_ns <= now_ns;
         if self.congestion.on_lost(now_ns, slot.sent_ns) {
-            self.rto.back_off();
+            if is_timeout {
+                self.rto.back_off();
+            }
             self.counters.window_reductions += 1;
         }
         let is_partly_answered = slot.waiting < slot.entries.len();
@@ -661,7 +663,7 @@ impl<T: Copy> Client<T> {
     /// left of it.
     fn ask_again(&mut self, index: u16) {
         let slot = self.inflight.slot_mut(index);
-        let first_sent_ns = slot.first_sent_ns;
+        let waiting_since_ns = slot.waiting_since_ns;
         let mut reads = Vec::new();
         for entry in 0..slot.entries.len() {
             let pending = slot.entries[entry];
@@ -683,7 +685,7 @@ impl<T: Copy> Client<T> {
             self.counters.gets_asked_again += 1;
             self.add(index, token, op, &key, &[], self.answer_bytes);
             let slot = self.inflight.slot_mut(index);
-            slot.first_sent_ns = slot.first_sent_ns.min(first_sent_ns);
+            slot.waiting_since_ns = slot.waiting_since_ns.min(waiting_since_ns);
         }
     }
 

@@ -50,8 +50,10 @@ pub struct Slot<T> {
     pub mutations_waiting: usize,
     /// Times that it was sent again.
     pub attempts: u32,
-    /// When the oldest of its operations was first sent.
+    /// When it was first sent.
     pub first_sent_ns: u64,
+    /// When the oldest of its operations was first sent, in whichever slot.
+    pub waiting_since_ns: u64,
     /// When it was last sent.
     pub sent_ns: u64,
     /// Its place among all requests sent, when it was last sent.
@@ -120,7 +122,8 @@ impl<T: Copy> Inflight<T> {
             waiting: 0,
             mutations_waiting: 0,
             attempts: 0,
-            first_sent_ns: u64::MAX,
+            first_sent_ns: 0,
+            waiting_since_ns: u64::MAX,
             sent_ns: 0,
             sent_order: 0,
             deadline_ns: 0,
@@ -153,7 +156,7 @@ impl<T: Copy> Inflight<T> {
         slot.sequence += window;
         slot.state = State::Filling;
         slot.attempts = 0;
-        slot.first_sent_ns = u64::MAX;
+        slot.waiting_since_ns = u64::MAX;
         slot.reply_bytes = 0;
         slot.entries.clear();
         slot.datagram.clear();

@@ -50,7 +50,7 @@ pub const RTO_NS_MIN: u64 = 20_000_000;
 /// not (the packet threshold of RFC 9002, 6.1.1).
 pub const REORDER_MAX: u64 = 3;
 /// Ceiling of the retransmission time, backoff included.
-pub const RTO_NS_MAX: u64 = 1_000_000_000;
+pub const RTO_NS_MAX: u64 = 250_000_000;
 /// Doublings of the retransmission time.
 pub const BACKOFF_SHIFT_MAX: u32 = 10;
 /// A request unanswered for so long ends the session: its mutations are indeterminate.

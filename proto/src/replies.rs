@@ -22,6 +22,8 @@ pub struct Destination {
     pub mtu_bytes: usize,
     /// Request datagrams that the session may have outstanding.
     pub credit: u16,
+    /// The `attempt` of the request.
+    pub attempt: u8,
 }
 
 /// Datagrams for one address.
@@ -38,9 +40,10 @@ struct OpenBurst {
     destination: Destination,
     bytes: Vec<u8>,
     segments: usize,
-    /// Where the open segment starts, its base sequence and its entries so far.
+    /// Where the open segment starts, its base sequence and attempt, and its entries so far.
     segment_at: usize,
     base: u64,
+    attempt: u8,
     entries: u16,
 }
 
@@ -113,13 +116,14 @@ impl Replies {
                 let used_bytes = open.bytes.len() - open.segment_at;
                 let delta = i16::try_from(sequence.wrapping_sub(open.base).cast_signed());
                 if let Ok(delta) = delta
+                    && open.attempt == destination.attempt
                     && used_bytes + entry_bytes <= destination.mtu_bytes
                 {
                     return delta;
                 }
                 if open.has_room_for_segment() {
                     open.close_segment(true);
-                    open.open_segment(sequence);
+                    open.open_segment(sequence, destination.attempt);
                     return 0;
                 }
             }
@@ -133,9 +137,10 @@ impl Replies {
             segments: 0,
             segment_at: 0,
             base: 0,
+            attempt: 0,
             entries: 0,
         };
-        open.open_segment(sequence);
+        open.open_segment(sequence, destination.attempt);
         self.open = Some(open);
         0
     }
@@ -158,11 +163,12 @@ impl OpenBurst {
             && (self.segments + 1) * self.destination.mtu_bytes <= BURST_BYTES_MAX
     }
 
-    fn open_segment(&mut self, sequence: u64) {
+    fn open_segment(&mut self, sequence: u64, attempt: u8) {
         self.segment_at = self.bytes.len();
         debug_assert_eq!(self.segment_at, self.segments * self.destination.mtu_bytes);
         self.bytes.resize(self.segment_at + HEADER_BYTES, 0);
         self.base = sequence;
+        self.attempt = attempt;
         self.entries = 0;
         self.segments += 1;
     }
@@ -176,6 +182,7 @@ impl OpenBurst {
         let mut header = Header::new(Kind::Reply, self.destination.session, self.base);
         header.entries = self.entries;
         header.credit = self.destination.credit;
+        header.attempt = self.attempt;
         pack::seal(&mut self.bytes[self.segment_at..], header);
     }
 }
@@ -186,7 +193,13 @@ mod tests {
     use crate::unpack;
 
     fn destination(session: u64) -> Destination {
-        Destination { address: "127.0.0.1:9".parse().unwrap(), session, mtu_bytes: 1472, credit: 9 }
+        Destination {
+            address: "127.0.0.1:9".parse().unwrap(),
+            session,
+            mtu_bytes: 1472,
+            credit: 9,
+            attempt: 0,
+        }
     }
 
     fn bursts(replies: &mut Replies, flush: Flush) -> Vec<(usize, Vec<Vec<u8>>)> {

@@ -12,8 +12,8 @@ pub struct Rto {
 }
 
 impl Rto {
-    /// Takes the round trip of a request that was sent exactly once (Karn's rule: that of
-    /// a request sent twice says nothing).
+    /// Takes a round trip, from a known sending to its answer (Karn's rule: from which one
+    /// must be certain; replies tell by their `attempt`).
     pub fn sample(&mut self, round_trip_ns: u64) {
         self.backoff = 0;
         if self.smoothed_ns == 0 {
@@ -86,7 +86,7 @@ mod tests {
         let mut rto = Rto::default();
         rto.sample(RTO_NS_MIN);
         assert_eq!(rto.timeout_ns(1), 2 * rto.timeout_ns(0));
-        assert_eq!(rto.timeout_ns(3), 8 * rto.timeout_ns(0));
+        assert_eq!(rto.timeout_ns(2), 4 * rto.timeout_ns(0));
         assert_eq!(rto.timeout_ns(60), RTO_NS_MAX);
     }
 
@@ -96,9 +96,8 @@ mod tests {
         rto.sample(RTO_NS_MIN);
         let before_ns = rto.timeout_ns(0);
         rto.back_off();
-        rto.back_off();
-        assert_eq!(rto.timeout_ns(0), 4 * before_ns);
-        assert_eq!(rto.timeout_ns(3), 8 * before_ns, "the larger of both counts");
+        assert_eq!(rto.timeout_ns(0), 2 * before_ns);
+        assert_eq!(rto.timeout_ns(2), 4 * before_ns, "the larger of both counts");
         rto.sample(RTO_NS_MIN);
         assert!(rto.timeout_ns(0) < before_ns);
     }

@@ -280,7 +280,7 @@ impl Server {
             }
         }
         let mut execution = Execution {
-            destination: destination(&self.config, session, sessions_open),
+            destination: destination(&self.config, session, sessions_open, header.attempt),
             sequence: header.sequence,
             datagram,
             spans: &self.spans,
@@ -425,12 +425,18 @@ fn credit(config: &ServerConfig, sessions: usize) -> u16 {
     (datagrams / sessions.max(1)).clamp(CREDIT_MIN, WINDOW_MAX) as u16
 }
 
-fn destination(config: &ServerConfig, session: &Session, sessions: usize) -> Destination {
+fn destination(
+    config: &ServerConfig,
+    session: &Session,
+    sessions: usize,
+    attempt: u8,
+) -> Destination {
     Destination {
         address: session.address,
         session: session.id,
         mtu_bytes: session.mtu_bytes,
         credit: credit(config, sessions),
+        attempt,
     }
 }
 

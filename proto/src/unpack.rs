@@ -60,7 +60,7 @@ pub fn header(datagram: &[u8]) -> Result<(Kind, Header), Malformed> {
         return Err(Malformed::Checksum);
     }
     let kind = kind(header.kind).ok_or(Malformed::Field)?;
-    if header.reserved != 0 || header.tag_bytes != 0 {
+    if header.tag_bytes != 0 {
         return Err(Malformed::Field);
     }
     Ok((kind, header))

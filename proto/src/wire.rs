@@ -40,8 +40,9 @@ pub struct Header {
     pub sequence: u64,
     /// Request: [`FLAG_MUTATIONS_ONLY`]. Refusal: a [`Reason`]. Else zero.
     pub flags: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// Request: how often it was sent before, at most 255. Reply: the same of the requests
+    /// that it answers, so that a round trip is known for what it is. Else zero.
+    pub attempt: u8,
     /// Entries that follow; what is left behind them is zero padding.
     pub entries: u16,
     /// Reply: request datagrams that the session may have outstanding. Else zero.
@@ -262,7 +263,7 @@ impl Header {
             session,
             sequence,
             flags: 0,
-            reserved: 0,
+            attempt: 0,
             entries: 0,
             credit: 0,
             tag_bytes: 0,

@@ -51,10 +51,10 @@ fn headers(sessions: Vec<u64>) -> impl Strategy<Value = Header> {
     let entries = prop_oneof![9 => 0u16..6, 1 => any::<u16>()];
     (session, sequence, fields, entries, any::<u16>(), 0u8..5).prop_map(
         |(session, sequence, fields, entries, credit, reason)| {
-            let (version, kind, flags, reserved, tag_bytes) = fields;
+            let (version, kind, flags, attempt, tag_bytes) = fields;
             let flags = if kind == Kind::Refuse as u8 { reason } else { flags };
             let header = Header::new(Kind::Hello, session, sequence);
-            Header { version, kind, flags, reserved, tag_bytes, entries, credit, ..header }
+            Header { version, kind, flags, attempt, tag_bytes, entries, credit, ..header }
         },
     )
 }

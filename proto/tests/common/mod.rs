@@ -26,6 +26,14 @@ use store::MapStore;
 /// When the tests begin: far enough from zero that a mistaken zero shows.
 pub(crate) const START_NS: u64 = 1_000_000_000_000;
 
+/// A request as it is when it goes again: the same but for its `attempt`.
+pub(crate) fn sent_again(request: &[u8], attempt: u8) -> Vec<u8> {
+    let (_, header) = unpack::header(request).expect("it is a valid datagram");
+    let mut again = request.to_vec();
+    proto::pack::seal(&mut again, Header { attempt, ..header });
+    again
+}
+
 /// How an operation ended, with a value of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
