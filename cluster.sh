@@ -74,7 +74,7 @@ wrong_flag() { fail 2 "$1 (see ./cluster.sh --help)"; }
 
 servers=4 clients=4 secs=30 warmup=2 order=strict workload=ycsb-b theta=0.99
 records=1000000 value_size=128 streams=1024 cores=1 threads=1 seed='' label=''
-kv_user=() gen_user=()
+kv_user=() gen_user=() gen_pin=''
 
 parse_flags() {
     local flag value
@@ -100,6 +100,7 @@ parse_flags() {
     secs=$(value_of --secs "$secs" "${gen_user[@]}")
     records=$(value_of --records "$records" "${gen_user[@]}")
     seed=$(value_of --seed "$seed" "${gen_user[@]}")
+    gen_pin=$(value_of --pin '' "${gen_user[@]}")
     check_flags
 }
 
@@ -209,12 +210,19 @@ children() {
     jobs -ps
 }
 
-is_running() { [[ $'\n'$(children)$'\n' == *$'\n'"$1"$'\n'* ]]; }
+is_running() { kill -0 "$1" 2>/dev/null; }
 
 # Sets `status` to how a child ended; it waits for it if need be.
 reap() {
     status=0
     wait "$1" 2>/dev/null || status=$?
+}
+
+# fail_part MESSAGE LOG: a part ended with `status`.
+fail_part() {
+    local exit=1
+    if ((status == 2 || status == 3)); then exit=$status; fi
+    fail "$exit" "$1 (exit status $status)" "$2"
 }
 
 end_all() {
@@ -235,13 +243,22 @@ signal_all() {
     for child in $(children); do kill -"$1" -- "-$child" || true; done
 }
 
-build_log='' run='' summarized=no
+# Sets `line` to the first line that a command prints; empty if there is none. From here to
+# the end nothing uses `$(…)`: bash 5.2 can take a signal that comes while it parses one for
+# a syntax error, and then the exit status is wrong.
+first_line() {
+    "$@" >"$scratch/line" 2>/dev/null || true
+    line=''
+    read -r line <"$scratch/line" || true
+}
+
+scratch='' run='' summarized=no
 
 finish() {
     local status=$?
     trap '' INT TERM HUP PIPE
     end_all
-    if [[ -n $build_log ]]; then rm -f -- "$build_log"; fi
+    rm -rf -- "$scratch"
     if [[ -n $run && $summarized == no ]]; then
         say "not finished: $run has no summary"
     fi
@@ -251,9 +268,8 @@ finish() {
 # ------------------------------------------------------------------------ build
 
 build() {
-    find_cargo
-    build_log=$(mktemp)
-    start "$build_log" env -C "$root" CARGO_TARGET_DIR="$target" cargo build --release
+    local log=$scratch/build.log
+    start "$log" env -C "$root" CARGO_TARGET_DIR="$target" cargo build --release
     local cargo=$started told=no began=$SECONDS
     while is_running "$cargo"; do
         if [[ $told == no ]] && ((SECONDS - began >= 2)); then
@@ -265,11 +281,9 @@ build() {
     reap "$cargo"
     if ((status != 0)); then
         say 'cluster.sh: error: the build failed:'
-        cat -- "$build_log" >&2
+        cat -- "$log" >&2
         exit 1
     fi
-    rm -f -- "$build_log"
-    build_log=''
 }
 
 find_cargo() {
@@ -284,8 +298,9 @@ find_cargo() {
 
 # Sets `run` to a new folder; of two that start in one second, one gets a number.
 make_folder() {
-    local results=$root/bench-results time name number=1
-    time=$(date -u +%Y%m%dT%H%M%SZ)
+    local results=$root/bench-results line time name number=1 commit
+    first_line date -u +%Y%m%dT%H%M%SZ
+    time=$line
     mkdir -p -- "$results"
     name=$time-$label
     until mkdir -- "$results/$name" 2>/dev/null; do
@@ -293,17 +308,19 @@ make_folder() {
         name=$time-$label-$number
     done
     run=$results/$name
+    find_commit
     "$target/release/runinfo" --name "$name" --servers "$servers" --clients "$clients" \
-        --commit "$(commit)" -- ./cluster.sh "$@" >"$run/run.json"
+        --commit "$commit" -- ./cluster.sh "$@" >"$run/run.json"
 }
 
-# Empty if it is not known.
-commit() {
-    [[ -e $root/.git ]] && command -v git >/dev/null || return 0
-    local commit changes
-    commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null) || return 0
-    changes=$(git -C "$root" status --porcelain 2>/dev/null) || return 0
-    printf '%s' "$commit${changes:+-dirty}"
+# Sets `commit`; empty if it is not known.
+find_commit() {
+    commit=''
+    if [[ ! -e $root/.git ]] || ! command -v git >/dev/null; then return; fi
+    first_line git -C "$root" rev-parse --short HEAD
+    commit=$line
+    first_line git -C "$root" status --porcelain
+    if [[ -n $commit && -n $line ]]; then commit+=-dirty; fi
 }
 
 # `latest` always points somewhere: the new link takes the old one's place at once.
@@ -332,12 +349,19 @@ plan_cores() {
     fi
 }
 
-# cores_for FROM COUNT: the cores of as many threads, as a list.
+# cores_for FROM COUNT: sets `list` to the cores of as many threads.
 cores_for() {
-    local n list=()
-    for ((n = $1; n < $1 + $2; n++)); do list+=("${allowed[n % ${#allowed[@]}]}"); done
+    local n cores_of_threads=()
+    for ((n = $1; n < $1 + $2; n++)); do
+        cores_of_threads+=("${allowed[n % ${#allowed[@]}]}")
+    done
+    join "${cores_of_threads[@]}"
+}
+
+# Sets `list` to the arguments with commas between them.
+join() {
     local IFS=,
-    printf '%s' "${list[*]}"
+    list=$*
 }
 
 # ---------------------------------------------------------------------- servers
@@ -353,11 +377,11 @@ start_servers() {
 
 # shellcheck disable=SC2034 # merge_into_merged has its lists by name
 start_server() {
-    local n=$1 pin ours
-    pin=$(cores_for $(((n - 1) * cores)) "$cores")
+    local n=$1 list ours
+    cores_for $(((n - 1) * cores)) "$cores"
     # Keys are dealt out by hash: an eighth more than an equal share is room enough.
     local share=$((records / servers + records / servers / 8 + 1024))
-    ours=(--port 0 --cores "$cores" --pin "$pin" --records "$share"
+    ours=(--port 0 --cores "$cores" --pin "$list" --records "$share"
         --samples "$run/server-$n.jsonl" --die-with-parent $$)
     merge_into_merged ours kv_user
     start "$run/server-$n.log" "$target/release/kv" "${merged[@]}"
@@ -365,15 +389,15 @@ start_server() {
 }
 
 wait_until_ready() {
-    local n=$1 log=$run/server-$1.log deadline=$((SECONDS + SERVER_READY_SECS_MAX)) address
-    until address=$(sed -n 's/^kv ready \([^ ]*\) .*/\1/p' "$log") && [[ -n $address ]]; do
+    local n=$1 log=$run/server-$1.log deadline=$((SECONDS + SERVER_READY_SECS_MAX)) line=''
+    until first_line sed -n 's/^kv ready \([^ ]*\) .*/\1/p' "$log" && [[ -n $line ]]; do
         check_server "$n"
         ((SECONDS <= deadline)) ||
             fail 1 "server-$n was not ready after $SERVER_READY_SECS_MAX s" "$log"
         sleep 0.02
     done
     # All interfaces are no address to send to.
-    address=${address/#0.0.0.0:/127.0.0.1:}
+    local address=${line/#0.0.0.0:/127.0.0.1:}
     addresses[n]=${address/#\[::\]:/\[::1\]:}
 }
 
@@ -381,9 +405,7 @@ wait_until_ready() {
 check_server() {
     is_running "${server_pids[$1]}" && return
     reap "${server_pids[$1]}"
-    local exit=1
-    if ((status == 2)); then exit=2; fi
-    fail "$exit" "server-$1 ended (exit status $status)" "$run/server-$1.log"
+    fail_part "server-$1 ended" "$run/server-$1.log"
 }
 
 check_servers() {
@@ -414,9 +436,9 @@ generator_pids=() generator_status=()
 # Sets `merged` to the flags of a generator: those given, those of all, and the user's.
 # shellcheck disable=SC2034 # merge_into_merged has its lists by name
 generator_flags() {
-    local servers_list ours
-    servers_list=$(IFS=, && printf '%s' "${addresses[*]}")
-    ours=("$@" --servers "$servers_list" --workload "$workload" --theta "$theta" --order "$order"
+    local list ours
+    join "${addresses[@]}"
+    ours=("$@" --servers "$list" --workload "$workload" --theta "$theta" --order "$order"
         --records "$records" --value-size "$value_size" --streams "$streams"
         --threads "$threads" --warmup "$warmup" --secs "$secs" --die-with-parent $$)
     merge_into_merged ours gen_user
@@ -436,14 +458,16 @@ load() {
         sleep "$LOOK_SECS"
     done
     reap "$pid"
-    ((status == 0)) || fail "$(failure_of "$status")" "the load failed (exit status $status)" "$log"
-    say "$(grep '^loaded ' "$log")"
+    ((status == 0)) || fail_part 'the load failed' "$log"
+    local line
+    first_line grep '^loaded ' "$log"
+    say "$line"
 }
 
 tell_load() {
-    local text
-    text=$(sed -n 's/^gen: //; $p' "$1")
-    if [[ -n $text ]]; then say_for_now "$text"; fi
+    local line
+    first_line sed -n "\$s/^gen: //p" "$1"
+    if [[ -n $line ]]; then say_for_now "$line"; fi
 }
 
 start_generators() {
@@ -453,10 +477,11 @@ start_generators() {
 
 # shellcheck disable=SC2034 # merge_into_merged has its lists by name
 start_generator() {
-    local n=$1 flags own_seed pin=none on_cores=()
+    local n=$1 list flags own_seed pin=none on_cores=()
     # gen takes the last cores that it may use: all generators would take the same.
-    if command -v taskset >/dev/null && [[ $(value_of --pin '' "${gen_user[@]}") == '' ]]; then
-        on_cores=(taskset -c "$(cores_for $((servers * cores + (n - 1) * threads)) "$threads")")
+    if command -v taskset >/dev/null && [[ -z $gen_pin ]]; then
+        cores_for $((servers * cores + (n - 1) * threads)) "$threads"
+        on_cores=(taskset -c "$list")
         pin=auto
     fi
     generator_flags --pin "$pin" --json "$run/client-$n.json" --hdr "$run/client-$n.hdr" \
@@ -488,18 +513,9 @@ generators_ended() {
         fi
         reap "${generator_pids[n]}"
         generator_status[n]=$status
-        ((status == 0 || status == 3)) ||
-            fail "$(failure_of "$status")" "client-$n ended (exit status $status)" "$run/client-$n.log"
+        ((status == 0 || status == 3)) || fail_part "client-$n ended" "$run/client-$n.log"
     done
     [[ $all == yes ]]
-}
-
-# Our exit status for that of a generator.
-failure_of() {
-    case $1 in
-        2 | 3) printf '%s' "$1" ;;
-        *) printf 1 ;;
-    esac
 }
 
 # -------------------------------------------------------------------- progress
@@ -516,8 +532,10 @@ is_time_to_tell() {
 
 # The generators' latest samples, together.
 tell_progress() {
-    local phase time_ms from_ms text
-    read -r phase time_ms from_ms text < <(latest_samples | sum_samples) || return 0
+    local line phase time_ms from_ms text
+    first_line sum_latest_samples
+    read -r phase time_ms from_ms text <<<"$line"
+    if [[ -z $phase ]]; then return; fi
     if [[ $phase != run ]]; then
         say_for_now "warm-up  $text"
         return
@@ -526,10 +544,10 @@ tell_progress() {
     say_for_now "run $(((time_ms - run_began_ms + 500) / 1000))/$secs s  $text"
 }
 
-latest_samples() {
+sum_latest_samples() {
     local n files=()
     for ((n = 1; n <= clients; n++)); do files+=("$run/client-$n.jsonl"); done
-    tail -qn 1 -- "${files[@]}" 2>/dev/null
+    tail -qn 1 -- "${files[@]}" | sum_samples
 }
 
 sum_samples() {
@@ -566,20 +584,23 @@ sum_samples() {
 
 # Says how many operations have no known outcome; returns 3 if there are any.
 tell_unanswered() {
-    local n unanswered=0
+    local n line mutations unanswered=0
     for ((n = 1; n <= clients; n++)); do
         ((generator_status[n] == 3)) || continue
         unanswered=1
-        say "client-$n: $(report_field "$n" indeterminate) mutations are indeterminate, $(
-            report_field "$n" unanswered_gets) GETs were not answered; the last lines of its log:"
+        report_field "$n" indeterminate
+        mutations=$line
+        report_field "$n" unanswered_gets
+        say "client-$n: $mutations mutations are indeterminate, $line GETs were not answered"
+        say 'the last lines of its log:'
         tail -n "$LOG_LINES_SHOWN" -- "$run/client-$n.log" | sed 's/^/  /' >&2
     done
     ((unanswered == 0)) || return 3
 }
 
-# A top-level number of client-N.json, which comes before those of the counters.
+# Sets `line` to a number of client-N.json that is not one of its counters.
 report_field() {
-    sed -n "s/^  \"$2\": \([0-9]*\),\{0,1\}\$/\1/p" "$run/client-$1.json"
+    first_line sed -n "s/^  \"$2\": \([0-9]*\),\{0,1\}\$/\1/p" "$run/client-$1.json"
 }
 
 summarize() {
@@ -592,6 +613,9 @@ summarize() {
 
 main() {
     parse_flags "$@"
+    find_cargo
+    plan_cores
+    scratch=$(mktemp -d)
     trap finish EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
@@ -599,7 +623,6 @@ main() {
     trap 'exit 143' TERM
     build
     make_folder "$@"
-    plan_cores
     start_servers
     load
     start_generators

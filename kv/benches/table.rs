@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use kv::table::PapayaTable;
+use kv::table::{Choice, Table};
 use proto::limits::LOOKUP_GROUP_MAX;
 use proto::store::Store as _;
 
@@ -20,29 +20,31 @@ fn next_key(key: &mut u64) -> [u8; 8] {
 }
 
 fn table(criterion: &mut Criterion) {
-    let table = PapayaTable::new(RECORDS as usize, 1 << 32);
-    for key in 0..RECORDS {
-        (&table).put(&key.to_be_bytes(), &VALUE).expect("there is room");
-    }
-    let mut group = criterion.benchmark_group("papaya table, 1 M records of 8 + 128 bytes");
-    let mut key = 1;
-    group.throughput(Throughput::Elements(LOOKUP_GROUP_MAX as u64));
-    group.bench_function("get, a group of uniform keys", |bencher| {
-        bencher.iter(|| {
-            let keys: [[u8; 8]; LOOKUP_GROUP_MAX] = std::array::from_fn(|_| next_key(&mut key));
-            let keys: [&[u8]; LOOKUP_GROUP_MAX] = std::array::from_fn(|index| &keys[index][..]);
-            let mut sum = 0;
-            (&table).get(&keys, |_, record| {
-                let value: [u8; 128] = record.unwrap().value.try_into().unwrap();
-                sum += usize::from(black_box(value)[0]);
+    for choice in [Choice::Bucket, Choice::Papaya] {
+        let table = Table::new(choice, RECORDS as usize, 1 << 32);
+        for key in 0..RECORDS {
+            (&table).put(&key.to_be_bytes(), &VALUE).expect("there is room");
+        }
+        let mut group = criterion.benchmark_group(format!("{choice:?}, 1 M records of 8 + 128 B"));
+        let mut key = 1;
+        group.throughput(Throughput::Elements(LOOKUP_GROUP_MAX as u64));
+        group.bench_function("get, a group of uniform keys", |bencher| {
+            bencher.iter(|| {
+                let keys: [[u8; 8]; LOOKUP_GROUP_MAX] = std::array::from_fn(|_| next_key(&mut key));
+                let keys: [&[u8]; LOOKUP_GROUP_MAX] = std::array::from_fn(|index| &keys[index][..]);
+                let mut sum = 0;
+                (&table).get(&keys, |_, record| {
+                    let value: [u8; 128] = record.unwrap().value.try_into().unwrap();
+                    sum += usize::from(black_box(value)[0]);
+                });
+                sum
             });
-            sum
         });
-    });
-    group.throughput(Throughput::Elements(1));
-    group.bench_function("put, overwriting", |bencher| {
-        bencher.iter(|| (&table).put(&next_key(&mut key), &VALUE).unwrap());
-    });
+        group.throughput(Throughput::Elements(1));
+        group.bench_function("put, overwriting", |bencher| {
+            bencher.iter(|| (&table).put(&next_key(&mut key), &VALUE).unwrap());
+        });
+    }
 }
 
 criterion_group!(benches, table);

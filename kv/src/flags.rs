@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::table::Choice;
 use clap::Parser;
 use proto::limits::{MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX};
 
@@ -51,7 +52,13 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES", value_parser = host::flags::byte_size)]
     pub memory: Option<u64>,
 
-    /// Records to make room for at the start; the table grows beyond it.
+    /// The table: `bucket` looks groups of keys up with prefetches, `papaya` is a general
+    /// lock-free map.
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Choice::Bucket)]
+    pub table: Choice,
+
+    /// Records to make room for at the start. The table takes more, and is slower then if it
+    /// is the bucket table.
     #[arg(long, value_name = "N", default_value_t = 1 << 20,
           value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     pub records: u64,

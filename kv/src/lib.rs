@@ -7,5 +7,6 @@
 pub mod flags;
 pub mod reporter;
 pub mod server;
+#[allow(unsafe_code, reason = "the bucket table; each block says why it is sound")]
 pub mod table;
 pub mod worker;

@@ -13,7 +13,7 @@ use host::sample::{Sampler, kernel_drops};
 use host::time::unix_time_ms;
 use proto::store::Store as _;
 
-use crate::table::PapayaTable;
+use crate::table::Table;
 use crate::worker::{Published, WorkerCounters};
 
 /// Counters that tell of trouble, shown as soon as they grow.
@@ -40,7 +40,7 @@ pub struct Reporter {
     samples: Option<File>,
     sampler: Sampler,
     ports: Vec<u16>,
-    table: Arc<PapayaTable>,
+    table: Arc<Table>,
     workers: Vec<Published>,
     started: Instant,
     last: (Instant, Counters),
@@ -48,7 +48,7 @@ pub struct Reporter {
 
 impl Reporter {
     /// Samples go to a new file, if one is named.
-    pub fn new(samples: Option<&Path>, ports: Vec<u16>, table: &Arc<PapayaTable>) -> Result<Self> {
+    pub fn new(samples: Option<&Path>, ports: Vec<u16>, table: &Arc<Table>) -> Result<Self> {
         let samples = samples.map(|path| {
             File::create(path).with_context(|| format!("cannot write {}", path.display()))
         });

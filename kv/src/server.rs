@@ -15,7 +15,7 @@ use udp::socket::Socket;
 
 use crate::flags::{Flags, Pin};
 use crate::reporter::Reporter;
-use crate::table::PapayaTable;
+use crate::table::Table;
 use crate::worker::{Published, Worker};
 
 /// A server that answers.
@@ -38,7 +38,7 @@ pub fn start(flags: &Flags) -> Result<Running> {
     let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
     let memory_cap_bytes =
         flags.memory.unwrap_or_else(|| host::machine::facts().mem_bytes / 2).max(1);
-    let table = Arc::new(PapayaTable::new(flags.records as usize, memory_cap_bytes));
+    let table = Arc::new(Table::new(flags.table, flags.records as usize, memory_cap_bytes));
     let mut reporter = Reporter::new(flags.samples.as_deref(), ports.clone(), &table)?;
 
     let incarnation = random()?;

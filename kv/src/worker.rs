@@ -10,7 +10,7 @@ use proto::transmit::{Flush, Transmit};
 use udp::core_loop::Endpoint;
 use udp::sender::SocketCounters;
 
-use crate::table::PapayaTable;
+use crate::table::Table;
 
 /// How often a worker shows its counters.
 const PUBLISH_NS: u64 = 1_000_000;
@@ -30,7 +30,7 @@ pub type Published = Arc<Mutex<WorkerCounters>>;
 /// One worker.
 pub struct Worker {
     server: Server,
-    table: Arc<PapayaTable>,
+    table: Arc<Table>,
     published: Published,
     publish_at_ns: u64,
     stop: Arc<AtomicBool>,
@@ -41,7 +41,7 @@ impl Worker {
     #[must_use]
     pub fn new(
         config: ServerConfig,
-        table: Arc<PapayaTable>,
+        table: Arc<Table>,
         published: Published,
         stop: Arc<AtomicBool>,
     ) -> Self {

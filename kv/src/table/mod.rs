@@ -1,10 +1,73 @@
 //! Tables that all workers of a server share.
 //!
 //! A table is asked through [`proto::store::Store`], by groups of keys, so that one that
-//! can overlap its cache misses does.
+//! can overlap its cache misses does. [`Table`] is the one that `--table` chose.
 
+mod bucket_table;
 mod memory;
 mod papaya_table;
+mod reclaim;
+mod record;
+mod sync;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
+use proto::store::{Full, Record, Store};
+
+pub use bucket_table::BucketTable;
 pub use memory::{Memory, RECORD_OVERHEAD_BYTES};
 pub use papaya_table::PapayaTable;
+
+/// Which table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Choice {
+    /// Cache-line buckets, looked up by prefetched groups.
+    Bucket,
+    /// papaya, a general lock-free hash map.
+    Papaya,
+}
+
+/// The records of a server.
+#[derive(Debug)]
+pub enum Table {
+    /// See [`BucketTable`].
+    Bucket(BucketTable),
+    /// See [`PapayaTable`].
+    Papaya(PapayaTable),
+}
+
+impl Table {
+    /// An empty table with room for about `records`, and a cap on what they may hold.
+    #[must_use]
+    pub fn new(choice: Choice, records: usize, memory_cap_bytes: u64) -> Self {
+        match choice {
+            Choice::Bucket => Self::Bucket(BucketTable::new(records, memory_cap_bytes)),
+            Choice::Papaya => Self::Papaya(PapayaTable::new(records, memory_cap_bytes)),
+        }
+    }
+}
+
+impl Store for &Table {
+    #[inline]
+    fn get(&mut self, keys: &[&[u8]], found: impl FnMut(usize, Option<Record<'_>>)) {
+        match self {
+            Table::Bucket(table) => (&mut &*table).get(keys, found),
+            Table::Papaya(table) => (&mut &*table).get(keys, found),
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<u64, Full> {
+        match self {
+            Table::Bucket(table) => (&mut &*table).put(key, value),
+            Table::Papaya(table) => (&mut &*table).put(key, value),
+        }
+    }
+
+    fn gauges(&self) -> Vec<(&'static str, u64)> {
+        match self {
+            Table::Bucket(table) => (&*table).gauges(),
+            Table::Papaya(table) => (&*table).gauges(),
+        }
+    }
+}

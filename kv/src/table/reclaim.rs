@@ -1,0 +1,42 @@
+//! When a record that was replaced may be freed: when no thread can see it any more.
+
+use std::ptr::NonNull;
+
+use super::record::{Header, free};
+
+#[cfg(not(loom))]
+pub(super) use crossbeam_epoch::{Guard, pin};
+
+/// Frees a record later.
+///
+/// # Safety
+/// The record was taken out of the table, by the caller alone, under `guard`.
+#[cfg(not(loom))]
+pub(super) unsafe fn retire(guard: &Guard, record: NonNull<Header>) {
+    let record = record.as_ptr() as usize;
+    // SAFETY: nobody can find the record any more, and those that found it before are
+    // pinned. The closure may run on another thread: a record belongs to none.
+    unsafe {
+        guard.defer_unchecked(move || {
+            if let Some(record) = NonNull::new(record as *mut Header) {
+                // SAFETY: the caller's promise; the epoch's end is what it waits for.
+                free(record);
+            }
+        });
+    }
+}
+
+/// Under loom nothing is freed before the test ends, so that the model is of the table's
+/// own orders only; crossbeam has its own proofs.
+#[cfg(loom)]
+pub(super) struct Guard;
+
+#[cfg(loom)]
+pub(super) fn pin() -> Guard {
+    Guard
+}
+
+#[cfg(loom)]
+pub(super) unsafe fn retire(_guard: &Guard, _record: NonNull<Header>) {
+    let _ = free;
+}

@@ -1,0 +1,120 @@
+//! A record of the bucket table: version, key and value in one allocation that is never
+//! changed once others can see it.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+/// Before the key and the value of a record.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Header {
+    version: u64,
+    value_bytes: u32,
+    key_bytes: u16,
+}
+
+const HEADER_BYTES: usize = size_of::<Header>();
+
+/// A record that nobody else can see yet. Dropped unless it is published.
+#[derive(Debug)]
+pub(super) struct NewRecord(NonNull<Header>);
+
+impl NewRecord {
+    pub(super) fn new(key: &[u8], value: &[u8]) -> Self {
+        let key_bytes = u16::try_from(key.len()).expect("keys are at most 512 bytes");
+        let value_bytes = u32::try_from(value.len()).expect("values are at most 1 MiB");
+        let layout = layout(key.len(), value.len());
+        // SAFETY: the layout is not empty, it holds a header at least.
+        let Some(header) = NonNull::new(unsafe { alloc(layout) }.cast::<Header>()) else {
+            handle_alloc_error(layout)
+        };
+        // SAFETY: the allocation is ours, aligned for a header, and long enough for it and
+        // for the bytes that follow it; the sources cannot overlap fresh memory.
+        unsafe {
+            header.write(Header { version: 0, value_bytes, key_bytes });
+            let bytes = header.cast::<u8>().add(HEADER_BYTES);
+            bytes.copy_from_nonoverlapping(NonNull::from(key).cast(), key.len());
+            bytes.add(key.len()).copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
+        }
+        Self(header)
+    }
+
+    /// Sets the version that it will be published with.
+    pub(super) fn set_version(&mut self, version: u64) {
+        // SAFETY: it is initialized, and nobody else can see it.
+        unsafe { self.0.as_mut().version = version };
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self) -> NonNull<Header> {
+        self.0
+    }
+
+    /// It was published: from now on it is freed by [`free`].
+    pub(super) fn publish(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for NewRecord {
+    fn drop(&mut self) {
+        // SAFETY: it was not published, so nobody else can see it.
+        unsafe { free(self.0) };
+    }
+}
+
+/// A published record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RecordRef<'a>(&'a Header);
+
+impl<'a> RecordRef<'a> {
+    /// # Safety
+    /// `header` is of a published record that is not freed during `'a`.
+    #[inline]
+    pub(super) unsafe fn new(header: NonNull<Header>) -> Self {
+        // SAFETY: published records are initialized and never written again.
+        Self(unsafe { header.as_ref() })
+    }
+
+    #[inline]
+    pub(super) fn version(self) -> u64 {
+        self.0.version
+    }
+
+    #[inline]
+    pub(super) fn key(self) -> &'a [u8] {
+        self.bytes(0, usize::from(self.0.key_bytes))
+    }
+
+    #[inline]
+    pub(super) fn value(self) -> &'a [u8] {
+        self.bytes(usize::from(self.0.key_bytes), self.0.value_bytes as usize)
+    }
+
+    #[inline]
+    fn bytes(self, from: usize, length: usize) -> &'a [u8] {
+        // SAFETY: the allocation holds `key_bytes + value_bytes` bytes behind the header,
+        // callers stay within them, and they live and stay unchanged as long as it does.
+        // The pointer was made from the allocation's own, which spans all of it.
+        unsafe {
+            let bytes = std::ptr::from_ref(self.0).cast::<u8>().add(HEADER_BYTES + from);
+            std::slice::from_raw_parts(bytes, length)
+        }
+    }
+}
+
+/// Frees a record.
+///
+/// # Safety
+/// The record came from [`NewRecord`], is freed once, and nobody can see it any more.
+pub(super) unsafe fn free(header: NonNull<Header>) {
+    // SAFETY: it is still initialized.
+    let Header { key_bytes, value_bytes, .. } = *unsafe { header.as_ref() };
+    // SAFETY: it was allocated with this very layout.
+    unsafe { dealloc(header.as_ptr().cast(), layout(key_bytes.into(), value_bytes as usize)) };
+}
+
+fn layout(key_bytes: usize, value_bytes: usize) -> Layout {
+    let bytes = HEADER_BYTES + key_bytes + value_bytes;
+    Layout::from_size_align(bytes, align_of::<Header>()).expect("records are small")
+}

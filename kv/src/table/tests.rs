@@ -1,0 +1,150 @@
+//! What every table promises.
+
+use proto::store::{Full, Store as _};
+
+use super::{Choice, Memory, Table};
+
+/// Calls a test with an empty table of each kind; a few buckets only, so that they overflow.
+fn with_each(memory_cap_bytes: u64, test: impl Fn(&Table)) {
+    for choice in [Choice::Bucket, Choice::Papaya] {
+        eprintln!("{choice:?}");
+        test(&Table::new(choice, 8, memory_cap_bytes));
+    }
+}
+
+fn read(mut table: &Table, key: &[u8]) -> Option<(u64, Vec<u8>)> {
+    let mut read = None;
+    table.get(&[key], |_, record| {
+        read = record.map(|record| (record.version, record.value.to_vec()));
+    });
+    read
+}
+
+fn records(table: &Table) -> u64 {
+    table.gauges()[0].1
+}
+
+#[test]
+fn a_write_is_read_with_the_next_version() {
+    with_each(1 << 20, |mut table| {
+        assert_eq!(read(table, b"k"), None);
+        assert_eq!(table.put(b"k", b"one"), Ok(1));
+        assert_eq!(table.put(b"k", b"two!"), Ok(2));
+        assert_eq!(table.put(b"l", b""), Ok(1));
+        assert_eq!(read(table, b"k"), Some((2, b"two!".to_vec())));
+        assert_eq!(read(table, b"l"), Some((1, Vec::new())));
+        assert_eq!(records(table), 2);
+    });
+}
+
+#[test]
+fn keys_that_begin_alike_are_told_apart() {
+    with_each(1 << 20, |mut table| {
+        let keys: [&[u8]; 6] =
+            [b"k", b"k\0", b"12345678", b"123456789", b"12345678\0", b"123456780"];
+        for (key, value) in keys.iter().zip(0u8..) {
+            assert_eq!(table.put(key, &[value]), Ok(1));
+        }
+        for (key, value) in keys.iter().zip(0u8..) {
+            assert_eq!(read(table, key), Some((1, vec![value])));
+        }
+    });
+}
+
+#[test]
+fn a_group_is_answered_key_by_key_in_order() {
+    with_each(1 << 20, |mut table| {
+        table.put(b"a", b"1").unwrap();
+        table.put(b"c", b"3").unwrap();
+        let mut answers = Vec::new();
+        table.get(&[b"c", b"b", b"a"], |index, record| {
+            answers.push((index, record.map(|record| record.value.to_vec())));
+        });
+        assert_eq!(answers, [(0, Some(b"3".to_vec())), (1, None), (2, Some(b"1".to_vec()))]);
+    });
+}
+
+#[test]
+fn a_table_takes_many_more_records_than_it_was_made_for() {
+    with_each(1 << 30, |mut table| {
+        const RECORDS: u64 = 5_000;
+        for round in 1..=2 {
+            for key in 0..RECORDS {
+                let value = vec![key as u8; key as usize % 300];
+                assert_eq!(table.put(&key.to_le_bytes(), &value), Ok(round));
+            }
+        }
+        assert_eq!(records(table), RECORDS);
+        for key in 0..RECORDS {
+            let value = vec![key as u8; key as usize % 300];
+            assert_eq!(read(table, &key.to_le_bytes()), Some((2, value)));
+        }
+        assert_eq!(read(table, &RECORDS.to_le_bytes()), None);
+    });
+}
+
+#[test]
+fn at_its_cap_it_refuses_and_loses_nothing() {
+    let cap = 2 * Memory::record_bytes(1, 10);
+    with_each(cap, |mut table| {
+        table.put(b"a", &[1; 10]).unwrap();
+        table.put(b"b", &[2; 10]).unwrap();
+        assert_eq!(table.put(b"c", &[]), Err(Full));
+        assert_eq!(table.put(b"a", &[3; 11]), Err(Full));
+        assert_eq!(read(table, b"a"), Some((1, vec![1; 10])));
+        assert_eq!(read(table, b"c"), None);
+        assert_eq!(table.put(b"a", &[4; 10]), Ok(2), "it does not grow");
+        assert_eq!(table.put(b"a", &[]), Ok(3), "it shrinks");
+        assert_eq!(table.put(b"b", &[5; 20]), Ok(2), "there is room again");
+        assert_eq!(table.gauges()[1], ("record_bytes", cap));
+    });
+}
+
+#[test]
+fn concurrent_writers_lose_no_update() {
+    const WRITES: u64 = 5_000;
+    const KEYS: u64 = 50;
+    with_each(1 << 30, |table| {
+        std::thread::scope(|scope| {
+            for writer in 0..4u64 {
+                let mut table = table;
+                scope.spawn(move || {
+                    for write in 0..WRITES {
+                        table.put(&(write % KEYS).to_le_bytes(), &[writer as u8; 40]).unwrap();
+                    }
+                });
+            }
+        });
+        let versions: u64 = (0..KEYS).map(|key| read(table, &key.to_le_bytes()).unwrap().0).sum();
+        assert_eq!(versions, 4 * WRITES, "each write has its version");
+        assert_eq!(records(table), KEYS, "no key is held twice");
+    });
+}
+
+#[test]
+fn readers_see_whole_records_whose_versions_only_grow() {
+    const WRITES: u64 = 20_000;
+    with_each(1 << 30, |table| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut table = table;
+                for write in 1..=WRITES {
+                    // Each value names its version, and fills as many bytes as it says.
+                    let value = vec![write as u8; 1 + write as usize % 200];
+                    assert_eq!(table.put(b"key", &value), Ok(write));
+                }
+            });
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut last = 0;
+                    while last < WRITES {
+                        let Some((version, value)) = read(table, b"key") else { continue };
+                        assert!(version >= last, "{version} after {last}");
+                        assert_eq!(value, vec![version as u8; 1 + version as usize % 200]);
+                        last = version;
+                    }
+                });
+            }
+        });
+    });
+}
