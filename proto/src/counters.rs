@@ -77,8 +77,10 @@ counters! {
         datagrams_sent,
         /// Bytes of them.
         bytes_sent,
-        /// GETs executed, repetitions included.
+        /// GETs executed.
         gets,
+        /// GETs executed again because their request came again.
+        gets_repeated,
         /// PUTs executed.
         puts,
         /// PUTs refused because memory is at its cap.

@@ -280,6 +280,7 @@ impl Server {
             }
         }
         let mut execution = Execution {
+            arrival,
             destination: destination(&self.config, session, sessions_open, header.attempt),
             sequence: header.sequence,
             datagram,
@@ -287,7 +288,7 @@ impl Server {
             counters: &mut self.counters,
             replies: &mut self.replies,
         };
-        execution.mutate(session, arrival, store);
+        execution.mutate(session, store);
         if header.flags & FLAG_MUTATIONS_ONLY == 0 {
             execution.read(store);
         }
@@ -298,6 +299,7 @@ impl Server {
 /// One request while it executes. Its operations came together, so each may take effect
 /// before or after any other: mutations go first, reads follow in groups.
 struct Execution<'a> {
+    arrival: Arrival,
     destination: Destination,
     sequence: u64,
     datagram: &'a [u8],
@@ -307,17 +309,17 @@ struct Execution<'a> {
 }
 
 impl Execution<'_> {
-    fn mutate(&mut self, session: &mut Session, arrival: Arrival, store: &mut impl Store) {
+    fn mutate(&mut self, session: &mut Session, store: &mut impl Store) {
         let slot = session.slot_mut(self.sequence);
         let mut recorded = 0;
-        if arrival == Arrival::New {
+        if self.arrival == Arrival::New {
             slot.begin(self.sequence);
         }
         for (index, span) in self.spans.iter().enumerate() {
             if !span.op.is_mutation() {
                 continue;
             }
-            let result = match arrival {
+            let result = match self.arrival {
                 Arrival::New => {
                     let result = self.put(span, store);
                     slot.record(result);
@@ -374,7 +376,11 @@ impl Execution<'_> {
 
     #[inline]
     fn look_up(&mut self, keys: &[&[u8]], indexes: &[u16], store: &mut impl Store) {
-        self.counters.gets += keys.len() as u64;
+        let executed = match self.arrival {
+            Arrival::New => &mut self.counters.gets,
+            _ => &mut self.counters.gets_repeated,
+        };
+        *executed += keys.len() as u64;
         let room = self.destination.mtu_bytes - HEADER_BYTES - REPLY_ENTRY_BYTES;
         let mut answered = 0;
         store.get(keys, |key, record| {

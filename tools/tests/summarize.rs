@@ -60,7 +60,7 @@ fn client_report() -> ClientReport {
         run_start_ms: MEASURED_MS[0],
         run_end_ms: MEASURED_MS[1],
         ops: 300,
-        ops_per_s: 100.0,
+        ops_per_s: 110.0,
         retransmits: 7,
         indeterminate: 2,
         latency: Latency { count: 300, p50_us: 150.0, p99_us: 297.0, ..Latency::default() },
@@ -161,7 +161,7 @@ fn the_report_shows_use_latency_outcomes_and_trouble() {
         row.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(row("server-2", "use, medians"), "server-2 8 40.0 2.5 4.0 %");
-    assert_eq!(row("client-2", "use, medians"), "client-2 100 80.0 2.5 0.0 %");
+    assert_eq!(row("client-2", "use, medians"), "client-2 110 80.0 2.5 0.0 %");
     assert_eq!(row("node", "use, medians"), "node 50.0 40.0 3.0 MB/s");
     assert!(row("client-1", "latency, µs").starts_with("client-1 150.0 0.0 297.0 "));
     assert!(row("all", "latency, µs").starts_with("all 50.0 90.0 99.0 100.0 "));
@@ -219,6 +219,16 @@ fn the_latest_run_is_taken_unless_one_is_named() {
     assert_eq!(summary(&results).name, "a");
     let named = stdout(&summarize(results.path(), &["--run", "b", "--json"]));
     assert!(named.contains("\"name\": \"b\""));
+}
+
+#[test]
+fn servers_that_executed_more_than_was_answered_are_noted() {
+    let results = results();
+    let report = ClientReport { ops_per_s: 90.0, ..client_report() };
+    let file = results.path().join("a/client-1.json");
+    fs::write(file, serde_json::to_string(&report).unwrap()).unwrap();
+    let notes = summary(&results).notes;
+    assert!(notes[0].starts_with("the clients got 200 op/s answered"), "{notes:?}");
 }
 
 #[test]

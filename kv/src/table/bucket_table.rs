@@ -14,6 +14,9 @@
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::ptr::NonNull;
 
+#[cfg(loom)]
+use foldhash::fast::FixedState as RandomState; // A model has to run alike each time.
+#[cfg(not(loom))]
 use foldhash::fast::RandomState;
 use proto::limits::LOOKUP_GROUP_MAX;
 use proto::store::{Full, Record, Store};
