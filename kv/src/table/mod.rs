@@ -66,8 +66,8 @@ impl Store for &Table {
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         match self {
-            Table::Bucket(table) => (&*table).gauges(),
-            Table::Papaya(table) => (&*table).gauges(),
+            Table::Bucket(table) => table.gauges(),
+            Table::Papaya(table) => table.gauges(),
         }
     }
 }
