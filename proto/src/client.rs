@@ -5,26 +5,19 @@
 //! one. A session ends once and for all: what was outstanding then is indeterminate, and
 //! the application opens another session for what comes next (invariant 3).
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::congestion::Congestion;
 use crate::counters::ClientCounters;
+use crate::flight::Flight;
 use crate::handshake::{Granted, Handshake, Progress};
-use crate::inflight::{Inflight, Slot, State};
 use crate::limits::{
-    ANSWER_TIMEOUT_NS, BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, HANDSHAKE_TIMEOUT_NS,
-    KEEPALIVE_NS, KEY_BYTES_MAX, KEY_BYTES_MIN, MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN,
-    REORDER_MAX, SEGMENTS_PER_BURST_MAX, WINDOW_DEFAULT, WINDOW_MAX, value_bytes_max,
+    ANSWER_TIMEOUT_NS, HANDSHAKE_TIMEOUT_NS, KEEPALIVE_NS, MTU_BYTES_DEFAULT, MTU_BYTES_MAX,
+    MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX,
 };
 use crate::pack;
-use crate::rto::Rto;
 use crate::transmit::{Flush, Transmit};
 use crate::unpack::{self, Malformed};
-use crate::wire::{
-    FLAG_MUTATIONS_ONLY, HEADER_BYTES, Header, Kind, Op, REPLY_ENTRY_BYTES, REQUEST_ENTRY_BYTES,
-    Reason, Status,
-};
+use crate::wire::{HEADER_BYTES, Header, Kind, Op, Reason};
 
 /// What a session is told at its start.
 #[derive(Clone, Copy, Debug)]
@@ -108,10 +101,11 @@ pub enum Ended {
 }
 
 #[derive(Debug)]
-enum Phase {
+enum Phase<T> {
     Connecting(Handshake),
-    Open(Granted),
-    Closing(Granted),
+    Open(Flight<T>),
+    /// The session's id is still to be told to the server, once.
+    Closing(u64),
     Ended(Ended),
 }
 
@@ -120,26 +114,7 @@ enum Phase {
 pub struct Client<T> {
     config: ClientConfig,
     server: SocketAddr,
-    phase: Phase,
-    inflight: Inflight<T>,
-    filling: Option<u16>,
-    queue: VecDeque<u16>,
-    rto: Rto,
-    congestion: Congestion,
-    credit: usize,
-    /// Bytes of replies that the outstanding requests will cause.
-    reply_bytes: usize,
-    /// What an answer to a GET is taken to weigh: the largest of late.
-    answer_bytes: usize,
-    /// No deadline of a slot is before this.
-    next_deadline_ns: u64,
-    /// Requests sent so far, and the latest of them that was answered.
-    sent_order: u64,
-    answered_order: u64,
-    /// Whether requests sent before that one were unanswered at the last look, and whether
-    /// it is time for another.
-    has_gap: bool,
-    look_at_gap: bool,
+    phase: Phase<T>,
     sent_ns: u64,
     /// What is sent next, and the size of its datagrams.
     buffer: Vec<u8>,
@@ -164,19 +139,6 @@ impl<T: Copy> Client<T> {
             config,
             server,
             phase: Phase::Connecting(handshake),
-            inflight: Inflight::new(1),
-            filling: None,
-            queue: VecDeque::new(),
-            rto: Rto::default(),
-            congestion: Congestion::new(1),
-            credit: 1,
-            reply_bytes: 0,
-            answer_bytes: config.mtu_bytes - HEADER_BYTES,
-            next_deadline_ns: u64::MAX,
-            sent_order: 0,
-            answered_order: 0,
-            has_gap: false,
-            look_at_gap: false,
             sent_ns: now_ns,
             buffer: Vec::new(),
             segment_bytes: config.mtu_bytes,
@@ -201,7 +163,7 @@ impl<T: Copy> Client<T> {
     #[inline]
     pub const fn granted(&self) -> Option<&Granted> {
         match &self.phase {
-            Phase::Open(granted) => Some(granted),
+            Phase::Open(flight) => Some(flight.granted()),
             Phase::Connecting(_) | Phase::Closing(_) | Phase::Ended(_) => None,
         }
     }
@@ -209,8 +171,8 @@ impl<T: Copy> Client<T> {
     /// Why the session ended, if it has.
     #[must_use]
     pub const fn ended(&self) -> Option<Ended> {
-        match self.phase {
-            Phase::Ended(ended) => Some(ended),
+        match &self.phase {
+            Phase::Ended(ended) => Some(*ended),
             Phase::Connecting(_) | Phase::Open(_) | Phase::Closing(_) => None,
         }
     }
@@ -218,13 +180,13 @@ impl<T: Copy> Client<T> {
     /// Whether nothing is outstanding.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.inflight.used() == 0 || self.ended().is_some()
+        self.flight().is_none_or(Flight::is_idle)
     }
 
     /// The smoothed round trip; zero before the first.
     #[must_use]
-    pub const fn round_trip_ns(&self) -> u64 {
-        self.rto.smoothed_ns()
+    pub fn round_trip_ns(&self) -> u64 {
+        self.flight().map_or(0, Flight::round_trip_ns)
     }
 
     /// Reads a record.
@@ -247,11 +209,13 @@ impl<T: Copy> Client<T> {
     /// Tells the server that the session is over. What is outstanding is given up, so
     /// applications wait for [`Self::is_idle`] first.
     pub fn close(&mut self, mut outcome: impl FnMut(T, Outcome<'_>)) {
-        if let Phase::Open(granted) = self.phase {
-            self.give_up(&mut outcome);
-            self.phase = Phase::Closing(granted);
-        } else if !matches!(self.phase, Phase::Closing(_)) {
-            self.end(Ended::Closed, &mut outcome);
+        match &self.phase {
+            Phase::Open(flight) => {
+                let session = flight.granted().session;
+                self.enter(Phase::Closing(session), &mut outcome);
+            }
+            Phase::Connecting(_) => self.enter(Phase::Ended(Ended::Closed), &mut outcome),
+            Phase::Closing(_) | Phase::Ended(_) => {}
         }
     }
 
@@ -279,14 +243,13 @@ impl<T: Copy> Client<T> {
 
     /// Does what is due: sends again, asks again, gives up.
     pub fn handle_timeout(&mut self, now_ns: u64, mut outcome: impl FnMut(T, Outcome<'_>)) {
-        match &self.phase {
-            Phase::Connecting(handshake) if handshake.has_failed(now_ns) => {
-                self.end(Ended::NoAnswer, &mut outcome);
-            }
-            Phase::Open(_) if self.look_at_gap || now_ns >= self.next_deadline_ns => {
-                self.scan(now_ns, &mut outcome);
-            }
-            _ => {}
+        let has_failed = match &mut self.phase {
+            Phase::Connecting(handshake) => handshake.has_failed(now_ns),
+            Phase::Open(flight) => flight.handle_timeout(now_ns, &mut self.counters).is_err(),
+            Phase::Closing(_) | Phase::Ended(_) => false,
+        };
+        if has_failed {
+            self.end(Ended::NoAnswer, &mut outcome);
         }
     }
 
@@ -296,8 +259,7 @@ impl<T: Copy> Client<T> {
     pub fn poll_timeout(&self) -> Option<u64> {
         match &self.phase {
             Phase::Connecting(handshake) => Some(handshake.deadline_ns()),
-            Phase::Open(_) if self.look_at_gap => Some(0),
-            Phase::Open(_) => Some(self.next_deadline_ns.min(self.sent_ns + KEEPALIVE_NS)),
+            Phase::Open(flight) => Some(flight.poll_timeout().min(self.sent_ns + KEEPALIVE_NS)),
             Phase::Closing(_) => Some(0),
             Phase::Ended(_) => None,
         }
@@ -314,15 +276,19 @@ impl<T: Copy> Client<T> {
                 }
                 self.buffer.len()
             }
-            Phase::Closing(granted) => {
-                pack::bare(&mut self.buffer, Header::new(Kind::Close, granted.session, 0));
+            Phase::Closing(session) => {
+                pack::bare(&mut self.buffer, Header::new(Kind::Close, *session, 0));
                 self.phase = Phase::Ended(Ended::Closed);
                 HEADER_BYTES
             }
-            Phase::Open(granted) => {
-                let granted = *granted;
-                self.gather(now_ns, flush, &granted)?;
-                granted.mtu_bytes
+            Phase::Open(flight) => {
+                if !flight.gather(now_ns, flush, &mut self.buffer) {
+                    if flush == Flush::Full || now_ns < self.sent_ns + KEEPALIVE_NS {
+                        return None;
+                    }
+                    pack::bare(&mut self.buffer, keep_alive(flight.granted().session));
+                }
+                flight.granted().mtu_bytes
             }
         };
         self.sent_ns = now_ns;
@@ -342,140 +308,12 @@ impl<T: Copy> Client<T> {
 
     #[inline]
     fn operation(&mut self, token: T, op: Op, key: &[u8], value: &[u8]) -> Result<(), Blocked> {
-        let Phase::Open(granted) = &self.phase else {
+        let Phase::Open(flight) = &mut self.phase else {
             return Err(Blocked::NotOpen);
         };
-        let is_sound = match op {
-            Op::Get | Op::Put => {
-                (KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&key.len())
-                    && value.len() <= value_bytes_max(granted.mtu_bytes, key.len())
-            }
-            Op::Stats => true,
-        };
-        if !is_sound {
-            return Err(Blocked::Length);
-        }
-        let reply_bytes = match op {
-            Op::Get => self.answer_bytes,
-            Op::Put => REPLY_ENTRY_BYTES,
-            Op::Stats => granted.mtu_bytes,
-        };
-        let budget = self.config.reply_bytes_max;
-        if self.reply_bytes + reply_bytes > budget && self.reply_bytes > 0 {
-            return Err(Blocked::WindowFull);
-        }
-        let entry_bytes = REQUEST_ENTRY_BYTES + key.len() + value.len();
-        let limit = self.credit.min(self.congestion.window()).max(1);
-        let index = self
-            .slot_with_room(entry_bytes, limit, granted.mtu_bytes)
-            .ok_or(Blocked::WindowFull)?;
+        flight.operation(token, op, key, value)?;
         self.counters.operations_sent += 1;
-        self.add(index, token, op, key, value, reply_bytes);
         Ok(())
-    }
-
-    /// The slot to add an entry to: the one that is filling, or else a free one, if less
-    /// than `limit` are used.
-    #[inline]
-    fn slot_with_room(
-        &mut self,
-        entry_bytes: usize,
-        limit: usize,
-        mtu_bytes: usize,
-    ) -> Option<u16> {
-        if let Some(index) = self.filling {
-            let slot = self.inflight.slot(index);
-            if slot.datagram().len() + entry_bytes <= mtu_bytes
-                && slot.entries.len() < ENTRIES_PER_DATAGRAM_MAX
-            {
-                return Some(index);
-            }
-        }
-        if self.inflight.used() >= limit {
-            return None;
-        }
-        let index = self.inflight.take()?;
-        self.enqueue_filling();
-        self.filling = Some(index);
-        Some(index)
-    }
-
-    #[inline]
-    fn add(&mut self, index: u16, token: T, op: Op, key: &[u8], value: &[u8], reply: usize) {
-        self.inflight.slot_mut(index).push(token, op, key, value, reply);
-        self.reply_bytes += reply;
-    }
-
-    fn enqueue_filling(&mut self) {
-        if let Some(index) = self.filling.take() {
-            self.inflight.slot_mut(index).state = State::Queued;
-            self.queue.push_back(index);
-        }
-    }
-
-    /// Puts queued datagrams into the buffer, all but the last padded to the same size.
-    #[inline]
-    fn gather(&mut self, now_ns: u64, flush: Flush, granted: &Granted) -> Option<()> {
-        let segments_max = SEGMENTS_PER_BURST_MAX.min(BURST_BYTES_MAX / granted.mtu_bytes);
-        match flush {
-            Flush::All => self.enqueue_filling(),
-            Flush::Full if self.queue.len() < segments_max => return None,
-            Flush::Full => {}
-        }
-        self.buffer.clear();
-        let mut segments = 0;
-        while segments < segments_max
-            && let Some(index) = self.queue.pop_front()
-        {
-            if self.inflight.slot(index).state != State::Queued {
-                continue; // Its answer came while it waited to be sent again.
-            }
-            if segments > 0 {
-                self.end_segment(segments - 1, true, granted.mtu_bytes);
-            }
-            self.begin_segment(now_ns, index, granted);
-            segments += 1;
-        }
-        if segments > 0 {
-            self.end_segment(segments - 1, false, granted.mtu_bytes);
-            return Some(());
-        }
-        (flush == Flush::All && now_ns >= self.sent_ns + KEEPALIVE_NS)
-            .then(|| pack::bare(&mut self.buffer, keep_alive(granted)))
-    }
-
-    fn begin_segment(&mut self, now_ns: u64, index: u16, granted: &Granted) {
-        let slot = self.inflight.slot_mut(index);
-        let mut header = Header::new(Kind::Request, granted.session, slot.sequence);
-        header.entries = slot.entries.len() as u16;
-        if slot.waiting == slot.mutations_waiting {
-            header.flags = FLAG_MUTATIONS_ONLY;
-        }
-        header.attempt = slot.attempts.min(255) as u8;
-        if slot.attempts == 0 {
-            slot.first_sent_ns = now_ns;
-            slot.waiting_since_ns = slot.waiting_since_ns.min(now_ns);
-        }
-        self.sent_order += 1;
-        slot.state = State::Sent;
-        slot.sent_ns = now_ns;
-        slot.sent_order = self.sent_order;
-        slot.deadline_ns = now_ns + self.rto.timeout_ns(slot.attempts);
-        self.next_deadline_ns = self.next_deadline_ns.min(slot.deadline_ns);
-        let at = self.buffer.len();
-        self.buffer.extend_from_slice(slot.datagram());
-        self.buffer[at..at + HEADER_BYTES].copy_from_slice(bytemuck::bytes_of(&header));
-    }
-
-    /// Pads and seals a segment whose header is filled in but for the checksum.
-    fn end_segment(&mut self, segment: usize, pad: bool, mtu_bytes: usize) {
-        let at = segment * mtu_bytes;
-        if pad {
-            self.buffer.resize(at + mtu_bytes, 0);
-        }
-        let datagram = &mut self.buffer[at..];
-        let header = bytemuck::pod_read_unaligned(&datagram[..HEADER_BYTES]);
-        pack::seal(datagram, header);
     }
 
     #[inline]
@@ -490,7 +328,10 @@ impl<T: Copy> Client<T> {
             Phase::Connecting(handshake) => {
                 match handshake.handle(now_ns, kind, &header, datagram)? {
                     Progress::GoOn => {}
-                    Progress::Done(granted) => self.open(granted),
+                    Progress::Done(granted) => {
+                        self.counters.sessions_opened += 1;
+                        self.phase = Phase::Open(Flight::new(self.config, granted));
+                    }
                     Progress::Refused(reason) => {
                         self.counters.refused += 1;
                         self.end(Ended::Refused(reason), outcome);
@@ -498,8 +339,8 @@ impl<T: Copy> Client<T> {
                 }
                 Ok(())
             }
-            Phase::Open(granted) if header.session == granted.session => match kind {
-                Kind::Reply => self.reply(now_ns, &header, datagram, outcome),
+            Phase::Open(flight) if header.session == flight.granted().session => match kind {
+                Kind::Reply => flight.reply(now_ns, &header, datagram, &mut self.counters, outcome),
                 Kind::Refuse => {
                     let reason = unpack::reason(&header)?;
                     self.counters.refused += 1;
@@ -518,221 +359,27 @@ impl<T: Copy> Client<T> {
         }
     }
 
-    fn open(&mut self, granted: Granted) {
-        self.counters.sessions_opened += 1;
-        self.inflight = Inflight::new(granted.window);
-        self.congestion = Congestion::new(granted.window);
-        self.credit = usize::from(granted.credit);
-        self.phase = Phase::Open(granted);
-    }
-
-    #[inline]
-    fn reply(
-        &mut self,
-        now_ns: u64,
-        header: &Header,
-        datagram: &[u8],
-        outcome: &mut impl FnMut(T, Outcome<'_>),
-    ) -> Result<(), Malformed> {
-        self.credit = usize::from(header.credit);
-        let mut largest = REPLY_ENTRY_BYTES;
-        for answer in unpack::replies(datagram, header) {
-            let answer = answer?;
-            largest = largest.max(REPLY_ENTRY_BYTES + answer.value.len());
-            let Some(index) = self.inflight.waiting_for(answer.sequence) else {
-                self.counters.answers_late += 1;
-                continue;
-            };
-            let slot = self.inflight.slot_mut(index);
-            let entry_index = usize::from(answer.index);
-            let entry = slot.entries.get(entry_index).ok_or(Malformed::Entry)?;
-            if entry.is_done {
-                self.counters.answers_duplicate += 1;
-                continue;
-            }
-            let (token, result) = (entry.token, outcome_of(entry.op, &answer)?);
-            slot.finish(entry_index);
-            self.counters.operations_answered += 1;
-            if slot.waiting == 0 {
-                self.complete(now_ns, index, u32::from(header.attempt));
-            }
-            outcome(token, result);
-        }
-        // The largest answer of late, slowly forgotten.
-        self.answer_bytes = largest.max(self.answer_bytes - self.answer_bytes / 64);
-        Ok(())
-    }
-
-    /// All of a slot is answered; the last answer was to its sending number `attempt`.
-    fn complete(&mut self, now_ns: u64, index: u16, attempt: u32) {
-        let slot = self.inflight.slot(index);
-        let is_latest = attempt == slot.attempts;
-        if is_latest {
-            self.rto.sample(now_ns.saturating_sub(slot.sent_ns));
-        } else if attempt == 0 {
-            self.rto.sample(now_ns.saturating_sub(slot.first_sent_ns));
-        }
-        if is_latest && slot.state == State::Sent && slot.sent_order > self.answered_order {
-            // Answers come in the order of their requests, or one between was lost.
-            let is_next = slot.sent_order == self.answered_order + 1;
-            self.answered_order = slot.sent_order;
-            self.look_at_gap |= self.has_gap || !is_next;
-        }
-        self.congestion.on_answered();
-        self.release(index);
-    }
-
-    fn release(&mut self, index: u16) {
-        self.reply_bytes -= self.inflight.slot(index).reply_bytes;
-        self.inflight.release(index);
-        if self.inflight.used() == 0 {
-            assert_eq!(self.reply_bytes, 0, "nothing is outstanding");
-            self.next_deadline_ns = u64::MAX;
-        }
-    }
-
-    /// Looks for requests that were not answered in time, or not in turn. At most a window
-    /// of them is sent again at once; the others follow half a retransmission time later.
-    fn scan(&mut self, now_ns: u64, outcome: &mut impl FnMut(T, Outcome<'_>)) {
-        self.look_at_gap = false;
-        let late: Vec<u16> = (self.inflight.sent())
-            .filter(|&index| {
-                let slot = self.inflight.slot(index);
-                slot.deadline_ns <= now_ns || self.is_overtaken(slot)
-            })
-            .collect();
-        let is_overdue = late.iter().any(|&index| {
-            let waiting_since_ns = self.inflight.slot(index).waiting_since_ns;
-            now_ns.saturating_sub(waiting_since_ns) > self.config.answer_timeout_ns
-        });
-        if is_overdue {
-            self.end(Ended::NoAnswer, outcome);
-            return;
-        }
-        let mut resent = 0;
-        while resent < late.len().min(self.congestion.window()) {
-            self.send_again(now_ns, late[resent]);
-            resent += 1;
-        }
-        let postponed = resent < late.len();
-        let answered_order = self.answered_order;
-        self.has_gap = (self.inflight.sent())
-            .any(|index| self.inflight.slot(index).sent_order < answered_order);
-        let next = (self.inflight.sent()).map(|index| self.inflight.slot(index).deadline_ns);
-        self.next_deadline_ns = next.filter(|&deadline| deadline > now_ns).min().unwrap_or(
-            if self.inflight.used() == 0 { u64::MAX } else { now_ns + self.rto.timeout_ns(0) },
-        );
-        if postponed {
-            let soon_ns = now_ns + self.rto.base_ns() / 2;
-            self.next_deadline_ns = self.next_deadline_ns.min(soon_ns);
-        }
-    }
-
-    /// Whether requests that were sent well after this one are answered already.
-    fn is_overtaken(&self, slot: &Slot<T>) -> bool {
-        slot.sent_order + REORDER_MAX <= self.answered_order
-    }
-
-    /// A request of which nothing was answered goes out again as it was: if it is only late,
-    /// its answers still count. Of one that was answered in part, a reply was lost: its
-    /// missing reads are asked again in another datagram, with others of their kind, and
-    /// its mutations stay in their slot and go out again under their sequence.
-    fn send_again(&mut self, now_ns: u64, index: u16) {
-        let slot = self.inflight.slot(index);
-        let is_timeout = slot.deadline_ns <= now_ns;
-        if self.congestion.on_lost(now_ns, slot.sent_ns) {
-            if is_timeout {
-                self.rto.back_off();
-            }
-            self.counters.window_reductions += 1;
-        }
-        let is_partly_answered = slot.waiting < slot.entries.len();
-        if is_partly_answered && (slot.mutations_waiting == 0 || self.inflight.has_free()) {
-            self.ask_again(index);
-        }
-        let slot = self.inflight.slot_mut(index);
-        if slot.state == State::Sent {
-            slot.attempts += 1;
-            slot.state = State::Queued;
-            self.queue.push_back(index);
-            self.counters.retransmits += 1;
-        }
-    }
-
-    /// Moves the unanswered reads of a slot to other datagrams, and frees it if nothing is
-    /// left of it.
-    fn ask_again(&mut self, index: u16) {
-        let slot = self.inflight.slot_mut(index);
-        let waiting_since_ns = slot.waiting_since_ns;
-        let mut reads = Vec::new();
-        for entry in 0..slot.entries.len() {
-            let pending = slot.entries[entry];
-            if !pending.is_done && !pending.op.is_mutation() {
-                reads.push((pending.token, pending.op, slot.key(&pending).to_vec()));
-                slot.finish(entry);
-            }
-        }
-        if slot.waiting == 0 {
-            self.release(index);
-        }
-        let Phase::Open(granted) = &self.phase else { unreachable!("only open sessions scan") };
-        let mtu_bytes = granted.mtu_bytes;
-        for (token, op, key) in reads {
-            let entry_bytes = REQUEST_ENTRY_BYTES + key.len();
-            let index = self
-                .slot_with_room(entry_bytes, WINDOW_MAX, mtu_bytes)
-                .expect("a slot is free, and holds what another held");
-            self.counters.gets_asked_again += 1;
-            self.add(index, token, op, &key, &[], self.answer_bytes);
-            let slot = self.inflight.slot_mut(index);
-            slot.waiting_since_ns = slot.waiting_since_ns.min(waiting_since_ns);
+    fn flight(&self) -> Option<&Flight<T>> {
+        match &self.phase {
+            Phase::Open(flight) => Some(flight),
+            Phase::Connecting(_) | Phase::Closing(_) | Phase::Ended(_) => None,
         }
     }
 
     fn end(&mut self, ended: Ended, outcome: &mut impl FnMut(T, Outcome<'_>)) {
-        if let Phase::Ended(_) = self.phase {
-            return;
-        }
-        if ended != Ended::Closed {
-            self.counters.sessions_lost += 1;
-        }
-        self.give_up(outcome);
-        self.phase = Phase::Ended(ended);
+        self.counters.sessions_lost += 1;
+        self.enter(Phase::Ended(ended), outcome);
     }
 
-    /// Ends what is outstanding: nobody knows whether its mutations happened.
-    fn give_up(&mut self, outcome: &mut impl FnMut(T, Outcome<'_>)) {
-        self.queue.clear();
-        self.filling = None;
-        self.reply_bytes = 0;
-        self.next_deadline_ns = u64::MAX;
-        for (token, op) in self.inflight.abandon() {
-            if op.is_mutation() {
-                self.counters.indeterminate += 1;
-                outcome(token, Outcome::Indeterminate);
-            } else {
-                self.counters.unanswered_gets += u64::from(op == Op::Get);
-                outcome(token, Outcome::Unanswered);
-            }
+    /// Leaves a phase for ever; what was outstanding in it is given up.
+    fn enter(&mut self, phase: Phase<T>, outcome: &mut impl FnMut(T, Outcome<'_>)) {
+        if let Phase::Open(flight) = std::mem::replace(&mut self.phase, phase) {
+            flight.give_up(&mut self.counters, outcome);
         }
     }
 }
 
 /// A request without operations: it only shows that the client is there.
-fn keep_alive(granted: &Granted) -> Header {
-    Header::new(Kind::Request, granted.session, 1)
-}
-
-/// What an answer means for an operation; a status that the operation cannot have is wrong.
-#[inline]
-fn outcome_of<'a>(op: Op, answer: &unpack::Answer<'a>) -> Result<Outcome<'a>, Malformed> {
-    let unpack::Answer { version, value, .. } = *answer;
-    match (op, answer.status) {
-        (Op::Get | Op::Stats, Status::Ok) => Ok(Outcome::Value { version, value }),
-        (Op::Get, Status::NotFound) => Ok(Outcome::NotFound),
-        (Op::Get, Status::TooLarge) => Ok(Outcome::TooLarge),
-        (Op::Put, Status::Ok) => Ok(Outcome::Stored { version }),
-        (Op::Put, Status::Full) => Ok(Outcome::Full),
-        _ => Err(Malformed::Field),
-    }
+fn keep_alive(session: u64) -> Header {
+    Header::new(Kind::Request, session, 1)
 }

@@ -1,0 +1,439 @@
+//! What is outstanding of an open session: requests that fill, that wait to be sent and
+//! that wait for answers, and when they go again.
+//!
+//! [`crate::client`] is the life of a session; this is the traffic of one that is open.
+
+use std::collections::VecDeque;
+
+use crate::client::{Blocked, ClientConfig, Outcome};
+use crate::congestion::Congestion;
+use crate::counters::ClientCounters;
+use crate::handshake::Granted;
+use crate::inflight::{Inflight, Slot, State};
+use crate::limits::{
+    BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN, REORDER_MAX,
+    SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
+};
+use crate::pack;
+use crate::rto::Rto;
+use crate::transmit::Flush;
+use crate::unpack::{self, Malformed};
+use crate::wire::{
+    FLAG_MUTATIONS_ONLY, HEADER_BYTES, Header, Kind, Op, REPLY_ENTRY_BYTES, REQUEST_ENTRY_BYTES,
+    Status,
+};
+
+/// The traffic of one open session.
+#[derive(Debug)]
+pub struct Flight<T> {
+    config: ClientConfig,
+    granted: Granted,
+    inflight: Inflight<T>,
+    filling: Option<u16>,
+    queue: VecDeque<u16>,
+    rto: Rto,
+    congestion: Congestion,
+    credit: usize,
+    /// Bytes of replies that the outstanding requests will cause.
+    reply_bytes: usize,
+    /// What an answer to a GET is taken to weigh: the largest of late.
+    answer_bytes: usize,
+    /// No deadline of a slot is before this.
+    next_deadline_ns: u64,
+    /// Requests sent so far, and the latest of them that was answered.
+    sent_order: u64,
+    answered_order: u64,
+    /// Whether requests sent before that one were unanswered at the last look, and whether
+    /// it is time for another.
+    has_gap: bool,
+    look_at_gap: bool,
+}
+
+/// A request was not answered for longer than the session lives with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overdue;
+
+impl<T: Copy> Flight<T> {
+    /// Nothing outstanding, on the terms that the server granted.
+    #[must_use]
+    pub fn new(config: ClientConfig, granted: Granted) -> Self {
+        Self {
+            config,
+            inflight: Inflight::new(granted.window),
+            filling: None,
+            queue: VecDeque::new(),
+            rto: Rto::default(),
+            congestion: Congestion::new(granted.window),
+            credit: usize::from(granted.credit),
+            reply_bytes: 0,
+            answer_bytes: granted.mtu_bytes - HEADER_BYTES,
+            next_deadline_ns: u64::MAX,
+            sent_order: 0,
+            answered_order: 0,
+            has_gap: false,
+            look_at_gap: false,
+            granted,
+        }
+    }
+
+    /// What the server granted.
+    #[must_use]
+    #[inline]
+    pub const fn granted(&self) -> &Granted {
+        &self.granted
+    }
+
+    /// Whether nothing is outstanding.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.inflight.used() == 0
+    }
+
+    /// The smoothed round trip; zero before the first.
+    #[must_use]
+    pub const fn round_trip_ns(&self) -> u64 {
+        self.rto.smoothed_ns()
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    #[must_use]
+    #[inline]
+    pub const fn poll_timeout(&self) -> u64 {
+        if self.look_at_gap { 0 } else { self.next_deadline_ns }
+    }
+
+    /// Adds an operation to the datagram that is filling.
+    #[inline]
+    pub fn operation(&mut self, token: T, op: Op, key: &[u8], value: &[u8]) -> Result<(), Blocked> {
+        let is_sound = match op {
+            Op::Get | Op::Put => {
+                (KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&key.len())
+                    && value.len() <= value_bytes_max(self.granted.mtu_bytes, key.len())
+            }
+            Op::Stats => true,
+        };
+        if !is_sound {
+            return Err(Blocked::Length);
+        }
+        let reply_bytes = self.reply_bytes_of(op);
+        let budget = self.config.reply_bytes_max;
+        if self.reply_bytes + reply_bytes > budget && self.reply_bytes > 0 {
+            return Err(Blocked::WindowFull);
+        }
+        let entry_bytes = REQUEST_ENTRY_BYTES + key.len() + value.len();
+        let limit = self.credit.min(self.congestion.window()).max(1);
+        let index = self.slot_with_room(entry_bytes, limit).ok_or(Blocked::WindowFull)?;
+        self.add(index, token, op, key, value, reply_bytes);
+        Ok(())
+    }
+
+    /// The slot to add an entry to: the one that is filling, or else a free one, if less
+    /// than `limit` are used.
+    #[inline]
+    fn slot_with_room(&mut self, entry_bytes: usize, limit: usize) -> Option<u16> {
+        if let Some(index) = self.filling {
+            let slot = self.inflight.slot(index);
+            if slot.datagram().len() + entry_bytes <= self.granted.mtu_bytes
+                && slot.entries.len() < ENTRIES_PER_DATAGRAM_MAX
+            {
+                return Some(index);
+            }
+        }
+        if self.inflight.used() >= limit {
+            return None;
+        }
+        let index = self.inflight.take()?;
+        self.enqueue_filling();
+        self.filling = Some(index);
+        Some(index)
+    }
+
+    #[inline]
+    fn add(&mut self, index: u16, token: T, op: Op, key: &[u8], value: &[u8], reply: usize) {
+        self.inflight.slot_mut(index).push(token, op, key, value, reply);
+        self.reply_bytes += reply;
+    }
+
+    fn enqueue_filling(&mut self) {
+        if let Some(index) = self.filling.take() {
+            self.inflight.slot_mut(index).state = State::Queued;
+            self.queue.push_back(index);
+        }
+    }
+
+    /// Puts queued datagrams into `buffer`, all but the last padded to the same size.
+    /// Returns whether there are any.
+    #[inline]
+    pub fn gather(&mut self, now_ns: u64, flush: Flush, buffer: &mut Vec<u8>) -> bool {
+        let mtu_bytes = self.granted.mtu_bytes;
+        let segments_max = SEGMENTS_PER_BURST_MAX.min(BURST_BYTES_MAX / mtu_bytes);
+        match flush {
+            Flush::All => self.enqueue_filling(),
+            Flush::Full if self.queue.len() < segments_max => return false,
+            Flush::Full => {}
+        }
+        buffer.clear();
+        let mut segments = 0;
+        while segments < segments_max
+            && let Some(index) = self.queue.pop_front()
+        {
+            if self.inflight.slot(index).state != State::Queued {
+                continue; // Its answer came while it waited to be sent again.
+            }
+            if segments > 0 {
+                end_segment(buffer, (segments - 1) * mtu_bytes, mtu_bytes);
+            }
+            self.begin_segment(now_ns, index, buffer);
+            segments += 1;
+        }
+        if segments > 0 {
+            end_segment(buffer, (segments - 1) * mtu_bytes, 0);
+        }
+        segments > 0
+    }
+
+    fn begin_segment(&mut self, now_ns: u64, index: u16, buffer: &mut Vec<u8>) {
+        let slot = self.inflight.slot_mut(index);
+        let mut header = Header::new(Kind::Request, self.granted.session, slot.sequence);
+        header.entries = slot.entries.len() as u16;
+        if slot.waiting == slot.mutations_waiting {
+            header.flags = FLAG_MUTATIONS_ONLY;
+        }
+        header.attempt = slot.attempts.min(255) as u8;
+        if slot.attempts == 0 {
+            slot.first_sent_ns = now_ns;
+            slot.waiting_since_ns = slot.waiting_since_ns.min(now_ns);
+        }
+        self.sent_order += 1;
+        slot.state = State::Sent;
+        slot.sent_ns = now_ns;
+        slot.sent_order = self.sent_order;
+        slot.deadline_ns = now_ns + self.rto.timeout_ns(slot.attempts);
+        self.next_deadline_ns = self.next_deadline_ns.min(slot.deadline_ns);
+        let at = buffer.len();
+        buffer.extend_from_slice(slot.datagram());
+        buffer[at..at + HEADER_BYTES].copy_from_slice(bytemuck::bytes_of(&header));
+    }
+
+    /// Takes the answers of a reply.
+    #[inline]
+    pub fn reply(
+        &mut self,
+        now_ns: u64,
+        header: &Header,
+        datagram: &[u8],
+        counters: &mut ClientCounters,
+        outcome: &mut impl FnMut(T, Outcome<'_>),
+    ) -> Result<(), Malformed> {
+        self.credit = usize::from(header.credit);
+        let mut largest = REPLY_ENTRY_BYTES;
+        for answer in unpack::replies(datagram, header) {
+            let answer = answer?;
+            largest = largest.max(REPLY_ENTRY_BYTES + answer.value.len());
+            let Some(index) = self.inflight.waiting_for(answer.sequence) else {
+                counters.answers_late += 1;
+                continue;
+            };
+            let slot = self.inflight.slot_mut(index);
+            let entry_index = usize::from(answer.index);
+            let entry = slot.entries.get(entry_index).ok_or(Malformed::Entry)?;
+            if entry.is_done {
+                counters.answers_duplicate += 1;
+                continue;
+            }
+            let (token, result) = (entry.token, outcome_of(entry.op, &answer)?);
+            slot.finish(entry_index);
+            counters.operations_answered += 1;
+            if slot.waiting == 0 {
+                self.complete(now_ns, index, u32::from(header.attempt));
+            }
+            outcome(token, result);
+        }
+        // The largest answer of late, slowly forgotten.
+        self.answer_bytes = largest.max(self.answer_bytes - self.answer_bytes / 64);
+        Ok(())
+    }
+
+    /// All of a slot is answered; the last answer was to its sending number `attempt`.
+    fn complete(&mut self, now_ns: u64, index: u16, attempt: u32) {
+        let slot = self.inflight.slot(index);
+        let is_latest = attempt == slot.attempts;
+        if is_latest {
+            self.rto.sample(now_ns.saturating_sub(slot.sent_ns));
+        } else if attempt == 0 {
+            self.rto.sample(now_ns.saturating_sub(slot.first_sent_ns));
+        }
+        if is_latest && slot.state == State::Sent && slot.sent_order > self.answered_order {
+            // Answers come in the order of their requests, or one between was lost.
+            let is_next = slot.sent_order == self.answered_order + 1;
+            self.answered_order = slot.sent_order;
+            self.look_at_gap |= self.has_gap || !is_next;
+        }
+        self.congestion.on_answered();
+        self.release(index);
+    }
+
+    fn release(&mut self, index: u16) {
+        self.reply_bytes -= self.inflight.slot(index).reply_bytes;
+        self.inflight.release(index);
+        if self.inflight.used() == 0 {
+            assert_eq!(self.reply_bytes, 0, "nothing is outstanding");
+            self.next_deadline_ns = u64::MAX;
+        }
+    }
+
+    /// Looks for requests that were not answered in time, or not in turn. At most a window
+    /// of them is sent again at once; the others follow half a retransmission time later.
+    pub fn handle_timeout(
+        &mut self,
+        now_ns: u64,
+        counters: &mut ClientCounters,
+    ) -> Result<(), Overdue> {
+        if now_ns < self.poll_timeout() {
+            return Ok(());
+        }
+        self.look_at_gap = false;
+        let late: Vec<u16> = (self.inflight.sent())
+            .filter(|&index| {
+                let slot = self.inflight.slot(index);
+                slot.deadline_ns <= now_ns || self.is_overtaken(slot)
+            })
+            .collect();
+        let is_overdue = late.iter().any(|&index| {
+            let waiting_since_ns = self.inflight.slot(index).waiting_since_ns;
+            now_ns.saturating_sub(waiting_since_ns) > self.config.answer_timeout_ns
+        });
+        if is_overdue {
+            return Err(Overdue);
+        }
+        let mut resent = 0;
+        while resent < late.len().min(self.congestion.window()) {
+            self.send_again(now_ns, late[resent], counters);
+            resent += 1;
+        }
+        let postponed = resent < late.len();
+        let answered_order = self.answered_order;
+        self.has_gap = (self.inflight.sent())
+            .any(|index| self.inflight.slot(index).sent_order < answered_order);
+        let next = (self.inflight.sent()).map(|index| self.inflight.slot(index).deadline_ns);
+        self.next_deadline_ns = next.filter(|&deadline| deadline > now_ns).min().unwrap_or(
+            if self.inflight.used() == 0 { u64::MAX } else { now_ns + self.rto.timeout_ns(0) },
+        );
+        if postponed {
+            let soon_ns = now_ns + self.rto.base_ns() / 2;
+            self.next_deadline_ns = self.next_deadline_ns.min(soon_ns);
+        }
+        Ok(())
+    }
+
+    /// Whether requests that were sent well after this one are answered already.
+    fn is_overtaken(&self, slot: &Slot<T>) -> bool {
+        slot.sent_order + REORDER_MAX <= self.answered_order
+    }
+
+    /// A request of which nothing was answered goes out again as it was: if it is only late,
+    /// its answers still count. Of one that was answered in part, a reply was lost: its
+    /// missing reads are asked again in another datagram, with others of their kind, and
+    /// its mutations stay in their slot and go out again under their sequence.
+    fn send_again(&mut self, now_ns: u64, index: u16, counters: &mut ClientCounters) {
+        let slot = self.inflight.slot(index);
+        let is_timeout = slot.deadline_ns <= now_ns;
+        if self.congestion.on_lost(now_ns, slot.sent_ns) {
+            if is_timeout {
+                self.rto.back_off();
+            }
+            counters.window_reductions += 1;
+        }
+        let is_partly_answered = slot.waiting < slot.entries.len();
+        if is_partly_answered && (slot.mutations_waiting == 0 || self.inflight.has_free()) {
+            self.ask_again(index, counters);
+        }
+        let slot = self.inflight.slot_mut(index);
+        if slot.state == State::Sent {
+            slot.attempts += 1;
+            slot.state = State::Queued;
+            self.queue.push_back(index);
+            counters.retransmits += 1;
+        }
+    }
+
+    /// Moves the unanswered reads of a slot to other datagrams, and frees it if nothing is
+    /// left of it.
+    fn ask_again(&mut self, index: u16, counters: &mut ClientCounters) {
+        let slot = self.inflight.slot_mut(index);
+        let waiting_since_ns = slot.waiting_since_ns;
+        let mut reads = Vec::new();
+        for entry in 0..slot.entries.len() {
+            let pending = slot.entries[entry];
+            if !pending.is_done && !pending.op.is_mutation() {
+                reads.push((pending.token, pending.op, slot.key(&pending).to_vec()));
+                slot.finish(entry);
+            }
+        }
+        if slot.waiting == 0 {
+            self.release(index);
+        }
+        for (token, op, key) in reads {
+            let entry_bytes = REQUEST_ENTRY_BYTES + key.len();
+            let index = self
+                .slot_with_room(entry_bytes, WINDOW_MAX)
+                .expect("a slot is free, and holds what another held");
+            counters.gets_asked_again += 1;
+            self.add(index, token, op, &key, &[], self.reply_bytes_of(op));
+            let slot = self.inflight.slot_mut(index);
+            slot.waiting_since_ns = slot.waiting_since_ns.min(waiting_since_ns);
+        }
+    }
+
+    /// Ends all that is outstanding: nobody knows whether its mutations happened.
+    pub fn give_up(
+        mut self,
+        counters: &mut ClientCounters,
+        outcome: &mut impl FnMut(T, Outcome<'_>),
+    ) {
+        for (token, op) in self.inflight.abandon() {
+            if op.is_mutation() {
+                counters.indeterminate += 1;
+                outcome(token, Outcome::Indeterminate);
+            } else {
+                counters.unanswered_gets += u64::from(op == Op::Get);
+                outcome(token, Outcome::Unanswered);
+            }
+        }
+    }
+
+    /// Bytes that the answer to an operation is expected to take.
+    #[inline]
+    fn reply_bytes_of(&self, op: Op) -> usize {
+        match op {
+            Op::Get => self.answer_bytes,
+            Op::Put => REPLY_ENTRY_BYTES,
+            Op::Stats => self.granted.mtu_bytes,
+        }
+    }
+}
+
+/// Pads a segment to `padded_bytes`, and seals it; its header is filled in but for the
+/// checksum.
+fn end_segment(buffer: &mut Vec<u8>, at: usize, padded_bytes: usize) {
+    if buffer.len() < at + padded_bytes {
+        buffer.resize(at + padded_bytes, 0);
+    }
+    let datagram = &mut buffer[at..];
+    let header = bytemuck::pod_read_unaligned(&datagram[..HEADER_BYTES]);
+    pack::seal(datagram, header);
+}
+
+/// What an answer means for an operation; a status that the operation cannot have is wrong.
+#[inline]
+fn outcome_of<'a>(op: Op, answer: &unpack::Answer<'a>) -> Result<Outcome<'a>, Malformed> {
+    let unpack::Answer { version, value, .. } = *answer;
+    match (op, answer.status) {
+        (Op::Get | Op::Stats, Status::Ok) => Ok(Outcome::Value { version, value }),
+        (Op::Get, Status::NotFound) => Ok(Outcome::NotFound),
+        (Op::Get, Status::TooLarge) => Ok(Outcome::TooLarge),
+        (Op::Put, Status::Ok) => Ok(Outcome::Stored { version }),
+        (Op::Put, Status::Full) => Ok(Outcome::Full),
+        _ => Err(Malformed::Field),
+    }
+}
