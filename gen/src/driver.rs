@@ -64,6 +64,8 @@ pub struct ThreadReport {
     pub backlog: u64,
     /// PUTs answered as executed, from the load to what came after the measured window.
     pub puts_answered: u64,
+    /// Datagrams that the kernel dropped because the socket's buffer was full.
+    pub kernel_drops: u64,
     /// PUTs of the load phase that a server refused.
     pub load_refused: u64,
     /// Counters of each worker that answered.
@@ -109,7 +111,7 @@ impl Driver {
     ) -> Result<Self> {
         let mut config = plan.client;
         // The kernel's count holds about as much bookkeeping as payload.
-        config.reply_bytes_max = receive_buffer_bytes / 2 / plan.servers.len();
+        config.reply_bytes_max = receive_buffer_bytes / 2;
         let sessions = Sessions::new(now_ns, &plan.servers, config, thread, plan.threads)?;
         let streams = Streams::new(&plan, thread, plan.threads, random_u64()?);
         Ok(Self {
@@ -149,15 +151,13 @@ impl Driver {
                     self.check_granted()?;
                     self.coordination.connected.fetch_add(1, Ordering::Relaxed);
                     self.stage = Stage::Loading { next: self.thread as u64 };
-                    if self.plan.load {
-                        let counters = self.sessions.counters();
-                        self.recorder.begin(Phase::Load, now_ns, u64::MAX, &counters);
-                    }
                 }
             }
             Stage::Loading { next } => self.load(now_ns, next)?,
             Stage::Waiting => {
-                if let Some(&window) = self.coordination.window.get() {
+                if let Some(&window) = self.coordination.window.get()
+                    && now_ns >= window.start_ns
+                {
                     self.begin(now_ns, window);
                 }
             }
@@ -179,8 +179,7 @@ impl Driver {
 
     /// The least MTU that a server granted decides what fits.
     fn check_granted(&self) -> Result<()> {
-        for session in self.sessions.all() {
-            let granted = session.client.granted().expect("all are open");
+        for granted in self.sessions.all().filter_map(|session| session.client.granted()) {
             let (values, keys) = (&self.plan.values, &self.plan.keys);
             check_value_fits(values.value_size(), keys.key_size(), granted.mtu_bytes)?;
         }
@@ -210,7 +209,6 @@ impl Driver {
         self.coordination.loaded.fetch_add(written as usize, Ordering::Relaxed);
         self.stage = Stage::Loading { next };
         if next >= records && self.sessions.are_idle() {
-            self.recorder.end(now_ns, &self.sessions.counters());
             self.coordination.ready.fetch_add(1, Ordering::Relaxed);
             self.stage = Stage::Waiting;
         }
@@ -240,6 +238,7 @@ impl Driver {
             return Ok(());
         }
         self.sessions.reopen(now_ns)?;
+        self.check_granted()?;
         self.streams.pump(now_ns, &self.plan, &mut self.sessions);
         Ok(())
     }
@@ -391,7 +390,7 @@ fn settle(
     stats_waiting: &mut usize,
 ) {
     match outcome {
-        Outcome::Indeterminate | Outcome::Unanswered => {}
+        Outcome::Indeterminate | Outcome::Unanswered | Outcome::Full | Outcome::TooLarge => {}
         _ if token.stream == Token::STATS => {}
         _ => recorder.answered(now_ns.saturating_sub(token.started_ns), token.is_put),
     }

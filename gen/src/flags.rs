@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use host::flags::{count, theta};
+use host::flags::{count, power_of_two, theta};
 use proto::limits::{
     KEY_BYTES_MAX, MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX,
 };
@@ -119,7 +119,7 @@ pub struct Flags {
     pub mtu: u16,
 
     /// Request datagrams that a session may have outstanding: a power of two, at most 256.
-    #[arg(long, value_name = "N", default_value_t = WINDOW_DEFAULT, value_parser = window)]
+    #[arg(long, value_name = "N", default_value_t = WINDOW_DEFAULT, value_parser = power_of_two(WINDOW_MAX))]
     pub window: usize,
 
     /// Seconds to wait for a server to open a session.
@@ -142,13 +142,6 @@ pub struct Flags {
 
 fn mtu() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(MTU_BYTES_MIN as i64..=MTU_BYTES_MAX as i64)
-}
-
-fn window(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(window) if usize::is_power_of_two(window) && window <= WINDOW_MAX => Ok(window),
-        _ => Err(format!("expected a power of two from 1 to {WINDOW_MAX}")),
-    }
 }
 
 /// Longest time that a flag takes: eleven days.

@@ -1,6 +1,7 @@
 //! What a run will do: flags that were checked, servers that were found, tables that were
 //! made.
 
+use std::fs::OpenOptions;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
@@ -57,6 +58,11 @@ impl Plan {
             flags.secs > 0.0 || flags.load,
             "--secs 0 measures nothing: give it --load, or some seconds"
         );
+        for path in [&flags.json, &flags.hdr].into_iter().flatten() {
+            // Found out now, not when there is a report to lose.
+            let opened = OpenOptions::new().create(true).append(true).open(path);
+            opened.with_context(|| format!("cannot write {}", path.display()))?;
+        }
         let mtu_bytes = usize::from(flags.mtu);
         check_value_fits(flags.value_size, flags.key_size, mtu_bytes)?;
         let keys = KeyFormat::new(flags.key_size, flags.records)?;

@@ -82,18 +82,17 @@ struct Alike {
 /// Counts and measures for one thread.
 #[derive(Debug)]
 pub struct Recorder {
-    thread: usize,
-    intervals: Sender<(usize, Interval)>,
+    intervals: Sender<Interval>,
     current: Option<Interval>,
     phase_end_ns: u64,
     alike: Alike,
 }
 
 impl Recorder {
-    /// Intervals go to `intervals`, under the thread's number.
+    /// Intervals go to `intervals`.
     #[must_use]
-    pub fn new(thread: usize, intervals: Sender<(usize, Interval)>) -> Self {
-        Self { thread, intervals, current: None, phase_end_ns: 0, alike: Alike::default() }
+    pub fn new(intervals: Sender<Interval>) -> Self {
+        Self { intervals, current: None, phase_end_ns: 0, alike: Alike::default() }
     }
 
     /// Begins a phase, in intervals of a second from its start.
@@ -112,7 +111,7 @@ impl Recorder {
             interval.end_ns = interval.end_ns.min(now_ns).max(interval.start_ns);
             interval.counters = *counters;
             // Nobody listens any more only when the run was given up.
-            let _ = self.intervals.send((self.thread, interval));
+            let _ = self.intervals.send(interval);
         }
     }
 
@@ -128,8 +127,7 @@ impl Recorder {
         self.record_alike();
         while let Some(interval) = self.current.take_if(|interval| now_ns >= interval.end_ns) {
             let Interval { phase, end_ns, .. } = interval;
-            let _ =
-                self.intervals.send((self.thread, Interval { counters: *counters, ..interval }));
+            let _ = self.intervals.send(Interval { counters: *counters, ..interval });
             if end_ns < self.phase_end_ns {
                 let next_end_ns = self.phase_end_ns.min(end_ns + SECOND_NS);
                 self.current = Some(Interval::new(phase, end_ns, next_end_ns));
@@ -182,7 +180,7 @@ mod tests {
     #[test]
     fn intervals_are_of_a_second_and_the_last_is_what_is_left() {
         let (sender, intervals) = channel();
-        let mut recorder = Recorder::new(3, sender);
+        let mut recorder = Recorder::new(sender);
         let counters = ClientCounters::default();
         recorder.begin(Phase::Run, 100, 100 + SECOND_NS * 5 / 2, &counters);
         recorder.answered(10, false);
@@ -194,13 +192,11 @@ mod tests {
         recorder.answered(40, false);
         recorder.end(100 + SECOND_NS * 3, &counters);
         drop(recorder);
-        let told: Vec<_> = intervals
-            .iter()
-            .map(|(thread, i)| (thread, i.end_ns - i.start_ns, i.gets.len(), i.puts.len()))
-            .collect();
+        let told: Vec<_> =
+            intervals.iter().map(|i| (i.end_ns - i.start_ns, i.gets.len(), i.puts.len())).collect();
         assert_eq!(
             told,
-            [(3, SECOND_NS, 2, 1), (3, SECOND_NS, 0, 0), (3, SECOND_NS / 2, 1, 0)],
+            [(SECOND_NS, 2, 1), (SECOND_NS, 0, 0), (SECOND_NS / 2, 1, 0)],
             "what came back after the end is not counted"
         );
     }

@@ -54,6 +54,7 @@ pub fn client_report(
         for (name, count) in thread.socket.named() {
             *counters.entry(name.to_owned()).or_default() += count;
         }
+        *counters.entry("kernel_drops".to_owned()).or_default() += thread.kernel_drops;
         *counters.entry("backlog".to_owned()).or_default() += thread.backlog;
         *counters.entry("puts_answered".to_owned()).or_default() += thread.puts_answered;
         for (address, of_server) in &thread.servers {
@@ -76,7 +77,7 @@ pub fn client_report(
         batch: u64::from(plan.batch),
         seed: plan.seed,
         rate_ops_per_s: plan.rate,
-        loaded,
+        loaded: loaded - threads.iter().map(|thread| thread.load_refused).sum::<u64>(),
         run_start_ms: run_ms.0,
         run_end_ms: run_ms.1,
         ops: run.ops(),
@@ -148,7 +149,7 @@ pub fn print(flags: &Flags, report: &ClientReport, load_secs: f64) {
 }
 
 /// Counters that tell of trouble, shown when they are not zero.
-const TROUBLE: [&str; 14] = [
+const TROUBLE: [&str; 15] = [
     "gets_asked_again",
     "window_reductions",
     "answers_duplicate",
@@ -156,12 +157,13 @@ const TROUBLE: [&str; 14] = [
     "malformed",
     "other_version",
     "misdirected",
-    "refused",
+    "refusals",
     "sessions_lost",
     "messages_truncated",
     "gso_fallbacks",
     "send_blocked",
     "send_errors",
+    "kernel_drops",
     "backlog",
 ];
 

@@ -35,8 +35,8 @@ pub enum Status {
     NotStarted,
     /// The outcome of some operations is not known.
     Indeterminate,
-    /// A server refused to store records.
-    Refused,
+    /// It failed while it ran, or a server refused to store records.
+    Failed,
     /// It was told to end early.
     Interrupted,
 }
@@ -45,7 +45,7 @@ impl From<Status> for std::process::ExitCode {
     fn from(status: Status) -> Self {
         Self::from(match status {
             Status::Answered => 0,
-            Status::Refused => 1,
+            Status::Failed => 1,
             Status::NotStarted => 2,
             Status::Indeterminate => 3,
             Status::Interrupted => 130,
@@ -83,7 +83,9 @@ pub fn run(flags: &Flags, plan: Plan) -> Result<Status> {
         Err(failure) => {
             run.progress.finish();
             eprintln!("gen: error: {failure:#}");
-            return Ok(Status::NotStarted);
+            let connected = run.coordination.connected.load(Ordering::Relaxed);
+            let has_started = connected == run.plan.threads;
+            return Ok(if has_started { Status::Failed } else { Status::NotStarted });
         }
     };
     run.progress.finish();
@@ -102,7 +104,7 @@ pub fn run(flags: &Flags, plan: Plan) -> Result<Status> {
     let load_refused: u64 = threads.iter().map(|thread| thread.load_refused).sum();
     if load_refused > 0 {
         eprintln!("gen: error: {load_refused} records were refused: the servers' memory is full");
-        return Ok(Status::Refused);
+        return Ok(Status::Failed);
     }
     Ok(match () {
         () if run.is_stopped() => Status::Interrupted,
@@ -118,14 +120,15 @@ struct Run {
     plan: Arc<Plan>,
     coordination: Arc<Coordination>,
     threads: Vec<ThreadHandle>,
-    intervals: Receiver<(usize, Interval)>,
-    /// Intervals that some threads have not handed over yet.
+    intervals: Receiver<Interval>,
+    /// Intervals that some threads have not handed over yet, and how many have.
     partial: Vec<(usize, Interval)>,
     measured: Vec<Interval>,
     progress: Progress,
     samples: Option<File>,
     sampler: Sampler,
     last_bytes: (u64, u64),
+    last_load: (Instant, u64),
     window: Option<Window>,
 }
 
@@ -158,6 +161,7 @@ impl Run {
             samples,
             sampler: Sampler::new()?,
             last_bytes: (0, 0),
+            last_load: (Instant::now(), 0),
             window: None,
         })
     }
@@ -173,8 +177,23 @@ impl Run {
                 return Ok(false);
             }
             self.look()?;
+            self.tell_load();
         }
         Ok(true)
+    }
+
+    /// Tells each second how far the load is.
+    fn tell_load(&mut self) {
+        let loaded = self.coordination.loaded.load(Ordering::Relaxed) as u64;
+        let (then, before) = self.last_load;
+        let secs = then.elapsed().as_secs_f64();
+        if loaded > 0 && secs >= 1.0 {
+            self.last_load = (Instant::now(), loaded);
+            let records = self.plan.workload.records();
+            let per_s = (loaded - before) as f64 / secs;
+            let message = format!("load {loaded}/{records} records, {per_s:.0} puts/s");
+            self.progress.tell(loaded as f64 / records as f64, &message);
+        }
     }
 
     /// Lets the streams run; returns when the measured window is, in milliseconds since
@@ -244,30 +263,29 @@ impl Run {
         }
     }
 
-    /// Tells of an interval when all threads have handed it over. Each thread hands over
-    /// one after the other, so the `n`th of each belong together.
-    fn take(&mut self, interval: (usize, Interval)) -> Result<()> {
-        self.partial.push(interval);
-        let firsts: Vec<usize> = (0..self.plan.threads)
-            .filter_map(|thread| self.partial.iter().position(|(of, _)| *of == thread))
-            .collect();
-        if firsts.len() < self.plan.threads {
-            return Ok(());
-        }
-        let mut parts: Vec<usize> = firsts;
-        parts.sort_unstable_by(|a, b| b.cmp(a));
-        let mut sum: Option<Interval> = None;
-        for part in parts {
-            let (_, interval) = self.partial.remove(part);
-            match &mut sum {
-                None => sum = Some(interval),
-                Some(sum) => {
-                    sum.end_ns = sum.end_ns.max(interval.end_ns);
-                    sum.add(&interval);
-                }
+    /// Tells of an interval when all threads have handed it over.
+    fn take(&mut self, interval: Interval) -> Result<()> {
+        let same = |other: &(usize, Interval)| {
+            (other.1.phase, other.1.start_ns) == (interval.phase, interval.start_ns)
+        };
+        let at = match self.partial.iter().position(same) {
+            Some(at) => {
+                let (threads, sum) = &mut self.partial[at];
+                *threads += 1;
+                sum.end_ns = sum.end_ns.max(interval.end_ns);
+                sum.add(&interval);
+                at
             }
+            None => {
+                self.partial.push((1, interval));
+                self.partial.len() - 1
+            }
+        };
+        if self.partial[at].0 == self.plan.threads {
+            let (_, whole) = self.partial.remove(at);
+            self.tell(whole)?;
         }
-        self.tell(sum.expect("there is a thread"))
+        Ok(())
     }
 
     fn tell(&mut self, interval: Interval) -> Result<()> {
@@ -286,7 +304,8 @@ impl Run {
         let rx_bytes_per_s = counters.bytes_received.saturating_sub(rx_before) as f64 / secs;
         let tx_bytes_per_s = counters.bytes_sent.saturating_sub(tx_before) as f64 / secs;
         let sample = ClientSample {
-            time_ms: unix_time_ms(),
+            time_ms: unix_time_ms()
+                .saturating_sub(now_ns().saturating_sub(interval.end_ns) / 1_000_000),
             interval_ms: secs * 1e3,
             phase: interval.phase,
             ops_per_s,
@@ -312,15 +331,10 @@ impl Run {
     }
 
     fn message(&self, interval: &Interval, ops_per_s: f64) -> (f64, String) {
-        let Some(window) = self.window else {
-            let records = self.plan.workload.records();
-            let loaded = self.coordination.loaded.load(Ordering::Relaxed);
-            let message = format!("load {loaded}/{records} records, {ops_per_s:.0} ops/s");
-            return (loaded as f64 / records as f64, message);
-        };
+        let window = self.window.expect("threads measure in its window");
         let (name, from_ns, length_ns) = match interval.phase {
             Phase::Warmup => ("warm-up", window.start_ns, self.plan.warmup_ns),
-            Phase::Load | Phase::Run => ("run", window.measure_ns, self.plan.measure_ns),
+            Phase::Run => ("run", window.measure_ns, self.plan.measure_ns),
         };
         let at_ns = interval.end_ns.saturating_sub(from_ns);
         let counters = &interval.counters;
@@ -344,7 +358,7 @@ fn spawn(
     thread: usize,
     plan: &Arc<Plan>,
     coordination: &Arc<Coordination>,
-    intervals: Sender<(usize, Interval)>,
+    intervals: Sender<Interval>,
 ) -> Result<ThreadHandle> {
     let cores = allowed_cores();
     let fits = plan.threads <= cores.len();
@@ -360,7 +374,7 @@ fn spawn(
         {
             eprintln!("gen: warning: thread {thread} could not be bound to core {core}");
         }
-        let recorder = Recorder::new(thread, intervals);
+        let recorder = Recorder::new(intervals);
         let buffer_bytes = socket.receive_buffer_bytes();
         let mut driver = Driver::new(now_ns(), plan, coordination, thread, buffer_bytes, recorder)?;
         core_loop::run(&mut socket, Idle::new(fits), &mut driver).context("the socket failed")?;
@@ -368,7 +382,11 @@ fn spawn(
             let error = std::io::Error::from_raw_os_error(error);
             bail!(driver.finish().unwrap_err().context(format!("sending failed with '{error}'")));
         }
-        driver.finish()
+        let port = socket.address().port();
+        let mut report = driver.finish()?;
+        // Without /proc nobody can tell; the rest stays true.
+        report.kernel_drops = host::sample::kernel_drops(&[port]).unwrap_or(0);
+        Ok(report)
     };
     Ok(Builder::new().name(format!("gen-{thread}")).spawn(run)?)
 }

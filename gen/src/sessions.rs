@@ -50,6 +50,8 @@ pub struct Sessions {
     all: Vec<Session>,
     by_server: Vec<Vec<usize>>,
     config: ClientConfig,
+    /// Bytes of replies that the socket holds.
+    receive_bytes: usize,
     thread: usize,
     threads: usize,
     /// Servers whose workers are known.
@@ -59,7 +61,8 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Begins to open a session with the first worker of each server.
+    /// Begins to open a session with the first worker of each server. The receive buffer of
+    /// `config` is shared by all of them.
     pub fn new(
         now_ns: u64,
         servers: &[SocketAddr],
@@ -70,6 +73,7 @@ impl Sessions {
         let mut sessions = Self {
             all: Vec::new(),
             by_server: vec![Vec::new(); servers.len()],
+            receive_bytes: config.reply_bytes_max,
             config,
             thread,
             threads,
@@ -79,6 +83,7 @@ impl Sessions {
         for (server, &address) in servers.iter().enumerate() {
             sessions.add(now_ns, server, address)?;
         }
+        sessions.share_receive_buffer();
         Ok(sessions)
     }
 
@@ -88,9 +93,11 @@ impl Sessions {
         for server in 0..self.by_server.len() {
             let first = &self.all[self.by_server[server][0]].client;
             if let (false, Some(granted)) = (self.known[server], first.granted()) {
-                let (workers, base) = (granted.workers, first.server());
+                let (workers, worker) = (granted.workers, granted.worker);
+                let base = base_address(first.server(), worker)?;
                 self.known[server] = true;
-                self.meet_workers(now_ns, server, base, workers)?;
+                self.meet_workers(now_ns, server, base, workers, worker)?;
+                self.share_receive_buffer();
             }
         }
         for session in self.all() {
@@ -110,6 +117,7 @@ impl Sessions {
         server: usize,
         base: SocketAddr,
         workers: u16,
+        met: u16,
     ) -> Result<()> {
         let share = |worker: usize| {
             if self.threads >= usize::from(workers) {
@@ -119,13 +127,14 @@ impl Sessions {
             }
         };
         let mine: Vec<usize> = (0..usize::from(workers)).filter(|&worker| share(worker)).collect();
-        if mine[0] != 0 {
+        let met = usize::from(met);
+        if !mine.contains(&met) {
             let first = self.by_server[server].remove(0);
             self.all[first].client.close(|_, _| {});
             self.all[first].is_retired = true;
         }
         for worker in mine {
-            if worker != 0 {
+            if worker != met {
                 self.add(now_ns, server, worker_address(base, worker)?)?;
             }
         }
@@ -226,12 +235,29 @@ impl Sessions {
         sum
     }
 
+    /// All sessions together have no more replies outstanding than the socket holds.
+    fn share_receive_buffer(&mut self) {
+        let share = self.receive_bytes / self.all().count().max(1);
+        self.config.reply_bytes_max = share;
+        for session in &mut self.all {
+            session.client.set_reply_bytes_max(share);
+        }
+    }
+
     fn add(&mut self, now_ns: u64, server: usize, address: SocketAddr) -> Result<()> {
         let client = Client::new(now_ns, address, client_id()?, self.config);
         self.by_server[server].push(self.all.len());
         let parked = VecDeque::new();
         self.all.push(Session { client, server, parked, is_retired: false });
         Ok(())
+    }
+}
+
+/// Where worker 0 is, if `worker` is at `address`.
+fn base_address(address: SocketAddr, worker: u16) -> Result<SocketAddr> {
+    match address.port().checked_sub(worker) {
+        Some(port) => Ok(SocketAddr::new(address.ip(), port)),
+        None => bail!("the server {address} claims workers before the first port"),
     }
 }
 

@@ -44,6 +44,9 @@ struct Stream {
     sent: u64,
     /// Whether the next operation was tried and could not be sent yet.
     is_held: bool,
+    /// Closed loop: when its barrier first let the next operation pass; latency counts from
+    /// here, also while its session has no room. 0 before that.
+    wanted_ns: u64,
 }
 
 impl Stream {
@@ -94,6 +97,7 @@ impl Streams {
             due: 0,
             sent: 0,
             is_held: false,
+            wanted_ns: 0,
         };
         let streams: Vec<_> = (first..plan.streams).step_by(step).map(stream).collect();
         let barriers_per_stream = plan.order.barriers(plan.servers.len());
@@ -235,7 +239,12 @@ impl Streams {
             }
             let started_ns = match &self.arrivals {
                 Some(arrivals) => arrivals.intended_ns(index, stream.sent),
-                None => now_ns,
+                None => {
+                    if stream.wanted_ns == 0 {
+                        stream.wanted_ns = now_ns;
+                    }
+                    stream.wanted_ns
+                }
             };
             let token =
                 Token { stream: index, server: server as u16, is_put: operation.write, started_ns };
@@ -254,6 +263,7 @@ impl Streams {
                     self.values_written += u64::from(operation.write);
                     stream.sent += 1;
                     stream.next += 1;
+                    stream.wanted_ns = 0;
                     stream.due = stream.due.saturating_sub(1);
                     went_on = true;
                 }

@@ -9,7 +9,7 @@ use proto::pack;
 use proto::unpack;
 use proto::wire::{Header, Kind, VERSION};
 use testkit::DEADLINE;
-use testkit::process::{Ended, Process, Signal, run};
+use testkit::process::{Ended, Process, Signal, beside, run};
 use testkit::server::Server;
 
 const GEN: &str = env!("CARGO_BIN_EXE_gen");
@@ -203,6 +203,32 @@ fn running(server: &Server, arguments: &[&str]) -> Process {
     let mut process = Process::start(GEN.as_ref(), &[&long[..], &load, arguments].concat());
     process.wait_for_line("gen: run 1/", DEADLINE);
     process
+}
+
+#[test]
+fn a_server_that_starts_again_gets_new_sessions_and_nothing_of_the_old_ones() {
+    let server = Server::start(GEN, &[]);
+    let address = server.address;
+    let folder = std::env::temp_dir().join(format!("gen-restart-{}.json", std::process::id()));
+    let json = folder.to_str().unwrap();
+    let generator = running(&server, &["--secs", "5", "--answer-timeout", "1", "--json", json]);
+    server.process.signal(Signal::KILL);
+    drop(server);
+    let port = address.port().to_string();
+    let mut again = Process::start(&beside(GEN, "kv"), &["--port", &port, "--pin", "none"]);
+    again.wait_for_line("kv ready", DEADLINE);
+    let ended = generator.wait(DEADLINE);
+    assert_eq!(ended.status, Some(3), "{ended:?}");
+    let report = std::fs::read_to_string(&folder).unwrap();
+    std::fs::remove_file(&folder).unwrap();
+    // The old session was refused or given up, and another one carried on to the end.
+    for told in ["\"sessions_opened\": 2", "\"sessions_lost\": 1"] {
+        assert!(report.contains(told), "{told}: {report}");
+    }
+    again.signal(Signal::TERM);
+    let totals = again.wait(DEADLINE).stdout.join(" ");
+    assert!(totals.contains("sessions_opened 1 "), "{totals}");
+    assert!(totals.contains(" puts ") && !totals.contains(" puts 0 "), "{totals}");
 }
 
 #[test]

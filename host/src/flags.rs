@@ -93,8 +93,27 @@ where
     }
 }
 
+/// A parser for powers of two up to `power_max`.
+pub fn power_of_two(
+    power_max: usize,
+) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    move |text| match text.parse::<usize>() {
+        Ok(power) if power.is_power_of_two() && power <= power_max => Ok(power),
+        _ => Err(format!("must be a power of two from 1 to {power_max}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn only_powers_of_two_within_the_limit_are_taken() {
+        let parse = power_of_two(256);
+        assert_eq!((parse("1"), parse("256")), (Ok(1), Ok(256)));
+        for wrong in ["0", "3", "512", "-1", "x", ""] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
     use super::*;
 
     #[derive(Debug, Parser)]

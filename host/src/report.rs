@@ -60,8 +60,6 @@ pub struct ServerSample {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Writing the records.
-    Load,
     /// Running, not counted.
     Warmup,
     /// Running, counted.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::table::Choice;
 use clap::Parser;
+use host::flags::power_of_two;
 use proto::limits::{MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX};
 
 /// Most workers of a server.
@@ -44,12 +45,12 @@ pub struct Flags {
     pub mtu: u16,
 
     /// Request datagrams that a session may have outstanding: a power of two, at most 256.
-    #[arg(long, value_name = "N", default_value_t = WINDOW_DEFAULT, value_parser = window)]
+    #[arg(long, value_name = "N", default_value_t = WINDOW_DEFAULT, value_parser = power_of_two(WINDOW_MAX))]
     pub window: usize,
 
     /// Cap on the memory of the records; a write that would exceed it is refused. With a
     /// unit: 512M, 4G. The default is half of the machine's memory.
-    #[arg(long, value_name = "BYTES", value_parser = host::flags::byte_size)]
+    #[arg(long, value_name = "BYTES", value_parser = memory)]
     pub memory: Option<u64>,
 
     /// The table: `bucket` looks groups of keys up with prefetches, `papaya` is a general
@@ -57,8 +58,8 @@ pub struct Flags {
     #[arg(long, value_name = "NAME", value_enum, default_value_t = Choice::Bucket)]
     pub table: Choice,
 
-    /// Records to make room for at the start. The table takes more, and is slower then if it
-    /// is the bucket table.
+    /// Records to make room for at the start, at most what --memory can hold. The table takes
+    /// more, and is slower then if it is the bucket table.
     #[arg(long, value_name = "N", default_value_t = 1 << 20,
           value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     pub records: u64,
@@ -97,10 +98,13 @@ impl std::str::FromStr for Pin {
     }
 }
 
-fn window(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(window) if usize::is_power_of_two(window) && window <= WINDOW_MAX => Ok(window),
-        _ => Err(format!("expected a power of two from 1 to {WINDOW_MAX}")),
+/// Less than this holds nothing worth serving.
+const MEMORY_BYTES_MIN: u64 = 1 << 10;
+
+fn memory(text: &str) -> Result<u64, String> {
+    match host::flags::byte_size(text)? {
+        bytes if bytes >= MEMORY_BYTES_MIN => Ok(bytes),
+        _ => Err(format!("must be at least {MEMORY_BYTES_MIN} bytes")),
     }
 }
 

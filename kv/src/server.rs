@@ -1,6 +1,6 @@
 //! Starts the workers, tells what they do, and ends them.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use udp::socket::Socket;
 
 use crate::flags::{Flags, Pin};
 use crate::reporter::Reporter;
-use crate::table::Table;
+use crate::table::{RECORD_OVERHEAD_BYTES, Table};
 use crate::worker::{Published, Worker};
 
 /// A server that answers.
@@ -38,7 +38,9 @@ pub fn start(flags: &Flags) -> Result<Running> {
     let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
     let memory_cap_bytes =
         flags.memory.unwrap_or_else(|| host::machine::facts().mem_bytes / 2).max(1);
-    let table = Arc::new(Table::new(flags.table, flags.records as usize, memory_cap_bytes));
+    // An index for more records than memory may hold would only take memory away.
+    let records = flags.records.min(memory_cap_bytes / RECORD_OVERHEAD_BYTES).max(1);
+    let table = Arc::new(Table::new(flags.table, records as usize, memory_cap_bytes));
     let mut reporter = Reporter::new(flags.samples.as_deref(), ports.clone(), &table)?;
 
     let incarnation = random()?;
@@ -58,7 +60,9 @@ pub fn start(flags: &Flags) -> Result<Running> {
         reporter.watch(published);
         workers.push(spawn(index, socket, worker, &placement, &stop)?);
     }
-    println!("kv ready {} cores={}", SocketAddr::new(flags.bind, ports[0]), flags.cores);
+    let address = SocketAddr::new(flags.bind, ports[0]);
+    writeln!(io::stdout(), "kv ready {address} cores={}", flags.cores)
+        .context("cannot write to stdout")?;
     Ok(Running { stop, reporter, workers })
 }
 

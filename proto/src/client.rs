@@ -189,6 +189,14 @@ impl<T: Copy> Client<T> {
         self.flight().map_or(0, Flight::round_trip_ns)
     }
 
+    /// Changes how many bytes of replies may be outstanding.
+    pub fn set_reply_bytes_max(&mut self, bytes: usize) {
+        self.config.reply_bytes_max = bytes;
+        if let Phase::Open(flight) = &mut self.phase {
+            flight.set_reply_bytes_max(bytes);
+        }
+    }
+
     /// Reads a record.
     #[inline]
     pub fn get(&mut self, token: T, key: &[u8]) -> Result<(), Blocked> {
@@ -333,7 +341,7 @@ impl<T: Copy> Client<T> {
                         self.phase = Phase::Open(Flight::new(self.config, granted));
                     }
                     Progress::Refused(reason) => {
-                        self.counters.refused += 1;
+                        self.counters.refusals += 1;
                         self.end(Ended::Refused(reason), outcome);
                     }
                 }
@@ -343,7 +351,7 @@ impl<T: Copy> Client<T> {
                 Kind::Reply => flight.reply(now_ns, &header, datagram, &mut self.counters, outcome),
                 Kind::Refuse => {
                     let reason = unpack::reason(&header)?;
-                    self.counters.refused += 1;
+                    self.counters.refusals += 1;
                     if reason == Reason::UnknownSession {
                         self.end(Ended::Forgotten, outcome);
                     }

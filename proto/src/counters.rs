@@ -53,8 +53,8 @@ counters! {
         other_version,
         /// Datagrams of another session, or from another address.
         misdirected,
-        /// Times that a server refused something.
-        refused,
+        /// Times that a server refused a session.
+        refusals,
         /// Mutations that were sent and never answered.
         indeterminate,
         /// GETs that were sent and never answered.

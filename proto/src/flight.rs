@@ -102,6 +102,11 @@ impl<T: Copy> Flight<T> {
         if self.look_at_gap { 0 } else { self.next_deadline_ns }
     }
 
+    /// Changes how many bytes of replies may be outstanding.
+    pub fn set_reply_bytes_max(&mut self, bytes: usize) {
+        self.config.reply_bytes_max = bytes;
+    }
+
     /// Adds an operation to the datagram that is filling.
     #[inline]
     pub fn operation(&mut self, token: T, op: Op, key: &[u8], value: &[u8]) -> Result<(), Blocked> {

@@ -2,9 +2,8 @@
 
 use crate::limits::{HANDSHAKE_RETRY_NS, HANDSHAKE_RETRY_NS_MAX, MTU_BYTES_MIN, WINDOW_MAX};
 use crate::pack;
-use crate::server::client_nonce;
 use crate::unpack::{self, Malformed};
-use crate::wire::{Accept, Cookie, Header, Hello, Kind, Open, Reason};
+use crate::wire::{Accept, Cookie, Header, Hello, Kind, Open, Reason, client_nonce};
 
 /// What the server granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -60,6 +60,8 @@ pub const ANSWER_TIMEOUT_NS: u64 = 10_000_000_000;
 pub const SEGMENTS_PER_BURST_MAX: usize = 64;
 /// Bytes of one GSO send: the largest UDP payload over IPv4.
 pub const BURST_BYTES_MAX: usize = 65_507;
+/// Buffers of sent bursts that are kept for use again.
+pub const SPARE_BUFFERS_MAX: usize = 16;
 /// A server grants each session at least so many outstanding request datagrams.
 pub const CREDIT_MIN: usize = 2;
 /// What the kernel charges a receive buffer for a datagram beyond its payload.

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::limits::{BURST_BYTES_MAX, SEGMENTS_PER_BURST_MAX};
+use crate::limits::{BURST_BYTES_MAX, SEGMENTS_PER_BURST_MAX, SPARE_BUFFERS_MAX};
 use crate::pack;
 use crate::transmit::{Flush, Transmit};
 use crate::wire::{HEADER_BYTES, Header, Kind, REPLY_ENTRY_BYTES, Status};
@@ -56,9 +56,6 @@ pub struct Replies {
     sending: Option<Burst>,
     spare: Vec<Vec<u8>>,
 }
-
-/// Buffers kept for use again; more are given back to the allocator.
-const SPARE_BUFFERS_MAX: usize = 16;
 
 impl Replies {
     /// Adds one answer. Answers to one session stay in their order; a change of session

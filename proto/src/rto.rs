@@ -1,4 +1,4 @@
-//! The retransmission time from measured round trips (RFC 6298, with a microsecond floor).
+//! The retransmission time from measured round trips (RFC 6298, with a floor above a scheduler's time slice).
 
 use crate::limits::{BACKOFF_SHIFT_MAX, RTO_INITIAL_NS, RTO_NS_MAX, RTO_NS_MIN};
 

@@ -20,7 +20,7 @@ use crate::transmit::{Flush, Transmit};
 use crate::unpack::{self, Malformed, RequestSpan};
 use crate::wire::{
     Accept, Cookie, FLAG_MUTATIONS_ONLY, HEADER_BYTES, Header, Hello, Kind, Op, Open,
-    REPLY_ENTRY_BYTES, Reason, Status,
+    REPLY_ENTRY_BYTES, Reason, Status, client_nonce,
 };
 
 /// What a worker is told at its start.
@@ -259,6 +259,9 @@ impl Server {
             self.refuse(from, header, Reason::UnknownSession);
             return Ok(());
         };
+        if datagram.len() > session.mtu_bytes {
+            return Err(Malformed::Entry);
+        }
         session.last_heard_ns = now_ns;
         if self.spans.is_empty() {
             return Ok(()); // A keep-alive.
@@ -376,10 +379,9 @@ impl Execution<'_> {
 
     #[inline]
     fn look_up(&mut self, keys: &[&[u8]], indexes: &[u16], store: &mut impl Store) {
-        let executed = match self.arrival {
-            Arrival::New => &mut self.counters.gets,
-            _ => &mut self.counters.gets_repeated,
-        };
+        let is_new = self.arrival == Arrival::New;
+        let executed =
+            if is_new { &mut self.counters.gets } else { &mut self.counters.gets_repeated };
         *executed += keys.len() as u64;
         let room = self.destination.mtu_bytes - HEADER_BYTES - REPLY_ENTRY_BYTES;
         let mut answered = 0;
@@ -391,11 +393,11 @@ impl Execution<'_> {
                     (Status::Ok, version, value)
                 }
                 Some(Record { version, .. }) => {
-                    self.counters.gets_too_large += 1;
+                    self.counters.gets_too_large += u64::from(is_new);
                     (Status::TooLarge, version, &[])
                 }
                 None => {
-                    self.counters.gets_not_found += 1;
+                    self.counters.gets_not_found += u64::from(is_new);
                     (Status::NotFound, 0, &[])
                 }
             };
@@ -444,10 +446,4 @@ fn destination(
         credit: credit(config, sessions),
         attempt,
     }
-}
-
-/// The low half of a client's id; echoed, it shows that an answer is not blind.
-#[must_use]
-pub fn client_nonce(client_id: &[u8; 16]) -> u64 {
-    u64::from_le_bytes(client_id[..8].try_into().expect("it is longer"))
 }

@@ -3,7 +3,7 @@
 //! The low 16 bits of a session's id are its place in the table, the others are a keyed
 //! hash of a count, so that nobody guesses the id of another's session.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ use crate::session::Session;
 pub struct Sessions {
     places: Vec<Option<Session>>,
     free: Vec<u16>,
-    by_client: HashMap<([u8; 16], SocketAddr), u16>,
+    by_client: BTreeMap<([u8; 16], SocketAddr), u16>,
     id_key: [u8; 16],
     opened: u64,
     expired: u64,
@@ -43,7 +43,7 @@ impl Sessions {
         Self {
             places: Vec::new(),
             free: Vec::new(),
-            by_client: HashMap::new(),
+            by_client: BTreeMap::new(),
             id_key,
             opened: 0,
             expired: 0,

@@ -280,3 +280,9 @@ impl Header {
 pub fn checksum(datagram: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(&datagram[CHECKSUM_FROM..])
 }
+
+/// The low half of a client's id; echoed, it shows that an answer is not blind.
+#[must_use]
+pub fn client_nonce(client_id: &[u8; 16]) -> u64 {
+    u64::from_le_bytes(client_id[..8].try_into().expect("it is longer"))
+}

@@ -47,7 +47,7 @@ fn a_request_of_an_unknown_session_is_refused_and_never_executed() {
     assert_eq!(pair.end(2), Some(&End::Unanswered));
     let counters = pair.client.counters();
     assert_eq!((counters.indeterminate, counters.unanswered_gets), (1, 1));
-    assert_eq!((counters.sessions_lost, counters.refused), (1, 1));
+    assert_eq!((counters.sessions_lost, counters.refusals), (1, 1));
 }
 
 #[test]

@@ -44,6 +44,12 @@ impl Idle {
         }
     }
 
+    /// Whether the core is ours as far as anybody knew at the start.
+    #[must_use]
+    pub const fn may_spin(&self) -> bool {
+        self.may_spin
+    }
+
     /// There was something to do.
     #[inline]
     pub const fn worked(&mut self) {

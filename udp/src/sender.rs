@@ -67,6 +67,13 @@ impl Sender {
         }
     }
 
+    /// Loses the burst that waits, if one does: the network is stuck.
+    pub(crate) fn give_up_blocked(&mut self) {
+        if let Some(Blocked { bytes, segment_bytes, .. }) = self.blocked.take() {
+            self.counters.send_errors += bytes.len().div_ceil(segment_bytes) as u64;
+        }
+    }
+
     /// Sends a burst. What the send buffer has no room for is kept and sent later; what
     /// the kernel refuses is counted and lost, as on any network.
     #[inline]

@@ -1,6 +1,6 @@
 //! The cap on what a table holds (invariant 6).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// What a record costs beside its key and value: its entry, its share of the index, and
 /// what the allocator rounds up.
@@ -9,7 +9,8 @@ pub const RECORD_OVERHEAD_BYTES: u64 = 80;
 /// Bytes that the records of a table hold, against their cap.
 #[derive(Debug)]
 pub struct Memory {
-    used_bytes: AtomicU64,
+    /// Signed, because a record may be replaced before its own writer has counted it.
+    used_bytes: AtomicI64,
     cap_bytes: u64,
 }
 
@@ -17,7 +18,7 @@ impl Memory {
     /// Nothing used yet.
     #[must_use]
     pub const fn new(cap_bytes: u64) -> Self {
-        Self { used_bytes: AtomicU64::new(0), cap_bytes }
+        Self { used_bytes: AtomicI64::new(0), cap_bytes }
     }
 
     /// What a record of these lengths counts.
@@ -40,14 +41,14 @@ impl Memory {
     pub fn replaced(&self, old_bytes: u64, new_bytes: u64) {
         // Most writes change no length, and then the workers share no cache line for it.
         if old_bytes != new_bytes {
-            self.used_bytes.fetch_add(new_bytes.wrapping_sub(old_bytes), Ordering::Relaxed);
+            self.used_bytes.fetch_add(new_bytes as i64 - old_bytes as i64, Ordering::Relaxed);
         }
     }
 
     /// Bytes used.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
-        self.used_bytes.load(Ordering::Relaxed)
+        self.used_bytes.load(Ordering::Relaxed).max(0) as u64
     }
 }
 

@@ -2,13 +2,16 @@
 //! changed once others can see it.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
 use std::ptr::NonNull;
+
+use super::sync::Unchanging;
 
 /// Before the key and the value of a record.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Header {
-    version: u64,
+    version: Unchanging<u64>,
     value_bytes: u32,
     key_bytes: u16,
 }
@@ -31,7 +34,7 @@ impl NewRecord {
         // SAFETY: the allocation is ours, aligned for a header, and long enough for it and
         // for the bytes that follow it; the sources cannot overlap fresh memory.
         unsafe {
-            header.write(Header { version: 0, value_bytes, key_bytes });
+            header.write(Header { version: Unchanging::new(0), value_bytes, key_bytes });
             let bytes = header.cast::<u8>().add(HEADER_BYTES);
             bytes.copy_from_nonoverlapping(NonNull::from(key).cast(), key.len());
             bytes.add(key.len()).copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
@@ -42,7 +45,7 @@ impl NewRecord {
     /// Sets the version that it will be published with.
     pub(super) fn set_version(&mut self, version: u64) {
         // SAFETY: it is initialized, and nobody else can see it.
-        unsafe { self.0.as_mut().version = version };
+        unsafe { self.0.as_mut().version = Unchanging::new(version) };
     }
 
     /// Where it is.
@@ -65,40 +68,46 @@ impl Drop for NewRecord {
 
 /// A published record.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RecordRef<'a>(&'a Header);
+pub(super) struct RecordRef<'a>(NonNull<Header>, PhantomData<&'a Header>);
 
 impl<'a> RecordRef<'a> {
     /// # Safety
     /// `header` is of a published record that is not freed during `'a`.
     #[inline]
     pub(super) unsafe fn new(header: NonNull<Header>) -> Self {
-        // SAFETY: published records are initialized and never written again.
-        Self(unsafe { header.as_ref() })
+        Self(header, PhantomData)
+    }
+
+    #[inline]
+    fn header(self) -> &'a Header {
+        // SAFETY: by the promise of `new` it lives during `'a`; published records are
+        // initialized and never written again.
+        unsafe { self.0.as_ref() }
     }
 
     #[inline]
     pub(super) fn version(self) -> u64 {
-        self.0.version
+        self.header().version.get()
     }
 
     #[inline]
     pub(super) fn key(self) -> &'a [u8] {
-        self.bytes(0, usize::from(self.0.key_bytes))
+        self.bytes(0, usize::from(self.header().key_bytes))
     }
 
     #[inline]
     pub(super) fn value(self) -> &'a [u8] {
-        self.bytes(usize::from(self.0.key_bytes), self.0.value_bytes as usize)
+        self.bytes(usize::from(self.header().key_bytes), self.header().value_bytes as usize)
     }
 
     #[inline]
     fn bytes(self, from: usize, length: usize) -> &'a [u8] {
         // SAFETY: the allocation holds `key_bytes + value_bytes` bytes behind the header,
         // callers stay within them, and they live and stay unchanged as long as it does.
-        // The pointer was made from the allocation's own, which spans all of it.
+        // The pointer is the allocation's own, which spans all of it.
         unsafe {
-            let bytes = std::ptr::from_ref(self.0).cast::<u8>().add(HEADER_BYTES + from);
-            std::slice::from_raw_parts(bytes, length)
+            let bytes = self.0.cast::<u8>().add(HEADER_BYTES + from);
+            std::slice::from_raw_parts(bytes.as_ptr(), length)
         }
     }
 }
@@ -109,9 +118,10 @@ impl<'a> RecordRef<'a> {
 /// The record came from [`NewRecord`], is freed once, and nobody can see it any more.
 pub(super) unsafe fn free(header: NonNull<Header>) {
     // SAFETY: it is still initialized.
-    let Header { key_bytes, value_bytes, .. } = *unsafe { header.as_ref() };
+    let Header { key_bytes, value_bytes, .. } = unsafe { header.as_ref() };
+    let layout = layout(usize::from(*key_bytes), *value_bytes as usize);
     // SAFETY: it was allocated with this very layout.
-    unsafe { dealloc(header.as_ptr().cast(), layout(key_bytes.into(), value_bytes as usize)) };
+    unsafe { dealloc(header.as_ptr().cast(), layout) };
 }
 
 fn layout(key_bytes: usize, value_bytes: usize) -> Layout {
