@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriter, IntervalLogWriterBuilder};
 use host::report::{ClientReport, Counters, Latency};
@@ -18,26 +17,8 @@ use crate::flags::Flags;
 use crate::plan::Plan;
 use crate::recorder::Interval;
 
-/// Percentiles of a histogram of nanoseconds.
-#[must_use]
-pub fn latency(histogram: &Histogram<u64>) -> Latency {
-    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-    if histogram.is_empty() {
-        return Latency::default();
-    }
-    Latency {
-        count: histogram.len(),
-        mean_us: histogram.mean() / 1e3,
-        p50_us: at(0.5),
-        p90_us: at(0.9),
-        p99_us: at(0.99),
-        p999_us: at(0.999),
-        max_us: histogram.max() as f64 / 1e3,
-    }
-}
-
-/// The report of a run. `run` is all that was measured; `loaded` and `load_secs` tell of
-/// the load phase, `run_ms` of when the run was.
+/// The report of a run. `run` is all that was measured; `loaded` is of
+/// the load phase, `run_ms` tells when the run was.
 #[must_use]
 pub fn client_report(
     plan: &Plan,
@@ -89,9 +70,9 @@ pub fn client_report(
         indeterminate: client.indeterminate,
         unanswered_gets: client.unanswered_gets,
         refused: run.refused,
-        latency: latency(&all),
-        get_latency: latency(&run.gets),
-        put_latency: latency(&run.puts),
+        latency: Latency::of(&all),
+        get_latency: Latency::of(&run.gets),
+        put_latency: Latency::of(&run.puts),
         counters,
         servers,
     }

@@ -10,7 +10,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use host::report::{ClientSample, Phase};
+use host::report::{ClientSample, Latency, Phase};
 use host::sample::Sampler;
 use host::time::unix_time_ms;
 use udp::clock::now_ns;
@@ -292,7 +292,7 @@ impl Run {
         let secs = ((interval.end_ns - interval.start_ns) as f64 / 1e9).max(1e-9);
         let mut all = interval.gets.clone();
         all.add(&interval.puts).expect("they have the same bounds");
-        let latency = report::latency(&all);
+        let latency = Latency::of(&all);
         let ops_per_s = interval.ops() as f64 / secs;
         let counters = interval.counters;
         let (done, message) = self.message(&interval, ops_per_s);

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 /// Named counters since the start of a process; the names are those of its totals.
@@ -116,6 +117,26 @@ pub struct Latency {
     pub p999_us: f64,
     /// Largest.
     pub max_us: f64,
+}
+
+impl Latency {
+    /// The percentiles of a histogram of nanoseconds.
+    #[must_use]
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+        Self {
+            count: histogram.len(),
+            mean_us: histogram.mean() / 1e3,
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: histogram.max() as f64 / 1e3,
+        }
+    }
 }
 
 /// What `gen --json FILE` writes.

@@ -157,3 +157,37 @@ impl Sender {
         self.last_error
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::Socket;
+
+    #[test]
+    fn a_burst_that_gso_cannot_send_goes_out_datagram_by_datagram() {
+        // No kernel takes so many segments in one send: the probe passed, and it fails.
+        const DATAGRAMS: usize = 1000;
+        let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        let mut socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        if !socket.sender.gso_works {
+            eprintln!("not tested: this kernel has no GSO");
+            return;
+        }
+        let bytes: Vec<u8> = (0..DATAGRAMS * 2).map(|at| (at / 2) as u8).collect();
+        let to = receiver.local_addr().unwrap();
+        // Less at a time than the smallest receive buffer holds.
+        for part in bytes.chunks(400) {
+            let Socket { io, sender, .. } = &mut socket;
+            sender.send(io, &Transmit { to, bytes: part, segment_bytes: 2 });
+            for expected in part.chunks(2) {
+                let mut datagram = [0; 8];
+                let length = receiver.recv(&mut datagram).unwrap();
+                assert_eq!(&datagram[..length], expected);
+            }
+        }
+        let counters = socket.sender.counters();
+        assert!(counters.gso_fallbacks >= 1, "{counters:?}");
+        assert_eq!((counters.send_errors, counters.send_blocked), (0, 0), "{counters:?}");
+    }
+}

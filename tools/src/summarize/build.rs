@@ -47,7 +47,7 @@ pub(super) fn build(folder: &Folder, window: &Window) -> anyhow::Result<Built> {
 
     let histogram = merge(&folder.clients)?;
     let latency = match (&histogram, folder.clients.as_slice()) {
-        (Some(histogram), _) => hdr::latency(histogram),
+        (Some(histogram), _) => Latency::of(histogram),
         // Percentiles of several clients cannot be had from theirs, those of one are its own.
         (None, [only]) => only.report.latency.clone(),
         (None, _) => Latency::default(),

@@ -5,12 +5,10 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
-use host::report::Latency;
-
-use super::base64;
 
 /// Longer than 64-bit values with five digits need.
 const ENCODED_BYTES_MAX: usize = 64 << 20;
@@ -69,27 +67,13 @@ pub(super) fn empty() -> Histogram<u64> {
     Histogram::new(3).expect("three significant digits are within bounds")
 }
 
-/// The percentiles of a histogram of nanoseconds.
-pub(super) fn latency(histogram: &Histogram<u64>) -> Latency {
-    let at = |quantile| us(histogram.value_at_quantile(quantile));
-    Latency {
-        count: histogram.len(),
-        mean_us: histogram.mean() / 1e3,
-        p50_us: at(0.5),
-        p90_us: at(0.9),
-        p99_us: at(0.99),
-        p999_us: at(0.999),
-        max_us: us(histogram.max()),
-    }
-}
-
 /// Nanoseconds as microseconds.
 pub(super) fn us(ns: u64) -> f64 {
     ns as f64 / 1e3
 }
 
 fn decode(deserializer: &mut Deserializer, text: &str) -> anyhow::Result<Histogram<u64>> {
-    let bytes = base64::decode(text).context("the histogram is not Base64")?;
+    let bytes = BASE64_STANDARD.decode(text).context("the histogram is not Base64")?;
     // The deserializer allocates what the header claims before it looks for the bytes.
     let claimed = bytes.get(4..8).context("the histogram is cut short")?;
     let claimed_bytes = claimed.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
@@ -218,7 +202,7 @@ mod tests {
     #[test]
     fn latency_is_told_in_microseconds() {
         let values: Vec<u64> = (1..=1000).map(|us| us * 1000).collect();
-        let latency = latency(&histogram(&values));
+        let latency = host::report::Latency::of(&histogram(&values));
         assert_eq!(latency.count, 1000);
         for (is, expected) in [
             (latency.p50_us, 500.0),

@@ -4,7 +4,6 @@
 //! `window` and `median` are how figures are taken; `build` takes them; `text` prints them
 //! and the plots draw them.
 
-mod base64;
 mod build;
 mod find;
 mod folder;
