@@ -26,6 +26,7 @@ pub fn client_report(
     loaded: u64,
     run_ms: (u64, u64),
     threads: &[ThreadReport],
+    interrupted: bool,
 ) -> ClientReport {
     let mut client = ClientCounters::default();
     let mut counters = Counters::new();
@@ -61,6 +62,7 @@ pub fn client_report(
         loaded: loaded - threads.iter().map(|thread| thread.load_refused).sum::<u64>(),
         run_start_ms: run_ms.0,
         run_end_ms: run_ms.1,
+        interrupted,
         ops: run.ops(),
         gets: run.gets.len(),
         puts: run.puts.len(),

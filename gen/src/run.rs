@@ -93,7 +93,8 @@ pub fn run(flags: &Flags, plan: Plan) -> Result<Status> {
     if run.is_stopped() {
         window_ms.1 = window_ms.1.min(unix_time_ms());
     }
-    let report = report::client_report(&run.plan, &whole, loaded, window_ms, &threads);
+    let report =
+        report::client_report(&run.plan, &whole, loaded, window_ms, &threads, run.is_stopped());
     report::print(flags, &report, load_secs);
     if let Some(path) = &flags.json {
         report::write_json(path, &report)?;

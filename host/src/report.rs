@@ -170,6 +170,9 @@ pub struct ClientReport {
     pub run_start_ms: u64,
     /// End of the measured window.
     pub run_end_ms: u64,
+    /// Whether it was told to end before its time; the figures are of what there was.
+    #[serde(default)]
+    pub interrupted: bool,
     /// Operations answered in the measured window.
     pub ops: u64,
     /// GETs among them.

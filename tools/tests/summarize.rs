@@ -232,6 +232,15 @@ fn servers_that_executed_more_than_was_answered_are_noted() {
 }
 
 #[test]
+fn an_interrupted_run_is_noted() {
+    let results = results();
+    let report = ClientReport { interrupted: true, ..client_report() };
+    let file = results.path().join("a/client-2.json");
+    fs::write(file, serde_json::to_string(&report).unwrap()).unwrap();
+    assert_eq!(summary(&results).notes, ["the run was interrupted: this is what there was of it"]);
+}
+
+#[test]
 fn a_cut_last_line_is_noted_in_the_report() {
     let results = results();
     let file = results.path().join("a/server-3.jsonl");

@@ -27,6 +27,9 @@ pub(super) fn build(folder: &Folder, window: &Window) -> anyhow::Result<Built> {
     };
     let mut notes = folder.notes.clone();
     note_differences(&folder.clients, &mut notes);
+    if folder.clients.iter().any(|client| client.report.interrupted) {
+        notes.push("the run was interrupted: this is what there was of it".to_owned());
+    }
 
     let mut usages = Vec::new();
     let mut servers = Vec::new();
