@@ -232,9 +232,8 @@ impl Driver {
 
     fn run(&mut self, now_ns: u64, window: Window) -> Result<()> {
         if now_ns >= window.end_ns {
-            let counters = self.sessions.counters();
-            self.recorder.end(window.end_ns, &counters);
-            self.drain(now_ns, now_ns + self.plan.client.answer_timeout_ns);
+            self.recorder.end(window.end_ns, &self.sessions.counters());
+            self.drain(now_ns + self.plan.client.answer_timeout_ns);
             return Ok(());
         }
         self.sessions.reopen(now_ns)?;
@@ -256,9 +255,9 @@ impl Driver {
         }
     }
 
-    fn drain(&mut self, now_ns: u64, until_ns: u64) {
+    fn drain(&mut self, until_ns: u64) {
         self.report.backlog = self.streams.backlog();
-        self.stage = Stage::Draining { until_ns: until_ns.max(now_ns) };
+        self.stage = Stage::Draining { until_ns };
     }
 
     fn ask(&mut self, now_ns: u64) {
@@ -280,18 +279,11 @@ impl Driver {
     }
 
     fn interrupt(&mut self, now_ns: u64) {
-        match self.stage {
-            Stage::Draining { .. } | Stage::Asking { .. } | Stage::Closing => {}
-            Stage::Running(_) => {
-                let counters = self.sessions.counters();
-                self.recorder.end(now_ns, &counters);
-                self.drain(now_ns, now_ns + INTERRUPTED_NS);
-            }
-            Stage::Connecting | Stage::Loading { .. } | Stage::Waiting => {
-                self.recorder.end(now_ns, &self.sessions.counters());
-                self.drain(now_ns, now_ns + INTERRUPTED_NS);
-            }
+        if let Stage::Draining { .. } | Stage::Asking { .. } | Stage::Closing = self.stage {
+            return; // It ends already.
         }
+        self.recorder.end(now_ns, &self.sessions.counters());
+        self.drain(now_ns + INTERRUPTED_NS);
     }
 }
 

@@ -107,7 +107,7 @@ impl Error for KeyFormatError {}
 /// Which PUT wrote a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ValueId {
-    /// Who wrote it: unique to a thread of a generator, see [`ValueId::writer_of`].
+    /// Who wrote it: random, and so unique to a thread of a generator.
     pub writer: u64,
     /// How many PUTs this writer had made before.
     pub counter: u64,
@@ -116,12 +116,6 @@ pub struct ValueId {
 impl ValueId {
     /// Bytes of a whole identity.
     pub const SIZE: usize = 16;
-
-    /// The writer that a thread of a generator is; no other thread of the run is the same.
-    #[must_use]
-    pub fn writer_of(generator_index: u32, thread_index: u32) -> u64 {
-        u64::from(generator_index) << 32 | u64::from(thread_index)
-    }
 
     /// The counter first, because it is what tells apart the values of a single writer.
     fn to_bytes(self) -> [u8; Self::SIZE] {
@@ -353,12 +347,5 @@ mod tests {
         for shift in [1, 8, 16, 256, 1024, 1400, 1472, 4096, 65536] {
             assert_ne!(pattern[..256], pattern[shift..shift + 256], "shift {shift}");
         }
-    }
-
-    #[test]
-    fn writers_of_different_threads_differ() {
-        assert_eq!(ValueId::writer_of(0, 7), 7);
-        assert_ne!(ValueId::writer_of(1, 0), ValueId::writer_of(0, 1));
-        assert_eq!(ValueId::writer_of(u32::MAX, u32::MAX), u64::MAX);
     }
 }

@@ -54,6 +54,14 @@ impl Interval {
         self.gets.len() + self.puts.len()
     }
 
+    /// Latencies of all operations, in nanoseconds.
+    #[must_use]
+    pub fn all(&self) -> Histogram<u64> {
+        let mut all = self.gets.clone();
+        all.add(&self.puts).expect("they have the same bounds");
+        all
+    }
+
     /// Adds what another thread counted in the same interval.
     pub fn add(&mut self, other: &Self) {
         self.gets.add(&other.gets).expect("they have the same bounds");

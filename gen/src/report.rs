@@ -44,8 +44,6 @@ pub fn client_report(
         }
     }
     counters.extend(client.named().map(|(name, count)| (name.to_owned(), count)));
-    let mut all = run.gets.clone();
-    all.add(&run.puts).expect("they have the same bounds");
     let secs = (run.end_ns - run.start_ns) as f64 / 1e9;
     ClientReport {
         order: plan.order.to_string(),
@@ -72,7 +70,7 @@ pub fn client_report(
         indeterminate: client.indeterminate,
         unanswered_gets: client.unanswered_gets,
         refused: run.refused,
-        latency: Latency::of(&all),
+        latency: Latency::of(&run.all()),
         get_latency: Latency::of(&run.gets),
         put_latency: Latency::of(&run.puts),
         counters,
@@ -160,9 +158,7 @@ pub fn write_json(path: &Path, report: &ClientReport) -> Result<()> {
 /// Writes the measured intervals as an HdrHistogram V2 log, values in nanoseconds.
 pub fn write_hdr(path: &Path, intervals: &[Interval]) -> Result<()> {
     let first_ns = intervals.first().map_or(0, |interval| interval.start_ns);
-    let last_ns = intervals.last().map_or(0, |interval| interval.end_ns);
     let start_ms = unix_time_ms().saturating_sub((udp::clock::now_ns() - first_ns) / 1_000_000);
-    debug_assert!(last_ns >= first_ns);
     let start: SystemTime = UNIX_EPOCH + Duration::from_millis(start_ms);
     let mut file = create(path)?;
     let mut serializer = V2DeflateSerializer::new();
@@ -174,11 +170,9 @@ pub fn write_hdr(path: &Path, intervals: &[Interval]) -> Result<()> {
         .begin_log_with(&mut file, &mut serializer)
         .context("cannot begin the histogram log")?;
     for interval in intervals {
-        let mut all = interval.gets.clone();
-        all.add(&interval.puts).expect("they have the same bounds");
         let since = Duration::from_nanos(interval.start_ns - first_ns);
         let length = Duration::from_nanos(interval.end_ns - interval.start_ns);
-        log.write_histogram(&all, since, length, None)
+        log.write_histogram(&interval.all(), since, length, None)
             .map_err(|error| anyhow::anyhow!("cannot write {}: {error:?}", path.display()))?;
     }
     file.flush().with_context(|| format!("cannot write {}", path.display()))

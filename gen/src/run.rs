@@ -291,9 +291,7 @@ impl Run {
 
     fn tell(&mut self, interval: Interval) -> Result<()> {
         let secs = ((interval.end_ns - interval.start_ns) as f64 / 1e9).max(1e-9);
-        let mut all = interval.gets.clone();
-        all.add(&interval.puts).expect("they have the same bounds");
-        let latency = Latency::of(&all);
+        let latency = Latency::of(&interval.all());
         let ops_per_s = interval.ops() as f64 / secs;
         let counters = interval.counters;
         let (done, message) = self.message(&interval, ops_per_s);
