@@ -13,7 +13,8 @@ use proto::transmit::{Flush, Transmit};
 use udp::core_loop::Endpoint;
 use udp::sender::SocketCounters;
 
-use crate::plan::{Plan, check_value_fits, random_u64};
+use crate::entropy::Entropy;
+use crate::plan::{Plan, check_value_fits};
 use crate::recorder::Recorder;
 use crate::sessions::{Sessions, Token};
 use crate::streams::Streams;
@@ -100,7 +101,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Begins to connect.
+    /// Begins to connect. Names of sessions and of the writer come from `entropy`.
     pub fn new(
         now_ns: u64,
         plan: Arc<Plan>,
@@ -108,12 +109,14 @@ impl Driver {
         thread: usize,
         receive_buffer_bytes: usize,
         recorder: Recorder,
+        mut entropy: Entropy,
     ) -> Result<Self> {
         let mut config = plan.client;
         // The kernel's count holds about as much bookkeeping as payload.
         config.reply_bytes_max = receive_buffer_bytes / 2;
-        let sessions = Sessions::new(now_ns, &plan.servers, config, thread, plan.threads)?;
-        let streams = Streams::new(&plan, thread, plan.threads, random_u64()?);
+        let writer = entropy.next_u64()?;
+        let streams = Streams::new(&plan, thread, plan.threads, writer);
+        let sessions = Sessions::new(now_ns, &plan.servers, config, thread, plan.threads, entropy)?;
         Ok(Self {
             coordination,
             thread,

@@ -8,6 +8,7 @@
 
 pub mod arrivals;
 pub mod driver;
+pub mod entropy;
 pub mod flags;
 pub mod plan;
 pub mod progress;

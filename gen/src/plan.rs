@@ -10,6 +10,7 @@ use proto::client::ClientConfig;
 use proto::limits::{gets_per_datagram, value_bytes_max};
 use proto::order::Order;
 
+use crate::entropy::Entropy;
 use crate::flags::Flags;
 use crate::record::{KeyFormat, ValueFormat};
 use crate::workload::Workload;
@@ -106,7 +107,7 @@ impl Plan {
             threads: flags.threads.min(flags.streams),
             seed: match flags.seed {
                 Some(seed) => seed,
-                None => random_u64()?,
+                None => Entropy::System.next_u64()?,
             },
             rate: flags.rate,
             load: flags.load,
@@ -152,9 +153,4 @@ fn resolve(name: &str) -> Result<SocketAddr> {
 
 fn nanoseconds(seconds: f64) -> u64 {
     (seconds * 1e9) as u64
-}
-
-/// Eight random bytes of the system's.
-pub fn random_u64() -> Result<u64> {
-    getrandom::u64().map_err(|error| anyhow::anyhow!("no random bytes: {error}"))
 }

@@ -20,6 +20,7 @@ use udp::pin::{allowed_cores, pin_to};
 use udp::socket::Socket;
 
 use crate::driver::{Coordination, Driver, ThreadReport, Window};
+use crate::entropy::Entropy;
 use crate::flags::Flags;
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -375,7 +376,15 @@ fn spawn(
         }
         let recorder = Recorder::new(intervals);
         let buffer_bytes = socket.receive_buffer_bytes();
-        let mut driver = Driver::new(now_ns(), plan, coordination, thread, buffer_bytes, recorder)?;
+        let mut driver = Driver::new(
+            now_ns(),
+            plan,
+            coordination,
+            thread,
+            buffer_bytes,
+            recorder,
+            Entropy::System,
+        )?;
         core_loop::run(&mut socket, Idle::new(fits), &mut driver).context("the socket failed")?;
         if let (Some(error), true) = (socket.sender.last_error(), driver.has_failed()) {
             let error = std::io::Error::from_raw_os_error(error);

@@ -9,7 +9,7 @@ use proto::counters::ClientCounters;
 use proto::transmit::{Flush, Transmit};
 use proto::wire::{Reason, VERSION};
 
-use crate::plan::random_u64;
+use crate::entropy::Entropy;
 
 /// What an operation is known by while it is outstanding.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +58,7 @@ pub struct Sessions {
     known: Vec<bool>,
     /// Counters of sessions that are no more.
     past: ClientCounters,
+    entropy: Entropy,
 }
 
 impl Sessions {
@@ -69,6 +70,7 @@ impl Sessions {
         config: ClientConfig,
         thread: usize,
         threads: usize,
+        entropy: Entropy,
     ) -> Result<Self> {
         let mut sessions = Self {
             all: Vec::new(),
@@ -79,6 +81,7 @@ impl Sessions {
             threads,
             known: vec![false; servers.len()],
             past: ClientCounters::default(),
+            entropy,
         };
         for (server, &address) in servers.iter().enumerate() {
             sessions.add(now_ns, server, address)?;
@@ -149,7 +152,7 @@ impl Sessions {
             if !session.is_retired && session.client.ended().is_some() {
                 self.past.add(session.client.counters());
                 let server = session.client.server();
-                session.client = Client::new(now_ns, server, client_id()?, self.config);
+                session.client = Client::new(now_ns, server, self.entropy.next_id()?, self.config);
             }
         }
         Ok(())
@@ -245,7 +248,7 @@ impl Sessions {
     }
 
     fn add(&mut self, now_ns: u64, server: usize, address: SocketAddr) -> Result<()> {
-        let client = Client::new(now_ns, address, client_id()?, self.config);
+        let client = Client::new(now_ns, address, self.entropy.next_id()?, self.config);
         self.by_server[server].push(self.all.len());
         let parked = VecDeque::new();
         self.all.push(Session { client, server, parked, is_retired: false });
@@ -266,13 +269,6 @@ fn worker_address(base: SocketAddr, worker: usize) -> Result<SocketAddr> {
         Ok(port) => Ok(SocketAddr::new(base.ip(), port)),
         Err(_) => bail!("the server {base} claims workers beyond the last port"),
     }
-}
-
-fn client_id() -> Result<[u8; 16]> {
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&random_u64()?.to_le_bytes());
-    id[8..].copy_from_slice(&random_u64()?.to_le_bytes());
-    Ok(id)
 }
 
 fn explain(server: SocketAddr, ended: Ended, config: &ClientConfig) -> String {
