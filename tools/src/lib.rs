@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod facts;
+pub mod lincheck;
 pub mod output;
 pub mod summarize;
