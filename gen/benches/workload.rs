@@ -4,9 +4,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use generator::record::{KeyFormat, ValueFormat, ValueId};
+use generator::record::{KeyFormat, ValueFormat};
 use generator::workload::{Draw, Mix, StreamRandom, Workload};
 use generator::zipf::Zipf;
+use history::operation::ValueId;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Mcg128Xsl64;
 

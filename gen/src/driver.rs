@@ -14,6 +14,7 @@ use udp::core_loop::Endpoint;
 use udp::sender::SocketCounters;
 
 use crate::entropy::Entropy;
+use crate::history::History;
 use crate::plan::{Plan, check_value_fits};
 use crate::recorder::Recorder;
 use crate::sessions::{Sessions, Token};
@@ -84,6 +85,23 @@ enum Stage {
     Closing,
 }
 
+/// What a thread is given at its start.
+#[derive(Debug)]
+pub struct Setup {
+    /// Which thread it is, of the plan's.
+    pub thread: usize,
+    /// Bytes that its socket's receive buffer holds, as the kernel counts them.
+    pub receive_buffer_bytes: usize,
+    /// Names the thread in the values that it writes; no other writer has it.
+    pub writer: u64,
+    /// Where the names of its sessions come from.
+    pub entropy: Entropy,
+    /// Counts and measures.
+    pub recorder: Recorder,
+    /// Keeps what the operations did, if that is wanted.
+    pub history: Option<History>,
+}
+
 /// One thread of the generator.
 pub struct Driver {
     plan: Arc<Plan>,
@@ -93,6 +111,7 @@ pub struct Driver {
     sessions: Sessions,
     streams: Streams,
     recorder: Recorder,
+    history: Option<History>,
     round_ns: u64,
     session_timeout_ns: u64,
     stats_waiting: usize,
@@ -101,20 +120,17 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Begins to connect. Names of sessions and of the writer come from `entropy`.
+    /// Begins to connect.
     pub fn new(
         now_ns: u64,
         plan: Arc<Plan>,
         coordination: Arc<Coordination>,
-        thread: usize,
-        receive_buffer_bytes: usize,
-        recorder: Recorder,
-        mut entropy: Entropy,
+        setup: Setup,
     ) -> Result<Self> {
+        let Setup { thread, receive_buffer_bytes, writer, entropy, recorder, history } = setup;
         let mut config = plan.client;
         // The kernel's count holds about as much bookkeeping as payload.
         config.reply_bytes_max = receive_buffer_bytes / 2;
-        let writer = entropy.next_u64()?;
         let streams = Streams::new(&plan, thread, plan.threads, writer);
         let sessions = Sessions::new(now_ns, &plan.servers, config, thread, plan.threads, entropy)?;
         Ok(Self {
@@ -124,6 +140,7 @@ impl Driver {
             sessions,
             streams,
             recorder,
+            history,
             round_ns: now_ns,
             session_timeout_ns: 0,
             stats_waiting: 0,
@@ -148,6 +165,9 @@ impl Driver {
     }
 
     fn advance(&mut self, now_ns: u64) -> Result<()> {
+        if let Some(history) = &mut self.history {
+            history.handle_timeout(now_ns)?;
+        }
         match self.stage {
             Stage::Connecting => {
                 if self.sessions.connect(now_ns)? {
@@ -205,7 +225,9 @@ impl Driver {
         let records = self.plan.workload.records();
         let step = self.plan.threads as u64;
         let before = next;
-        while next < records && self.streams.load(next, now_ns, &self.plan, &mut self.sessions) {
+        while next < records
+            && self.streams.load(next, now_ns, &self.plan, &mut self.sessions, &mut self.history)
+        {
             next += step;
         }
         let written = (next - before) / step;
@@ -241,7 +263,7 @@ impl Driver {
         }
         self.sessions.reopen(now_ns)?;
         self.check_granted()?;
-        self.streams.pump(now_ns, &self.plan, &mut self.sessions);
+        self.streams.pump(now_ns, &self.plan, &mut self.sessions, &mut self.history);
         Ok(())
     }
 
@@ -265,8 +287,13 @@ impl Driver {
 
     fn ask(&mut self, now_ns: u64) {
         for session in self.sessions.all_mut() {
-            let token =
-                Token { stream: Token::STATS, server: 0, is_put: false, started_ns: now_ns };
+            let token = Token {
+                stream: Token::STATS,
+                server: 0,
+                is_put: false,
+                history_place: Token::NO_HISTORY,
+                started_ns: now_ns,
+            };
             self.stats_waiting += usize::from(session.client.stats(token).is_ok());
         }
         self.stage = Stage::Asking { until_ns: now_ns + STATS_NS };
@@ -296,12 +323,15 @@ impl Endpoint for Driver {
         if now_ns >= self.recorder.interval_end_ns() {
             self.turn(now_ns);
         }
-        let Self { sessions, streams, recorder, plan, report, stats_waiting, .. } = self;
+        let Self { sessions, streams, recorder, history, plan, report, stats_waiting, .. } = self;
         let Some(session) = sessions.at_mut(from) else {
             sessions.note_stranger();
             return;
         };
         session.client.handle_datagram(now_ns, datagram, |token, outcome| {
+            if let Some(history) = history {
+                history.ended(now_ns, &token, &outcome, &plan.values);
+            }
             settle(now_ns, from, &token, &outcome, streams, recorder, plan, report, stats_waiting);
         });
     }
@@ -314,10 +344,14 @@ impl Endpoint for Driver {
         }
         // While replies wait in the socket, nobody can tell what was lost.
         if is_drained && now_ns >= self.session_timeout_ns {
-            let Self { sessions, streams, recorder, plan, report, stats_waiting, .. } = self;
+            let Self { sessions, streams, recorder, history, plan, report, stats_waiting, .. } =
+                self;
             for session in sessions.all_mut() {
                 let from = session.client.server();
                 session.client.handle_timeout(now_ns, |token, outcome| {
+                    if let Some(history) = history {
+                        history.ended(now_ns, &token, &outcome, &plan.values);
+                    }
                     settle(
                         now_ns,
                         from,
@@ -365,6 +399,11 @@ impl Endpoint for Driver {
         if is_over {
             self.report.socket = *socket;
             self.report.client = self.sessions.counters();
+            if let Some(history) = self.history.take()
+                && let Err(failure) = history.finish(now_ns)
+            {
+                self.failure.get_or_insert(failure);
+            }
         }
         !is_over
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use history::sample::Sample;
 use host::flags::{count, power_of_two, theta};
 use proto::limits::{
     KEY_BYTES_MAX, MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX,
@@ -112,6 +113,15 @@ pub struct Flags {
     /// Write a JSON line each second to this file: operations, latency, CPU, memory.
     #[arg(long, value_name = "FILE")]
     pub samples: Option<PathBuf>,
+
+    /// Write what each operation did, for `lincheck`, to new files in this folder, one for
+    /// each thread. Needs values of 16 bytes or more.
+    #[arg(long, value_name = "DIR")]
+    pub history: Option<PathBuf>,
+
+    /// Keep only about one key in N in the history, each with all of its operations.
+    #[arg(long, value_name = "1/N", default_value = "1/1", requires = "history")]
+    pub history_sample: Sample,
 
     /// Largest datagram, in bytes of UDP payload, that is sent and taken.
     #[arg(long, value_name = "BYTES", default_value_t = MTU_BYTES_DEFAULT as u16,

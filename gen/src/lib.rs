@@ -3,13 +3,15 @@
 //!
 //! [`run`] is one run from its flags to its report. Each thread runs a [`driver`]: the
 //! [`streams`] that draw operations from a [`workload`], the [`sessions`] that carry them,
-//! and a [`recorder`] of what came back.
+//! a [`recorder`] of how fast they came back, and, if asked
+//! for, a [`history`] of what they did.
 #![forbid(unsafe_code)]
 
 pub mod arrivals;
 pub mod driver;
 pub mod entropy;
 pub mod flags;
+pub mod history;
 pub mod plan;
 pub mod progress;
 pub mod record;

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use history::operation::ValueId;
 use proto::client::ClientConfig;
 use proto::limits::{gets_per_datagram, value_bytes_max};
 use proto::order::Order;
@@ -63,6 +64,16 @@ impl Plan {
             // Found out now, not when there is a report to lose.
             let opened = OpenOptions::new().create(true).append(true).open(path);
             opened.with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if let Some(folder) = &flags.history {
+            ensure!(
+                flags.value_size >= ValueId::SIZE,
+                "--history needs values of at least {} bytes, to tell which PUT wrote them: give \
+                 a larger --value-size",
+                ValueId::SIZE
+            );
+            let made = std::fs::create_dir_all(folder);
+            made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
         let mtu_bytes = usize::from(flags.mtu);
         check_value_fits(flags.value_size, flags.key_size, mtu_bytes)?;

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use history::operation::ValueId;
 use proto::limits::{KEY_BYTES_MAX, KEY_BYTES_MIN};
 
 /// Bytes of a key that hold the record's number, where the key is as long.
@@ -103,30 +104,6 @@ impl fmt::Display for KeyFormatError {
 }
 
 impl Error for KeyFormatError {}
-
-/// Which PUT wrote a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ValueId {
-    /// Who wrote it: random, and so unique to a thread of a generator.
-    pub writer: u64,
-    /// How many PUTs this writer had made before.
-    pub counter: u64,
-}
-
-impl ValueId {
-    /// Bytes of a whole identity.
-    pub const SIZE: usize = 16;
-
-    /// The counter first, because it is what tells apart the values of a single writer.
-    fn to_bytes(self) -> [u8; Self::SIZE] {
-        (u128::from(self.writer) << 64 | u128::from(self.counter)).to_le_bytes()
-    }
-
-    fn from_bytes(bytes: [u8; Self::SIZE]) -> Self {
-        let number = u128::from_le_bytes(bytes);
-        Self { writer: (number >> 64) as u64, counter: number as u64 }
-    }
-}
 
 /// How values of one size are written: the identity of their PUT, then a fixed pattern.
 ///

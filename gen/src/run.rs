@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
@@ -19,9 +20,10 @@ use udp::idle::Idle;
 use udp::pin::{allowed_cores, pin_to};
 use udp::socket::Socket;
 
-use crate::driver::{Coordination, Driver, ThreadReport, Window};
+use crate::driver::{Coordination, Driver, Setup, ThreadReport, Window};
 use crate::entropy::Entropy;
 use crate::flags::Flags;
+use crate::history::{self, History};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::recorder::{Interval, Recorder};
@@ -149,8 +151,9 @@ impl Run {
         });
         let samples = samples.transpose()?;
         let (sender, intervals) = channel();
+        let generator = Entropy::System.next_u64()?;
         let threads = (0..plan.threads)
-            .map(|thread| spawn(flags, thread, &plan, &coordination, sender.clone()))
+            .map(|thread| spawn(flags, generator, thread, &plan, &coordination, sender.clone()))
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             plan,
@@ -355,6 +358,7 @@ impl Run {
 
 fn spawn(
     flags: &Flags,
+    generator: u64,
     thread: usize,
     plan: &Arc<Plan>,
     coordination: &Arc<Coordination>,
@@ -367,6 +371,11 @@ fn spawn(
     let any = if plan.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let any: SocketAddr = any.parse().expect("it is an address");
     let mut socket = Socket::bind(any).context("cannot open a socket")?;
+    let writer = Entropy::System.next_u64()?;
+    let history = match &flags.history {
+        Some(folder) => Some(open_history(folder, flags, plan, generator, thread, writer)?),
+        None => None,
+    };
     let (plan, coordination) = (plan.clone(), coordination.clone());
     let run = move || {
         if let Some(core) = core
@@ -375,16 +384,15 @@ fn spawn(
             eprintln!("gen: warning: thread {thread} could not be bound to core {core}");
         }
         let recorder = Recorder::new(intervals);
-        let buffer_bytes = socket.receive_buffer_bytes();
-        let mut driver = Driver::new(
-            now_ns(),
-            plan,
-            coordination,
+        let setup = Setup {
             thread,
-            buffer_bytes,
+            receive_buffer_bytes: socket.receive_buffer_bytes(),
+            writer,
+            entropy: Entropy::System,
             recorder,
-            Entropy::System,
-        )?;
+            history,
+        };
+        let mut driver = Driver::new(now_ns(), plan, coordination, setup)?;
         core_loop::run(&mut socket, Idle::new(fits), &mut driver).context("the socket failed")?;
         if let (Some(error), true) = (socket.sender.last_error(), driver.has_failed()) {
             let error = std::io::Error::from_raw_os_error(error);
@@ -397,4 +405,21 @@ fn spawn(
         Ok(report)
     };
     Ok(Builder::new().name(format!("gen-{thread}")).spawn(run)?)
+}
+
+/// Begins the history of a thread.
+fn open_history(
+    folder: &Path,
+    flags: &Flags,
+    plan: &Plan,
+    generator: u64,
+    thread: usize,
+    writer: u64,
+) -> Result<History> {
+    let now_ns = now_ns();
+    let mut header = history::header(plan, flags.history_sample, now_ns, generator, thread);
+    header.writer = writer;
+    header.clock_id = history::clock_id();
+    header.epoch_offset_ns = history::epoch_offset_ns(now_ns);
+    History::new(history::create(folder, &header)?, header).context("cannot write the history")
 }

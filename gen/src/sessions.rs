@@ -20,6 +20,8 @@ pub struct Token {
     pub server: u16,
     /// Whether it is a PUT.
     pub is_put: bool,
+    /// Its place in the history, or [`Token::NO_HISTORY`].
+    pub history_place: u32,
     /// When its latency began to count.
     pub started_ns: u64,
 }
@@ -29,6 +31,8 @@ impl Token {
     pub const LOAD: u32 = u32::MAX;
     /// Stands for a question for counters.
     pub const STATS: u32 = u32::MAX - 1;
+    /// The history does not keep this operation.
+    pub const NO_HISTORY: u32 = u32::MAX;
 }
 
 /// A session, and who waits for room in it.

@@ -6,14 +6,15 @@
 
 use std::collections::VecDeque;
 
+use history::operation::ValueId;
 use proto::client::Blocked;
 use proto::limits::KEY_BYTES_MAX;
 use proto::order::Barrier;
 use proto::placement::server_of;
 
 use crate::arrivals::Arrivals;
+use crate::history::{Call, History};
 use crate::plan::Plan;
-use crate::record::ValueId;
 use crate::sessions::{Sessions, Token};
 use crate::workload::{Operation, StreamRandom, Workload};
 
@@ -141,11 +142,17 @@ impl Streams {
 
     /// Sends what can be sent now.
     #[inline]
-    pub fn pump(&mut self, now_ns: u64, plan: &Plan, sessions: &mut Sessions) {
+    pub fn pump(
+        &mut self,
+        now_ns: u64,
+        plan: &Plan,
+        sessions: &mut Sessions,
+        history: &mut Option<History>,
+    ) {
         self.take_arrivals(now_ns);
         for session in sessions.places() {
             while let Some(stream) = sessions.get_mut(session).parked.pop_front() {
-                match self.run(stream, now_ns, plan, sessions) {
+                match self.run(stream, now_ns, plan, sessions, history) {
                     Stop::NoRoom { session: at, went_on: false } if at == session => {
                         // It was the first, and is the first again when there is room.
                         let parked = &mut sessions.get_mut(session).parked;
@@ -158,7 +165,7 @@ impl Streams {
             }
         }
         while let Some(stream) = self.ready.pop_front() {
-            self.run(stream, now_ns, plan, sessions);
+            self.run(stream, now_ns, plan, sessions, history);
         }
     }
 
@@ -200,8 +207,15 @@ impl Streams {
 
     /// Sends operations of one stream until something stops it, and puts it where it waits.
     #[inline]
-    fn run(&mut self, index: u32, now_ns: u64, plan: &Plan, sessions: &mut Sessions) -> Stop {
-        let stop = self.send_until_stopped(index, now_ns, plan, sessions);
+    fn run(
+        &mut self,
+        index: u32,
+        now_ns: u64,
+        plan: &Plan,
+        sessions: &mut Sessions,
+        history: &mut Option<History>,
+    ) -> Stop {
+        let stop = self.send_until_stopped(index, now_ns, plan, sessions, history);
         self.streams[index as usize].place = match stop {
             Stop::Waits => Place::Waiting,
             Stop::NoRoom { session, .. } => {
@@ -219,6 +233,7 @@ impl Streams {
         now_ns: u64,
         plan: &Plan,
         sessions: &mut Sessions,
+        history: &mut Option<History>,
     ) -> Stop {
         let stream = &mut self.streams[index as usize];
         let barriers_at = index as usize * self.barriers_per_stream;
@@ -246,12 +261,17 @@ impl Streams {
                     stream.wanted_ns
                 }
             };
-            let token =
-                Token { stream: index, server: server as u16, is_put: operation.write, started_ns };
+            let token = Token {
+                stream: index,
+                server: server as u16,
+                is_put: operation.write,
+                history_place: place_in(history, operation.key),
+                started_ns,
+            };
             let session = sessions.carrier(server, operation.key);
             let client = &mut sessions.get_mut(session).client;
+            let id = ValueId { writer: self.writer, counter: self.values_written };
             let result = if operation.write {
-                let id = ValueId { writer: self.writer, counter: self.values_written };
                 plan.values.fill(&mut self.value, id);
                 client.put(token, key, &self.value)
             } else {
@@ -259,6 +279,14 @@ impl Streams {
             };
             match result {
                 Ok(()) => {
+                    if let Some(history) = history {
+                        let incarnation = client.granted().map_or(0, |granted| granted.incarnation);
+                        let counter = operation.write.then_some(id.counter);
+                        history.called(
+                            &token,
+                            Call { key: operation.key, incarnation, counter, now_ns },
+                        );
+                    }
                     barrier.sent(operation.write);
                     self.values_written += u64::from(operation.write);
                     stream.sent += 1;
@@ -276,17 +304,43 @@ impl Streams {
     }
 
     /// Writes a record of the load phase; returns whether its session had room.
-    pub fn load(&mut self, record: u64, now_ns: u64, plan: &Plan, sessions: &mut Sessions) -> bool {
+    pub fn load(
+        &mut self,
+        record: u64,
+        now_ns: u64,
+        plan: &Plan,
+        sessions: &mut Sessions,
+        history: &mut Option<History>,
+    ) -> bool {
         let mut key_buffer = [0; KEY_BYTES_MAX];
         let key = plan.keys.write(record, &mut key_buffer);
         let server = server_of(key, plan.servers.len());
         let id = ValueId { writer: self.writer, counter: self.values_written };
         plan.values.fill(&mut self.value, id);
-        let token =
-            Token { stream: Token::LOAD, server: server as u16, is_put: true, started_ns: now_ns };
+        let token = Token {
+            stream: Token::LOAD,
+            server: server as u16,
+            is_put: true,
+            history_place: place_in(history, record),
+            started_ns: now_ns,
+        };
         let session = sessions.carrier(server, record);
-        let is_sent = sessions.get_mut(session).client.put(token, key, &self.value).is_ok();
+        let client = &mut sessions.get_mut(session).client;
+        let is_sent = client.put(token, key, &self.value).is_ok();
+        if let (Some(history), true) = (history, is_sent) {
+            let incarnation = client.granted().map_or(0, |granted| granted.incarnation);
+            history.called(
+                &token,
+                Call { key: record, incarnation, counter: Some(id.counter), now_ns },
+            );
+        }
         self.values_written += u64::from(is_sent);
         is_sent
     }
+}
+
+#[inline]
+fn place_in(history: &mut Option<History>, record: u64) -> u32 {
+    let place = history.as_mut().and_then(|history| history.place(record));
+    place.unwrap_or(Token::NO_HISTORY)
 }

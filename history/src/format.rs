@@ -132,13 +132,17 @@ pub mod tag {
     pub const STORED: u8 = 18;
     /// A PUT that was not.
     pub const INDETERMINATE: u8 = 19;
+    /// Added to one of the above: it started and ended when the record before it did, as
+    /// operations do that left in one datagram and came back in one.
+    pub const SAME_TIMES: u8 = 32;
 }
 
 /// Most bytes of a number.
 pub const NUMBER_BYTES_MAX: usize = 10;
-/// Most bytes of a record with the names that it needs: two names, a tag, two places and
-/// seven numbers.
-pub const RECORD_BYTES_MAX: usize = (2 + 8) + (2 + 10) + 3 + 7 * NUMBER_BYTES_MAX;
+/// Most bytes of a record with the names that it needs: two names, a tag, two places, six
+/// numbers, and the slack behind them.
+pub const RECORD_BYTES_MAX: usize =
+    (2 + 8) + (2 + 10) + 3 + 6 * NUMBER_BYTES_MAX + NUMBER_SLACK_BYTES;
 
 /// The place of a name in a block's table: later names take the places of earlier ones.
 #[inline]
@@ -147,57 +151,112 @@ pub const fn place_of(name: u64) -> u8 {
     (name.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
 }
 
+/// Bytes that must be there behind a number, so that it is written and read in one piece.
+pub const NUMBER_SLACK_BYTES: usize = NUMBER_BYTES_MAX;
+/// Numbers below this take at most 8 bytes.
+const SHORT_END: u64 = 1 << 56;
+/// The bit of each byte that says that another follows.
+const MORE: u64 = 0x8080_8080_8080_8080;
+
 /// Writes a number in little-endian base 128 (LEB128) at `at`; returns where it ends.
+///
+/// Lengths differ from number to number, and a processor guesses them wrong: so there is no
+/// branch on them, and [`NUMBER_SLACK_BYTES`] bytes must be there.
 #[inline]
-pub fn put_number(bytes: &mut [u8], mut at: usize, mut number: u64) -> usize {
-    while number >= 0x80 {
-        bytes[at] = number as u8 | 0x80;
-        number >>= 7;
-        at += 1;
+pub fn put_number(bytes: &mut [u8], at: usize, number: u64) -> usize {
+    let room: &mut [u8; NUMBER_SLACK_BYTES] =
+        bytes[at..].first_chunk_mut().expect("the caller leaves room");
+    let length = length_of(number);
+    let (short, long) = room.split_first_chunk_mut::<8>().expect("it is longer");
+    let more = if length >= 9 { MORE } else { MORE & ((1 << (8 * (length - 1))) - 1) };
+    *short = (spread(number & (SHORT_END - 1)) | more).to_le_bytes();
+    if length > 8 {
+        long[0] = (number >> 56) as u8 & 0x7f | if length == 10 { 0x80 } else { 0 };
+        long[1] = (number >> 63) as u8;
     }
-    bytes[at] = number as u8;
-    at + 1
+    at + length
 }
 
-/// Reads a number at `at`, and moves `at` behind it; none if the bytes end first, or if it
-/// has more than 64 bits.
+/// Reads a number at `at`, and moves `at` behind it; none if there are not
+/// [`NUMBER_SLACK_BYTES`] bytes, or if it has more than 64 bits.
 #[inline]
 #[must_use]
 pub fn take_number(bytes: &[u8], at: &mut usize) -> Option<u64> {
-    let mut number = 0;
-    let mut shift = 0;
-    loop {
-        let byte = *bytes.get(*at)?;
-        *at += 1;
-        let bits = u64::from(byte & 0x7f);
-        if shift == 63 && bits > 1 {
-            return None;
-        }
-        number |= bits << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-        shift += 7;
-        if shift > 63 {
-            return None;
-        }
+    let room: &[u8; NUMBER_SLACK_BYTES] = bytes.get(*at..)?.first_chunk()?;
+    let (short, long) = room.split_first_chunk::<8>()?;
+    let short = u64::from_le_bytes(*short);
+    let ends = !short & MORE;
+    if ends != 0 {
+        *at += ends.trailing_zeros() as usize / 8 + 1;
+        // All bits up to the one that ends the number.
+        return Some(gather(short & (ends ^ (ends - 1))));
     }
+    let top = match *long {
+        [last, _] if last < 0x80 => u64::from(last) << 56,
+        [eighth, last] if last < 2 => u64::from(eighth & 0x7f) << 56 | u64::from(last) << 63,
+        _ => return None,
+    };
+    *at += if long[0] < 0x80 { 9 } else { 10 };
+    Some(gather(short) | top)
+}
+
+/// Bytes that a number takes.
+#[inline]
+fn length_of(number: u64) -> usize {
+    let bits = 64 - (number | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+/// Moves each 7 of the lowest 56 bits into a byte of its own.
+#[inline]
+const fn spread(number: u64) -> u64 {
+    let x = number & 0x0fff_ffff | (number & 0x00ff_ffff_f000_0000) << 4;
+    let x = x & 0x0000_3fff_0000_3fff | (x & 0x0fff_c000_0fff_c000) << 2;
+    x & 0x007f_007f_007f_007f | (x & 0x3f80_3f80_3f80_3f80) << 1
+}
+
+/// The inverse of [`spread`], whatever the top bits of the bytes are.
+#[inline]
+const fn gather(bytes: u64) -> u64 {
+    let x = bytes & 0x007f_007f_007f_007f | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
+    let x = x & 0x0000_3fff_0000_3fff | (x & 0x3fff_0000_3fff_0000) >> 2;
+    x & 0x0fff_ffff | (x & 0x0fff_ffff_0000_0000) >> 4
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn numbers_are_read_as_they_are_written() {
-        for number in [0, 1, 127, 128, 300, 1 << 35, u64::MAX - 1, u64::MAX] {
-            let mut bytes = [0; NUMBER_BYTES_MAX];
-            let end = put_number(&mut bytes, 0, number);
-            let mut at = 0;
-            assert_eq!(take_number(&bytes[..end], &mut at), Some(number));
-            assert_eq!(at, end);
-            assert_eq!(take_number(&bytes[..end - 1], &mut 0), None, "cut");
+    /// LEB128 as its definition has it.
+    fn leb128(mut number: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while number >= 0x80 {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
         }
-        assert_eq!(take_number(&[0xff; 11], &mut 0), None, "more than 64 bits");
+        bytes.push(number as u8);
+        bytes
+    }
+
+    #[test]
+    fn numbers_are_leb128_and_read_as_they_are_written() {
+        let edges = (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, (1 << bit) + 1]);
+        for number in edges.chain([u64::MAX - 1, u64::MAX, 0x0123_4567_89ab_cdef]) {
+            let mut bytes = [0xff; 2 * NUMBER_SLACK_BYTES];
+            let end = put_number(&mut bytes, 0, number);
+            assert_eq!(bytes[..end], leb128(number));
+            let mut at = 0;
+            assert_eq!(take_number(&bytes, &mut at), Some(number));
+            assert_eq!(at, end);
+        }
+    }
+
+    #[test]
+    fn a_number_of_more_than_64_bits_is_none() {
+        assert_eq!(take_number(&[0xff; 12], &mut 0), None);
+        let mut bytes = [0xff; 12];
+        bytes[9] = 2;
+        assert_eq!(take_number(&bytes, &mut 0), None);
+        assert_eq!(take_number(&[1; NUMBER_SLACK_BYTES - 1], &mut 0), None, "no slack");
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
 use crate::format::{
     BLOCK_END, BLOCK_HEADER_BYTES, BLOCK_RECORDS, BlockHeader, FILE_HEADER_BYTES, FORMAT_VERSION,
-    FileHeader, MAGIC, NAMES, PAYLOAD_BYTES_MAX, crc, tag, take_number,
+    FileHeader, MAGIC, NAMES, NUMBER_SLACK_BYTES, PAYLOAD_BYTES_MAX, crc, tag, take_number,
 };
 use crate::operation::{Action, Operation, ValueId};
 
@@ -65,10 +65,12 @@ pub struct Reader<R> {
     /// Where the next block begins.
     offset: u64,
     block: BlockHeader,
+    /// The payload, and slack behind it to read numbers in one piece.
     payload: Vec<u8>,
     at: usize,
     records_left: u64,
     records_total: u64,
+    last_start_ns: u64,
     last_end_ns: u64,
     writers: Box<[Option<u64>; NAMES]>,
     lives: Box<[Option<(u16, u64)>; NAMES]>,
@@ -106,6 +108,7 @@ impl<R: Read> Reader<R> {
             at: 0,
             records_left: 0,
             records_total: 0,
+            last_start_ns: header.start_ns,
             last_end_ns: header.start_ns,
             writers: Box::new([None; NAMES]),
             lives: Box::new([None; NAMES]),
@@ -132,7 +135,7 @@ impl<R: Read> Reader<R> {
         match self.decode() {
             Ok(operation) => {
                 self.records_left -= 1;
-                if self.records_left == 0 && self.at != self.payload.len() {
+                if self.records_left == 0 && self.at != self.block.payload_bytes as usize {
                     return Err(self.fault_inside("the number of records"));
                 }
                 Ok(Some(operation))
@@ -141,14 +144,14 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// The block that the latest operation is of, by its number in the file; 0 is none.
+    /// Where the block ends that the latest operation is of.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
     fn fault_inside(&self, field: &'static str) -> Fault {
-        let payload_from = self.offset - self.payload.len() as u64;
+        let payload_from = self.offset - u64::from(self.block.payload_bytes);
         Fault { offset: payload_from + self.at as u64, problem: Problem::Field(field) }
     }
 
@@ -159,13 +162,19 @@ impl<R: Read> Reader<R> {
             return Ok(false);
         }
         let Some(block) = self.read_block_header()? else { return Ok(false) };
-        self.payload.resize(block.payload_bytes as usize, 0);
-        let length = read_up_to(&mut self.input, &mut self.payload).map_err(|e| self.io(e))?;
-        if length < self.payload.len() {
+        let bytes = block.payload_bytes as usize;
+        self.payload.clear();
+        self.payload.resize(bytes + NUMBER_SLACK_BYTES, 0);
+        let payload = &mut self.payload[..bytes];
+        let length = match read_up_to(&mut self.input, payload) {
+            Ok(length) => length,
+            Err(error) => return Err(self.io(error)),
+        };
+        if length < bytes {
             self.is_over = true;
             return Err(self.fault_at(length as u64, Problem::Cut));
         }
-        if crc(&self.payload) != block.payload_checksum {
+        if crc(&self.payload[..bytes]) != block.payload_checksum {
             return Err(self.fault_at(0, Problem::Checksum));
         }
         self.offset += length as u64;
@@ -173,6 +182,8 @@ impl<R: Read> Reader<R> {
         self.at = 0;
         self.records_left = block.records;
         self.records_total += block.records;
+        // The first record of a block tells its times.
+        self.last_start_ns = 0;
         self.last_end_ns = block.base_ns;
         self.writers.fill(None);
         self.lives.fill(None);
@@ -232,8 +243,13 @@ impl<R: Read> Reader<R> {
         let life = byte(bytes, &mut at)?;
         let (server, incarnation) = self.lives[usize::from(life)].ok_or("a server's life")?;
         let mut number = || take_number(bytes, &mut at).ok_or("a number");
-        let end_ns = self.last_end_ns.checked_add(number()?).ok_or("an end")?;
-        let start_ns = end_ns.checked_sub(number()?).ok_or("a start")?;
+        let (start_ns, end_ns) = if tag & tag::SAME_TIMES == 0 {
+            let end_ns = self.last_end_ns.checked_add(number()?).ok_or("an end")?;
+            (end_ns.checked_sub(number()?).ok_or("a start")?, end_ns)
+        } else {
+            tag &= !tag::SAME_TIMES;
+            (self.last_start_ns, self.last_end_ns)
+        };
         let client = u32::try_from(number()?).map_err(|_| "a client")?;
         let key = number()?;
         let version = number()?;
@@ -254,7 +270,11 @@ impl<R: Read> Reader<R> {
                 _ => return Err("a tag"),
             }
         };
+        if at > self.block.payload_bytes as usize {
+            return Err("the number of records");
+        }
         self.at = at;
+        self.last_start_ns = start_ns;
         self.last_end_ns = end_ns;
         Ok(Operation { client, server, incarnation, key, action, version, start_ns, end_ns })
     }

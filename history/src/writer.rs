@@ -39,6 +39,7 @@ pub struct Writer<W> {
     records: u64,
     base_ns: u64,
     min_start_ns: u64,
+    last_start_ns: u64,
     last_end_ns: u64,
     records_total: u64,
     writers: Names<u64>,
@@ -57,6 +58,7 @@ impl<W: Write> Writer<W> {
             records: 0,
             base_ns: header.start_ns,
             min_start_ns: u64::MAX,
+            last_start_ns: header.start_ns,
             last_end_ns: header.start_ns,
             records_total: 0,
             writers: Names::new(),
@@ -87,10 +89,18 @@ impl<W: Write> Writer<W> {
         let value = value.map(|value| (self.writer_place(value), value.counter));
         let bytes = &mut self.block;
         let mut at = self.filled;
-        bytes[at] = tag;
         bytes[at + 1] = life;
-        at = put_number(bytes, at + 2, end_ns - self.last_end_ns);
-        at = put_number(bytes, at, end_ns - start_ns);
+        if end_ns == self.last_end_ns && start_ns == self.last_start_ns && self.records > 0 {
+            bytes[at] = tag | tag::SAME_TIMES;
+            at += 2;
+        } else {
+            bytes[at] = tag;
+            at = put_number(bytes, at + 2, end_ns - self.last_end_ns);
+            at = put_number(bytes, at, end_ns - start_ns);
+            self.last_end_ns = end_ns;
+            self.last_start_ns = start_ns;
+            self.min_start_ns = self.min_start_ns.min(start_ns);
+        }
         at = put_number(bytes, at, u64::from(operation.client));
         at = put_number(bytes, at, operation.key);
         at = put_number(bytes, at, operation.version);
@@ -99,8 +109,6 @@ impl<W: Write> Writer<W> {
             at = put_number(bytes, at + 1, counter);
         }
         self.filled = at;
-        self.last_end_ns = end_ns;
-        self.min_start_ns = self.min_start_ns.min(start_ns);
         self.records += 1;
     }
 

@@ -51,12 +51,13 @@ pub fn run(socket: &mut Socket, mut idle: Idle, endpoint: &mut impl Endpoint) ->
     let Socket { io, receiver, sender, .. } = socket;
     let mut drained_ns = now_ns();
     loop {
-        let now = now_ns();
-        let mut work = 0;
         let messages = match receiver.fill(io, &sender.state, &mut sender.counters) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             result => result?,
         };
+        // Read after the messages came: an answer is never dated before its arrival.
+        let now = now_ns();
+        let mut work = 0;
         for index in 0..messages {
             let (from, datagrams) = receiver.message(index);
             for datagram in datagrams {
