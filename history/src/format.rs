@@ -82,7 +82,7 @@ pub struct BlockHeader {
     pub records: u64,
     /// The times of the block's records count from here.
     pub base_ns: u64,
-    /// No record of the block starts before.
+    /// No answered operation of the block starts before.
     pub min_start_ns: u64,
     /// Zero.
     pub reserved: u64,

@@ -253,9 +253,6 @@ impl<R: Read> Reader<R> {
         let client = u32::try_from(number()?).map_err(|_| "a client")?;
         let key = number()?;
         let version = number()?;
-        if start_ns < self.block.min_start_ns {
-            return Err("a start");
-        }
         let action = if tag == tag::NOT_FOUND {
             Action::NotFound
         } else {
@@ -270,6 +267,9 @@ impl<R: Read> Reader<R> {
                 _ => return Err("a tag"),
             }
         };
+        if start_ns < self.block.min_start_ns && tag != tag::INDETERMINATE {
+            return Err("a start");
+        }
         if at > self.block.payload_bytes as usize {
             return Err("the number of records");
         }
@@ -293,7 +293,7 @@ impl<R: Read> Reader<R> {
 pub struct Horizon {
     /// Where the block ends: [`Reader::offset`] while its operations are read.
     pub block_end: u64,
-    /// No operation of this block, nor of a later one, starts before.
+    /// No answered operation of this block, nor of a later one, starts before.
     pub min_start_ns: u64,
 }
 

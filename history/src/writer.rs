@@ -99,6 +99,8 @@ impl<W: Write> Writer<W> {
             at = put_number(bytes, at, end_ns - start_ns);
             self.last_end_ns = end_ns;
             self.last_start_ns = start_ns;
+        }
+        if tag != tag::INDETERMINATE {
             self.min_start_ns = self.min_start_ns.min(start_ns);
         }
         at = put_number(bytes, at, u64::from(operation.client));

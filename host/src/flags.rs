@@ -76,6 +76,23 @@ pub fn byte_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("a size is at most {} bytes", u64::MAX))
 }
 
+/// A time in nanoseconds: `1500`, `20us`, `1.5ms`, `2s`.
+pub fn duration_ns(text: &str) -> Result<u64, String> {
+    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (digits, unit) = text.split_at(digits_end);
+    let unit_ns = match unit {
+        "" | "ns" => 1.0,
+        "us" | "µs" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        _ => return Err("a time is a number with ns, us, ms or s, such as 1ms".to_owned()),
+    };
+    match digits.parse::<f64>() {
+        Ok(number) if number * unit_ns < 1e18 => Ok((number * unit_ns) as u64),
+        _ => Err("a time is a number with ns, us, ms or s, such as 1ms".to_owned()),
+    }
+}
+
 /// A parser for numbers from 1 to `count_max`, of whichever type the flag has:
 /// `#[arg(value_parser = count::<usize>(1024))]`.
 pub fn count<T>(
@@ -183,6 +200,18 @@ mod tests {
             ["", "k", "-1", "1.5k", "4 k", "4x", "4kk", "é", "16777216t", "99999999999999999999"]
         {
             assert!(byte_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_have_units_and_are_nanoseconds_without() {
+        assert_eq!(duration_ns("0"), Ok(0));
+        assert_eq!(duration_ns("1500"), Ok(1500));
+        assert_eq!(duration_ns("20us"), Ok(20_000));
+        assert_eq!(duration_ns("1.5ms"), Ok(1_500_000));
+        assert_eq!(duration_ns("2s"), Ok(2_000_000_000));
+        for wrong in ["", "ms", "-1", "1 ms", "1m", "1.2.3s", "9999999999s"] {
+            assert!(duration_ns(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,0 +1,215 @@
+//! Merges histories, each in the order of its operations' ends, into one.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use history::format::FileHeader;
+use history::operation::Operation;
+use history::reader::{Horizon, Problem, Reader, horizons};
+
+use crate::lincheck::input::InputError;
+
+/// What a history file is, before its operations are read.
+#[derive(Clone, Debug)]
+pub struct Source {
+    path: PathBuf,
+    header: FileHeader,
+    horizons: Vec<Horizon>,
+    is_cut: bool,
+    /// Added to its times.
+    offset_ns: i64,
+    /// Bytes of the file.
+    bytes: u64,
+}
+
+/// What must be known about clocks and ends of files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trust {
+    /// Whether the times of different clocks may be compared.
+    pub clocks_are_close: bool,
+    /// Whether files may be without their end, because their writers were killed.
+    pub may_be_cut: bool,
+}
+
+/// Looks through the files; tells what stands against checking them together.
+pub fn look_through(files: &[PathBuf], trust: Trust) -> Result<Vec<Source>, InputError> {
+    let mut sources = Vec::new();
+    for path in files {
+        let open = |path| File::open(path).map_err(|error| InputError::new(path, error));
+        let reader = Reader::new(open(path)?).map_err(|fault| (path.as_path(), fault))?;
+        let header = *reader.header();
+        let (horizons, cut) = horizons(open(path)?).map_err(|fault| (path.as_path(), fault))?;
+        let is_cut = cut.is_some();
+        if let (Some(fault), false) = (cut, trust.may_be_cut) {
+            let hint = "if its generator was killed, --killed reads what is whole";
+            return Err(InputError::new(path, format!("{fault}; {hint}")));
+        }
+        let bytes = path.metadata().map_or(0, |facts| facts.len());
+        let path = path.clone();
+        sources.push(Source { path, header, horizons, is_cut, offset_ns: 0, bytes });
+    }
+    let Some(first) = sources.first().map(|source| source.header) else { return Ok(sources) };
+    if let Some(other) = sources.iter().find(|source| source.header.sample != first.sample) {
+        let message = format!(
+            "it keeps one key in {}, others one in {}: they were not of one run",
+            other.header.sample, first.sample
+        );
+        return Err(InputError::new(&other.path, message));
+    }
+    if let Some(other) = sources.iter().find(|source| source.header.clock_id != first.clock_id) {
+        if !trust.clocks_are_close {
+            let message = "its clock is another host's: say with --clock-error how far the \
+                           clocks may differ, such as --clock-error 1ms";
+            return Err(InputError::new(&other.path, message));
+        }
+        for source in &mut sources {
+            source.offset_ns = source.header.epoch_offset_ns;
+        }
+    }
+    Ok(sources)
+}
+
+impl Source {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The writer of its values, if it was killed.
+    #[must_use]
+    pub fn killed_writer(&self) -> Option<u64> {
+        self.is_cut.then_some(self.header.writer)
+    }
+
+    /// Its size.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+struct Stream {
+    source: Source,
+    reader: Reader<BufReader<File>>,
+    head: Option<Operation>,
+    /// The block that the head is of.
+    block: usize,
+}
+
+impl Stream {
+    fn open(source: &Source) -> Result<Self, InputError> {
+        let file = File::open(&source.path).map_err(|e| InputError::new(&source.path, e))?;
+        let reader = Reader::new(BufReader::with_capacity(128 << 10, file))
+            .map_err(|fault| (source.path.as_path(), fault))?;
+        let mut stream = Self { source: source.clone(), reader, head: None, block: 0 };
+        stream.advance()?;
+        Ok(stream)
+    }
+
+    /// Reads the next operation; returns whether it is of another block.
+    #[inline]
+    fn advance(&mut self) -> Result<bool, InputError> {
+        let before = self.reader.offset();
+        self.head = match self.reader.next() {
+            Ok(operation) => operation,
+            Err(fault) if self.source.is_cut && matches!(fault.problem, Problem::Cut) => None,
+            Err(fault) => return Err((self.source.path.as_path(), fault).into()),
+        };
+        if let (Some(head), true) = (&mut self.head, self.source.offset_ns != 0) {
+            head.start_ns = head.start_ns.saturating_add_signed(self.source.offset_ns);
+            head.end_ns = head.end_ns.saturating_add_signed(self.source.offset_ns);
+        }
+        let is_new_block = self.reader.offset() != before || self.head.is_none();
+        if is_new_block {
+            let horizons = &self.source.horizons;
+            let offset = self.reader.offset();
+            self.block = horizons.partition_point(|horizon| horizon.block_end < offset);
+        }
+        Ok(is_new_block)
+    }
+
+    fn horizon_ns(&self) -> u64 {
+        match (&self.head, self.source.horizons.get(self.block)) {
+            (Some(_), Some(horizon)) => {
+                horizon.min_start_ns.saturating_add_signed(self.source.offset_ns)
+            }
+            _ => u64::MAX,
+        }
+    }
+}
+
+/// All operations of several files, in the order of their ends.
+#[derive(Debug)]
+pub struct Merge {
+    streams: Vec<Stream>,
+    /// The streams that wait for their turn, by the end of their head.
+    waiting: BinaryHeap<Reverse<(u64, usize)>>,
+    current: usize,
+    /// The current stream goes on up to here.
+    limit_ns: u64,
+    horizon_ns: u64,
+}
+
+impl Merge {
+    /// Opens the files.
+    pub fn open(sources: &[Source]) -> Result<Self, InputError> {
+        let streams = sources.iter().map(Stream::open).collect::<Result<Vec<_>, _>>()?;
+        let heads = streams.iter().enumerate();
+        let waiting = heads.filter_map(|(at, s)| Some(Reverse((s.head.as_ref()?.end_ns, at))));
+        let mut merge =
+            Self { waiting: waiting.collect(), streams, current: 0, limit_ns: 0, horizon_ns: 0 };
+        merge.horizon_ns = merge.least_horizon_ns();
+        merge.turn();
+        Ok(merge)
+    }
+
+    /// No answered operation to come starts before.
+    #[must_use]
+    #[inline]
+    pub const fn horizon_ns(&self) -> u64 {
+        self.horizon_ns
+    }
+
+    /// Bytes read so far, of all files.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.reader.offset()).sum()
+    }
+
+    /// The next operation, and the number of its file.
+    #[inline]
+    pub fn next_operation(&mut self) -> Result<Option<(usize, Operation)>, InputError> {
+        let Some(stream) = self.streams.get_mut(self.current) else { return Ok(None) };
+        let Some(operation) = stream.head else { return Ok(None) };
+        let file = self.current;
+        if stream.advance()? {
+            self.horizon_ns = self.least_horizon_ns();
+        }
+        let stream = &self.streams[file];
+        if stream.head.is_none_or(|head| head.end_ns > self.limit_ns) {
+            if let Some(head) = &stream.head {
+                self.waiting.push(Reverse((head.end_ns, file)));
+            }
+            self.turn();
+        }
+        Ok(Some((file, operation)))
+    }
+
+    /// Goes on with the stream whose head comes first.
+    fn turn(&mut self) {
+        if let Some(Reverse((_, first))) = self.waiting.pop() {
+            self.current = first;
+            self.limit_ns = self.waiting.peek().map_or(u64::MAX, |Reverse((end_ns, _))| *end_ns);
+        }
+    }
+
+    fn least_horizon_ns(&self) -> u64 {
+        self.streams.iter().map(Stream::horizon_ns).min().unwrap_or(u64::MAX)
+    }
+}
