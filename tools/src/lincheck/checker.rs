@@ -1,23 +1,14 @@
 //! Checks every register of a share of the keys, in one pass over their operations.
 
-use std::collections::HashMap;
+use std::hint::black_box;
 
-use foldhash::fast::FixedState;
 use history::operation::{Action, Operation};
 use history::sample::mix;
 
 use crate::lincheck::lives::Lives;
+use crate::lincheck::places::{Places, RegisterId};
 use crate::lincheck::register::{Access, Register, Wrong};
 use crate::lincheck::versions::Versions;
-
-/// A key in one life of its server: servers that start again start empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RegisterId {
-    /// The record's number.
-    pub key: u64,
-    /// The life of its server.
-    pub incarnation: u64,
-}
 
 /// Which register is wrong, and how.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +52,15 @@ impl Assumptions {
     }
 }
 
+/// Which of so many shares a key is of.
+#[inline]
+fn share_of(key: u64, shares: u64) -> u64 {
+    ((u128::from(mix(key)) * u128::from(shares)) >> 64) as u64
+}
+
+/// Operations that are looked up together.
+const GROUP: usize = 256;
+
 #[derive(Debug, Default)]
 struct State {
     register: Register,
@@ -74,11 +74,14 @@ pub struct Checker {
     assumptions: Assumptions,
     share: u64,
     shares: u64,
-    places: HashMap<RegisterId, u32, FixedState>,
+    places: Places,
     states: Vec<State>,
     lives: Lives,
     operations: u64,
     horizon_ns: u64,
+    /// Operations that wait for others, and the horizon of the first of them.
+    group: Vec<Operation>,
+    group_horizon_ns: u64,
 }
 
 impl Checker {
@@ -90,25 +93,60 @@ impl Checker {
             assumptions,
             share,
             shares,
-            places: HashMap::with_hasher(FixedState::with_seed(0)),
+            places: Places::default(),
             states: Vec::new(),
             lives: Lives::default(),
             operations: 0,
             horizon_ns: 0,
+            group: Vec::with_capacity(GROUP),
+            group_horizon_ns: 0,
         }
     }
 
     /// No answered operation to come starts before this time.
+    #[inline]
     pub fn set_horizon_ns(&mut self, horizon_ns: u64) {
         self.horizon_ns = horizon_ns.saturating_sub(self.assumptions.clock_error_ns);
     }
 
-    /// Takes the next operation, in the order of their ends, if its key is of this share.
+    /// Takes the next operation, in the order of their ends, if its key is of this share. What
+    /// is wrong with it may be told a few operations later.
     #[inline]
     pub fn take(&mut self, operation: &Operation) -> Result<(), Finding> {
-        if self.shares > 1 && mix(operation.key) % self.shares != self.share {
+        if share_of(operation.key, self.shares) != self.share {
             return Ok(());
         }
+        if self.group.is_empty() {
+            self.group_horizon_ns = self.horizon_ns;
+        }
+        self.group.push(*operation);
+        if self.group.len() == GROUP { self.check_group() } else { Ok(()) }
+    }
+
+    /// Finds the registers of a group, and then looks at them: they lie apart in memory, and
+    /// so the processor waits for all of them at once.
+    fn check_group(&mut self) -> Result<(), Finding> {
+        let mut group = std::mem::take(&mut self.group);
+        let mut places = [0; GROUP];
+        for (operation, place) in group.iter().zip(&mut places) {
+            let id = RegisterId { key: operation.key, incarnation: operation.incarnation };
+            *place = self.places.of(id);
+        }
+        self.states.resize_with(self.places.len(), State::default);
+        let places = &places[..group.len()];
+        let touched = places.iter().fold(0, |sum: u64, &place| {
+            let State { register, versions } = &self.states[place as usize];
+            sum.wrapping_add(register.touch()).wrapping_add(versions.touch())
+        });
+        black_box(touched);
+        let checked = group.iter().zip(places).try_for_each(|(op, &place)| self.check(op, place));
+        group.clear();
+        self.group = group;
+        checked
+    }
+
+    #[inline]
+    fn check(&mut self, operation: &Operation, place: u32) -> Result<(), Finding> {
         self.operations += 1;
         let access = self.assumptions.access(operation);
         self.lives.note(operation, &access);
@@ -116,24 +154,23 @@ impl Checker {
             (None, _) | (_, []) => false,
             (Some(value), killed) => killed.contains(&value.writer),
         };
-        let id = RegisterId { key: operation.key, incarnation: operation.incarnation };
-        let place = *self.places.entry(id).or_insert_with(|| {
-            self.states.push(State::default());
-            u32::try_from(self.states.len() - 1).expect("memory ends before")
-        });
         let State { register, versions } = &mut self.states[place as usize];
-        let horizon_ns = self.horizon_ns;
+        let horizon_ns = self.group_horizon_ns;
         register
             .take(&access, horizon_ns, is_vouched_for)
             .and_then(|()| versions.take(&access, horizon_ns))
-            .map_err(|wrong| Finding { id, wrong, end_ns: operation.end_ns })
+            .map_err(|wrong| {
+                let id = RegisterId { key: operation.key, incarnation: operation.incarnation };
+                Finding { id, wrong, end_ns: operation.end_ns }
+            })
     }
 
     /// What was checked, or what only the end of the history shows to be wrong.
-    pub fn finish(self) -> Result<Share, Finding> {
+    pub fn finish(mut self) -> Result<Share, Finding> {
+        self.check_group()?;
         let is_complete = self.assumptions.killed_writers.is_empty();
         let mut wrong: Vec<Finding> = Vec::new();
-        for (&id, &place) in &self.places {
+        for (id, place) in self.places.all() {
             let State { register, versions } = &self.states[place as usize];
             if let Err(why) = register.finish().and_then(|()| versions.finish(is_complete)) {
                 wrong.push(Finding { id, wrong: why, end_ns: u64::MAX });
@@ -145,7 +182,7 @@ impl Checker {
         let is_one_life = self.lives.len() <= 1;
         let keys = if is_one_life { self.places.len() as u64 } else { self.distinct_keys() };
         let mut lives = self.lives;
-        for (id, &place) in &self.places {
+        for (id, place) in self.places.all() {
             if self.states[place as usize].register.was_present() {
                 lives.note_key(id.incarnation);
             }
@@ -154,7 +191,7 @@ impl Checker {
     }
 
     fn distinct_keys(&self) -> u64 {
-        let mut keys: Vec<u64> = self.places.keys().map(|id| id.key).collect();
+        let mut keys: Vec<u64> = self.places.all().map(|(id, _)| id.key).collect();
         keys.sort_unstable();
         keys.dedup();
         keys.len() as u64

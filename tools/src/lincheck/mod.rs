@@ -16,6 +16,7 @@ pub mod lives;
 pub mod memory;
 pub mod merge;
 pub mod names;
+pub mod places;
 pub mod progress;
 pub mod register;
 pub mod versions;

@@ -81,7 +81,7 @@ pub struct Access {
 /// What is known of one register.
 #[derive(Clone, Debug)]
 pub struct Register {
-    clusters: SmallVec<[Cluster; 1]>,
+    clusters: SmallVec<[Cluster; 2]>,
     /// When the next cluster is added, look for some to forget if there are so many.
     forget_at: u16,
     /// The earliest end of anything that found or wrote a value.
@@ -150,6 +150,14 @@ impl Register {
     pub fn finish(&self) -> Result<(), Wrong> {
         let is_written = self.clusters.iter().all(|cluster| cluster.is_written);
         if is_written { Ok(()) } else { Err(Wrong::NotWritten) }
+    }
+
+    /// Reads from each cache line of it that the next operation needs.
+    #[inline]
+    #[must_use]
+    pub fn touch(&self) -> u64 {
+        let clusters = self.clusters.iter().map(|cluster| cluster.first_end_ns);
+        clusters.fold(self.present_end_ns, u64::wrapping_add)
     }
 
     /// Whether a value was ever there.
