@@ -7,6 +7,7 @@
 set -euo pipefail
 
 readonly SERVER_READY_SECS_MAX=30 END_SECS_MAX=5 LOG_LINES_SHOWN=10 LOOK_SECS=0.2
+readonly CHECKED='lincheck: checked '
 
 root=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 # Relative to where we were called, as cargo takes it, though we build elsewhere.
@@ -32,6 +33,7 @@ Usage: ./cluster.sh --servers N --clients N [FLAG…]
   --cores N        workers of each server (1)
   --threads N      threads of each generator (1)
   --seed N         seed of the first generator; the next has N+1, and so on (random)
+  --verify         record what each operation did, and check that it is linearizable
   --label L        end of the folder's name: letters, digits, '.', '_', '-' (WORKLOAD-ORDER)
   --kv-args "…"    more flags for every kv; they win over those above
   --gen-args "…"   more flags for every gen; they win over those above
@@ -40,8 +42,11 @@ Usage: ./cluster.sh --servers N --clients N [FLAG…]
 The workers, and then the generators' threads, are dealt out to the cores in turn. With as
 many cores as threads, each has one of its own.
 
+With --verify the run's folder holds the histories, about 12 bytes an operation, and the
+verdict. --gen-args "--history-sample 1/N" keeps one key in N.
+
 Progress goes to stderr, the report to stdout. Exit status: 0 if every operation was
-answered; 1 if a part failed; 2 if a flag is wrong or a part could not start; 3 if the
+answered; 1 if a part failed or the run was not linearizable; 2 if a flag is wrong or a part could not start; 3 if the
 outcome of some operations is not known; 128 and the signal's number if it was ended.
 HELP
 }
@@ -73,7 +78,7 @@ wrong_flag() { fail 2 "$1 (see ./cluster.sh --help)"; }
 # ------------------------------------------------------------------------ flags
 
 servers=4 clients=4 secs=30 warmup=2 order=strict workload=ycsb-b theta=0.99
-records=1000000 value_size=128 streams=1024 cores=1 threads=1 seed='' label=''
+records=1000000 value_size=128 streams=1024 cores=1 threads=1 seed='' label='' verify=no
 kv_user=() gen_user=() gen_pin=''
 
 parse_flags() {
@@ -83,6 +88,10 @@ parse_flags() {
         shift
         case $flag in
             --help | -h) usage && exit 0 ;;
+            --verify)
+                verify=yes
+                continue
+                ;;
             --*=*) value=${flag#*=} flag=${flag%%=*} ;;
             --*)
                 (($# > 0)) || wrong_flag "$flag is unknown or lacks its value"
@@ -447,6 +456,7 @@ generator_flags() {
     ours=("$@" --servers "$list" --workload "$workload" --theta "$theta" --order "$order"
         --records "$records" --value-size "$value_size" --streams "$streams"
         --threads "$threads" --warmup "$warmup" --secs "$secs" --die-with-parent $$)
+    if [[ $verify == yes ]]; then ours+=(--history "$run/history"); fi
     merge_into_merged ours gen_user
 }
 
@@ -609,6 +619,32 @@ report_field() {
     first_line sed -n "s/^  \"$2\": \([0-9]*\),\{0,1\}\$/\1/p" "$run/client-$1.json"
 }
 
+# Checks the histories of the load and of all generators, with a thread for each core.
+verify() {
+    local pid line log=$scratch/verify.log verdict=$run/verdict.txt
+    say 'checking the history…'
+    start "$log" "$target/release/lincheck" "$run/history"
+    pid=$started
+    while is_running "$pid"; do
+        if is_time_to_tell; then tell_check "$log"; fi
+        sleep "$LOOK_SECS"
+    done
+    reap "$pid"
+    grep -v "^$CHECKED" -- "$log" >"$verdict" || true
+    ((status < 2)) || fail 1 'the history could not be checked' "$log"
+    if [[ -t 2 ]]; then printf '\r\e[K' >&2; fi
+    if ((status == 1)); then
+        cat -- "$verdict"
+        fail 1 "the run was not linearizable: see $verdict"
+    fi
+}
+
+tell_check() {
+    local line
+    first_line sed -n "\$s/^$CHECKED/checked /p" "$1"
+    if [[ -n $line ]]; then say_for_now "$line"; fi
+}
+
 summarize() {
     if [[ -t 2 ]]; then printf '\r\e[K' >&2; fi
     "$target/release/summarize" "$run" || fail 1 "$run could not be summarized"
@@ -636,6 +672,7 @@ main() {
     local unanswered=0
     tell_unanswered || unanswered=$?
     end_servers "$unanswered"
+    if [[ $verify == yes ]]; then verify; fi
     summarize
     return "$unanswered"
 }

@@ -202,6 +202,15 @@ test_users_flags_win_and_seeds_differ() {
     expect 'the cores are taken' grep -q '^kv ready .* cores=2$' "$run/server-1.log"
 }
 
+test_verify_prints_and_keeps_the_verdict() {
+    local run=$box/bench-results/latest
+    small --secs 1 --workload ycsb-a --verify --gen-args '--history-sample 1/2'
+    expect "exit 0, not $status" test "$status" = 0
+    expect 'the verdict is printed' grep -q '^linearizable: [0-9]* operations, [0-9]* keys$' "$box/out"
+    expect 'the summary has it' json_has "$run/summary.json" verdict
+    expect 'the histories are kept' "$root/tools/lincheck" "$run" >/dev/null
+}
+
 # Ctrl-C goes to the whole process group, the others to the one process.
 ended_by() { # SIGNAL STATUS TARGET
     start_cluster --secs 60

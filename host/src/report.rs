@@ -329,6 +329,9 @@ pub struct Summary {
     pub clients: Vec<ClientSummary>,
     /// The machine.
     pub node: NodeSummary,
+    /// What the check of the run's history came to; none if there was no check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
     /// What a reader of these figures should know: files that were cut, samples that were short.
     pub notes: Vec<String>,
 }

@@ -47,7 +47,7 @@ impl Progress {
             let done = slowest.unwrap_or(self.total);
             match &bar {
                 Some(bar) => bar.set_position(done),
-                None => eprintln!("lincheck: {} %", done * 100 / self.total.max(1)),
+                None => eprintln!("lincheck: checked {} %", done * 100 / self.total.max(1)),
             }
         }
         if let Some(bar) = bar {

@@ -73,6 +73,7 @@ pub(super) fn build(folder: &Folder, window: &Window) -> anyhow::Result<Built> {
         servers,
         clients,
         node: summarize_node(&usages),
+        verdict: folder.verdict.clone(),
         notes,
     };
     Ok(Built { summary, histogram })

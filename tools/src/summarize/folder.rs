@@ -1,5 +1,6 @@
 //! All of a run's folder, read.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -17,6 +18,8 @@ pub(super) struct Folder {
     pub(super) servers: Vec<Server>,
     pub(super) clients: Vec<Client>,
     /// What a reader of the figures should know about the files.
+    /// What the check of the run's history came to.
+    pub(super) verdict: Option<String>,
     pub(super) notes: Vec<String>,
 }
 
@@ -50,7 +53,19 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Folder> {
         expect_all(&path, "client reports", clients.len(), run.clients)?;
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Folder { path, name, run, servers, clients, notes })
+    let verdict = read_verdict(&path)?;
+    Ok(Folder { path, name, run, servers, clients, verdict, notes })
+}
+
+/// The lines of `verdict.txt`, if the run was checked.
+fn read_verdict(path: &Path) -> anyhow::Result<Option<String>> {
+    let file = path.join("verdict.txt");
+    if !file.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&file);
+    let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Some(text.trim_end().to_owned()))
 }
 
 fn read_run(path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Option<Run>> {

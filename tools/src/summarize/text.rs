@@ -33,6 +33,9 @@ impl<'a> Report<'a> {
             text += &format!("\n{}", table.terminal());
         }
         text += &format!("\n{}\n", self.workload());
+        if let Some(verdict) = &summary.verdict {
+            text += &format!("\n{verdict}\n\n");
+        }
         for note in &summary.notes {
             text += &format!("note: {note}\n");
         }
@@ -57,6 +60,9 @@ impl<'a> Report<'a> {
                 run.started, machine.cores, machine.cpu, machine.kernel
             );
             text += &format!("```\n{}\n```\n\n", command_line(&run.arguments));
+        }
+        if let Some(verdict) = &summary.verdict {
+            text += &format!("Its history: {verdict}.\n\n");
         }
         for (title, table) in self.tables() {
             text += &format!("## {title}\n\n{}\n", table.markdown());
