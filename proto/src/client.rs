@@ -15,6 +15,8 @@ use crate::limits::{
     MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX,
 };
 use crate::pack;
+#[cfg(feature = "planted-faults")]
+use crate::planted::{self, Fault};
 use crate::transmit::{Flush, Transmit};
 use crate::unpack::{self, Malformed};
 use crate::wire::{HEADER_BYTES, Header, Kind, Op, Reason};
@@ -276,6 +278,14 @@ impl<T: Copy> Client<T> {
     /// The next burst to send.
     #[inline]
     pub fn poll_transmit(&mut self, now_ns: u64, flush: Flush) -> Option<Transmit<'_>> {
+        #[cfg(feature = "planted-faults")]
+        if let Phase::Open(flight) = &mut self.phase
+            && let Some(lost) = planted::take_lost(self.server)
+            && flight.resend(&lost, &mut self.buffer)
+        {
+            self.segment_bytes = flight.granted().mtu_bytes;
+            return Some(self.transmit());
+        }
         self.segment_bytes = match &mut self.phase {
             Phase::Ended(_) => return None,
             Phase::Connecting(handshake) => {
@@ -376,6 +386,12 @@ impl<T: Copy> Client<T> {
 
     fn end(&mut self, ended: Ended, outcome: &mut impl FnMut(T, Outcome<'_>)) {
         self.counters.sessions_lost += 1;
+        #[cfg(feature = "planted-faults")]
+        if let (Phase::Open(flight), true) =
+            (&self.phase, planted::is_planted(Fault::LostSessionResent))
+        {
+            planted::keep_lost(self.server, flight.unanswered_mutations());
+        }
         self.enter(Phase::Ended(ended), outcome);
     }
 

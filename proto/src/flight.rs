@@ -3,6 +3,9 @@
 //!
 //! [`crate::client`] is the life of a session; this is the traffic of one that is open.
 
+#[cfg(feature = "planted-faults")]
+mod lost;
+
 use std::collections::VecDeque;
 
 use crate::client::{Blocked, ClientConfig, Outcome};

@@ -6,6 +6,7 @@
 
 use crate::limits::WINDOW_MAX;
 use crate::pack;
+use crate::planted::{Fault, is_planted};
 use crate::wire::{HEADER_BYTES, Op};
 
 /// Where a slot is in its life.
@@ -192,7 +193,8 @@ impl<T: Copy> Inflight<T> {
         let index = (sequence & (self.slots.len() as u64 - 1)) as u16;
         let slot = self.slot(index);
         let was_sent = matches!(slot.state, State::Sent | State::Queued);
-        (was_sent && slot.sequence == sequence).then_some(index)
+        let is_of_this_use = slot.sequence == sequence || is_planted(Fault::SlotReusedEarly);
+        (was_sent && is_of_this_use).then_some(index)
     }
 
     /// Places of the slots that were sent and wait.

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod order;
 pub mod pack;
 pub mod placement;
+pub mod planted;
 pub mod replies;
 pub mod rto;
 pub mod server;

@@ -93,6 +93,8 @@ impl Server {
         datagram: &[u8],
         store: &mut impl Store,
     ) {
+        #[cfg(feature = "planted-faults")]
+        let store = &mut crate::planted::Lying::over(store, self.config.secret);
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
         if let Err(malformed) = self.dispatch(now_ns, from, datagram, store) {
@@ -176,7 +178,8 @@ impl Server {
         datagram: &[u8],
     ) -> Result<(), Malformed> {
         let open: Open = unpack::body(datagram)?;
-        let terms = self.terms(&open, datagram.len())?;
+        let own = Terms { mtu_bytes: self.config.mtu_bytes, window: self.config.window };
+        let terms = own.agree(&open, datagram.len())?;
         let Open { client_id, issued_at_ns, mac, .. } = open;
         if !self.cookies.check(now_ns, from, &Cookie { client_id, issued_at_ns, mac }) {
             self.counters.cookies_refused += 1;
@@ -206,23 +209,6 @@ impl Server {
             pack::control(buffer, header, &accept, accept.mtu_bytes as usize);
         });
         Ok(())
-    }
-
-    /// What both ends can do. An `Open` is padded to the client's MTU, so a session never
-    /// gets larger datagrams than what has already come through.
-    fn terms(&self, open: &Open, datagram_bytes: usize) -> Result<Terms, Malformed> {
-        let mtu_bytes = open.mtu_bytes as usize;
-        let window = open.window as usize;
-        if mtu_bytes < MTU_BYTES_MIN || mtu_bytes > datagram_bytes {
-            return Err(Malformed::Field);
-        }
-        if !window.is_power_of_two() || window > WINDOW_MAX {
-            return Err(Malformed::Field);
-        }
-        Ok(Terms {
-            mtu_bytes: mtu_bytes.min(self.config.mtu_bytes),
-            window: window.min(self.config.window),
-        })
     }
 
     fn close(&mut self, now_ns: u64, from: SocketAddr, header: &Header) {

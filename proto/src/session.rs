@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 
 use crate::limits::{SESSION_IDLE_NS, WINDOW_MAX};
+use crate::planted::{Fault, is_planted};
 use crate::wire::Status;
 
 /// How a mutation ended when it was executed.
@@ -46,6 +47,8 @@ impl Slot {
         assert!(sequence > 0, "0 stands for none");
         match sequence.cmp(&self.sequence) {
             std::cmp::Ordering::Greater => Arrival::New,
+            std::cmp::Ordering::Equal if is_planted(Fault::DuplicateExecuted) => Arrival::New,
+            std::cmp::Ordering::Less if is_planted(Fault::OldRequestExecuted) => Arrival::New,
             std::cmp::Ordering::Equal => Arrival::Again,
             std::cmp::Ordering::Less => Arrival::Old,
         }
@@ -54,7 +57,7 @@ impl Slot {
     /// Begins to execute a newer request.
     #[inline]
     pub fn begin(&mut self, sequence: u64) {
-        assert!(sequence > self.sequence, "a slot only moves on");
+        assert!(sequence > self.sequence || may_move_back(), "a slot only moves on");
         self.sequence = sequence;
         self.results.clear();
     }
@@ -70,6 +73,10 @@ impl Slot {
     pub fn results(&self) -> &[MutationResult] {
         &self.results
     }
+}
+
+fn may_move_back() -> bool {
+    is_planted(Fault::DuplicateExecuted) || is_planted(Fault::OldRequestExecuted)
 }
 
 /// A session that a client opened.

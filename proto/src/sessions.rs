@@ -9,8 +9,10 @@ use std::net::SocketAddr;
 
 use siphasher::sip::SipHasher24;
 
-use crate::limits::SESSIONS_PER_WORKER_MAX;
+use crate::limits::{MTU_BYTES_MIN, SESSIONS_PER_WORKER_MAX, WINDOW_MAX};
 use crate::session::Session;
+use crate::unpack::Malformed;
+use crate::wire::Open;
 
 /// The sessions of one worker.
 #[derive(Debug)]
@@ -34,6 +36,22 @@ pub struct Terms {
     pub mtu_bytes: usize,
     /// Slots, a power of two.
     pub window: usize,
+}
+
+impl Terms {
+    /// What both ends can do. An `Open` is padded to the client's MTU, so a session never
+    /// gets larger datagrams than what has already come through.
+    pub fn agree(self, open: &Open, datagram_bytes: usize) -> Result<Self, Malformed> {
+        let mtu_bytes = open.mtu_bytes as usize;
+        let window = open.window as usize;
+        if mtu_bytes < MTU_BYTES_MIN || mtu_bytes > datagram_bytes {
+            return Err(Malformed::Field);
+        }
+        if !window.is_power_of_two() || window > WINDOW_MAX {
+            return Err(Malformed::Field);
+        }
+        Ok(Self { mtu_bytes: mtu_bytes.min(self.mtu_bytes), window: window.min(self.window) })
+    }
 }
 
 impl Sessions {

@@ -19,6 +19,7 @@ use foldhash::fast::FixedState as RandomState; // A model has to run alike each 
 #[cfg(not(loom))]
 use foldhash::fast::RandomState;
 use proto::limits::LOOKUP_GROUP_MAX;
+use proto::planted::{Fault, is_due};
 use proto::store::{Full, Record, Store};
 
 use super::memory::Memory;
@@ -169,6 +170,9 @@ impl Store for &BucketTable {
                         return Err(Full);
                     }
                     let version = old.map_or(0, RecordRef::version) + 1;
+                    if old.is_some() && is_due(Fault::LostUpdate, Fault::LOST_UPDATE_ONE_IN) {
+                        return Ok(version);
+                    }
                     new.set_version(version);
                     let full = place.tag | new.address().as_ptr() as u64;
                     let swapped =

@@ -9,6 +9,7 @@ use std::hint::black_box;
 use foldhash::fast::RandomState;
 use papaya::{Compute, Equivalent, HashMap, Operation};
 use proto::limits::LOOKUP_GROUP_MAX;
+use proto::planted::{Fault, is_due};
 use proto::store::{Full, Record, Store};
 
 use super::memory::Memory;
@@ -85,9 +86,13 @@ impl Store for &PapayaTable {
         let result = map.compute(Stored::new(key, value), |old| {
             let old_bytes = old.map_or(0, |(stored, _)| stored.record_bytes());
             if !self.memory.allows(old_bytes, new_bytes) {
-                return Operation::Abort(());
+                return Operation::Abort(Err(Full));
             }
-            Operation::Insert(old.map_or(1, |(_, &version)| version + 1))
+            let version = old.map_or(0, |(_, &version)| version) + 1;
+            if old.is_some() && is_due(Fault::LostUpdate, Fault::LOST_UPDATE_ONE_IN) {
+                return Operation::Abort(Ok(version));
+            }
+            Operation::Insert(version)
         });
         match result {
             Compute::Inserted(_, &version) => {
@@ -98,7 +103,7 @@ impl Store for &PapayaTable {
                 self.memory.replaced(stored.record_bytes(), new_bytes);
                 Ok(version)
             }
-            Compute::Aborted(()) => Err(Full),
+            Compute::Aborted(refused) => refused,
             Compute::Removed(..) => unreachable!("nothing here removes"),
         }
     }

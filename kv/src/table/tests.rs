@@ -148,3 +148,19 @@ fn readers_see_whole_records_whose_versions_only_grow() {
         });
     });
 }
+
+#[cfg(feature = "planted-faults")]
+#[test]
+fn a_planted_fault_answers_an_update_that_is_not_stored() {
+    use proto::planted::{Fault, plant};
+    with_each(1 << 20, |mut table| {
+        plant(Some(Fault::LostUpdate));
+        table.put(b"k", b"first").unwrap();
+        let one_in = Fault::LOST_UPDATE_ONE_IN;
+        let versions: Vec<_> = (0..one_in).map(|_| table.put(b"k", b"next").unwrap()).collect();
+        assert_eq!(versions.last(), Some(&(one_in + 1)), "it is answered like the others");
+        assert_eq!(read(table, b"k").unwrap().0, one_in, "it is not stored");
+        plant(None);
+        assert_eq!(table.put(b"k", b"last"), Ok(one_in + 1));
+    });
+}
