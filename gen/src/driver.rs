@@ -182,6 +182,10 @@ impl Driver {
                     && now_ns >= window.start_ns
                 {
                     self.begin(now_ns, window);
+                    // Nothing else wakes a thread whose streams are only ready.
+                    if let Stage::Running(window) = self.stage {
+                        self.run(now_ns, window)?;
+                    }
                 }
             }
             Stage::Running(window) => self.run(now_ns, window)?,

@@ -7,4 +7,5 @@
 pub mod facts;
 pub mod lincheck;
 pub mod output;
+pub mod sim;
 pub mod summarize;

@@ -1,0 +1,47 @@
+//! One who has no business with the servers: whatever it sends, nothing may open or execute.
+
+use std::net::SocketAddr;
+
+use proto::pack;
+use proto::wire::{Header, Hello, Kind, Open};
+
+use crate::sim::random::Random;
+
+/// The next datagram that it sends.
+pub fn datagram(random: &mut Random, mtu_bytes: usize, now_ns: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match random.below(5) {
+        0 => {
+            let hello = Hello { client_id: random.bytes_16() };
+            pack::control(&mut bytes, Header::new(Kind::Hello, 0, 0), &hello, mtu_bytes);
+        }
+        1 | 2 => {
+            // A cookie that it made up, as new as can be.
+            let open = Open {
+                client_id: random.bytes_16(),
+                issued_at_ns: now_ns,
+                mac: random.bytes_16(),
+                mtu_bytes: mtu_bytes as u32,
+                window: 16,
+            };
+            let nonce = proto::wire::client_nonce(&open.client_id);
+            pack::control(&mut bytes, Header::new(Kind::Open, nonce, 0), &open, mtu_bytes);
+        }
+        3 => {
+            let session = random.next_u64() << 16 | random.below(4);
+            let kind = random.pick(&[Kind::Request, Kind::Close]);
+            pack::bare(&mut bytes, Header::new(kind, session, random.between(1, 300)));
+        }
+        _ => {
+            let length = random.below(mtu_bytes as u64);
+            bytes = (0..length).map(|_| random.next_u64() as u8).collect();
+        }
+    }
+    bytes
+}
+
+/// Its address; it has several.
+#[must_use]
+pub fn address(random: &mut Random) -> SocketAddr {
+    SocketAddr::from(([10, 0, 9, random.between(1, 3) as u8], 666))
+}
