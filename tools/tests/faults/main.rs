@@ -7,12 +7,14 @@
 //! test that fails leaves its histories in the target's `tmp` folder.
 #![forbid(unsafe_code)]
 
+mod liar;
 mod network;
 mod scenario;
 
 use std::thread;
 use std::time::Duration;
 
+use liar::Liar;
 use network::{Cut, Switch};
 use scenario::{Scenario, assert_complete, in_every_order, kill, wait_for, wait_until_it_serves};
 use testkit::DEADLINE;
@@ -33,8 +35,8 @@ fn end(generator: Process) -> Option<i32> {
 
 #[test]
 fn a_server_that_is_killed_and_starts_again_loses_its_records_and_tells_no_lie() {
-    in_every_order("killed-server", 10.0, |scenario| {
-        let mut servers = Scenario::servers(2);
+    in_every_order("killed-server", 8.0, |scenario| {
+        let mut servers = Scenario::servers();
         let arguments = ["--load", "--answer-timeout", "0.4"];
         let mut generator = scenario.generator("gen", &list(&servers), &arguments);
         let mut restarts = [0; 2];
@@ -42,16 +44,16 @@ fn a_server_that_is_killed_and_starts_again_loses_its_records_and_tells_no_lie()
             let told = wait_for(&mut generator, |told| told.ops_per_s > 0);
             let index = scenario.random.index(2);
             let server = &mut servers[index];
-            server.process.signal(Signal::KILL);
+            kill(&mut server.process);
             // Sometimes the next life refuses what is outstanding, sometimes nobody answers
             // until it is given up.
             if scenario.random.happens(50) {
                 wait_for(&mut generator, |now| now.indeterminate > told.indeterminate);
             }
-            Scenario::restart(server, 2);
+            Scenario::restart(server);
             restarts[index] += 1;
             wait_until_it_serves(server);
-            if !scenario.has_time_for(7.0) {
+            if !scenario.has_time_for(6.0) {
                 break;
             }
         }
@@ -72,8 +74,8 @@ fn a_server_that_is_killed_and_starts_again_loses_its_records_and_tells_no_lie()
 
 #[test]
 fn servers_that_stop_for_a_while_answer_everything() {
-    in_every_order("stopped-server", 8.0, |scenario| {
-        let servers = Scenario::servers(2);
+    in_every_order("stopped-server", 6.0, |scenario| {
+        let servers = Scenario::servers();
         let arguments = ["--load", "--answer-timeout", "30"];
         let mut generator = scenario.generator("gen", &list(&servers), &arguments);
         let told = wait_for(&mut generator, |told| told.ops_per_s > 0);
@@ -107,8 +109,8 @@ fn servers_that_stop_for_a_while_answer_everything() {
 
 #[test]
 fn a_generator_that_stops_for_a_while_knows_what_it_missed() {
-    in_every_order("stopped-generator", 6.0, |scenario| {
-        let servers = Scenario::servers(2);
+    in_every_order("stopped-generator", 5.0, |scenario| {
+        let servers = Scenario::servers();
         let arguments = ["--load", "--answer-timeout", "0.3"];
         let mut stopped = scenario.generator("stopped", &list(&servers), &arguments);
         wait_for(&mut stopped, |told| told.ops_per_s > 0);
@@ -132,18 +134,18 @@ fn a_generator_that_stops_for_a_while_knows_what_it_missed() {
 
 #[test]
 fn of_generators_that_are_killed_what_is_whole_is_linearizable() {
-    in_every_order("killed-generator", 6.0, |scenario| {
-        let servers = Scenario::servers(2);
+    in_every_order("killed-generator", 5.0, |scenario| {
+        let servers = Scenario::servers();
         let list = list(&servers);
         let mut other = scenario.generator("other", &list, &["--load"]);
         wait_for(&mut other, |told| told.ops_per_s > 0);
         let (mut killed, mut alive) = (0, 2);
         loop {
-            let victim = scenario.generator("killed", &list, &[]);
+            let mut victim = scenario.generator("killed", &list, &[]);
             // Each generator has a file for each of its threads.
             scenario.wait_for_histories(alive + 2 * killed + 2);
             thread::sleep(Duration::from_millis(scenario.random.below(500)));
-            kill(victim);
+            kill(&mut victim);
             killed += 1;
             if !scenario.has_time_for(3.0) {
                 break;
@@ -165,9 +167,8 @@ fn of_generators_that_are_killed_what_is_whole_is_linearizable() {
 
 #[test]
 fn a_network_that_is_cut_and_heals_hides_nothing() {
-    in_every_order("cut-network", 12.0, |scenario| {
-        // A relay does not stand before the ports that a server tells of its other workers.
-        let servers = Scenario::servers(1);
+    in_every_order("cut-network", 11.0, |scenario| {
+        let servers = [Scenario::small_server(), Scenario::small_server()];
         let switch = Switch::default();
         let relay =
             Relay::start(&servers.each_ref().map(|server| server.address), switch.network());
@@ -197,5 +198,22 @@ fn a_network_that_is_cut_and_heals_hides_nothing() {
         let (verdict, operations) = scenario.assert_linearizable(&[]);
         assert_complete(operations, done, 1);
         assert_eq!(verdict.stdout.len(), 1, "no server started again: {verdict:#?}");
+    });
+}
+
+#[test]
+fn a_lie_about_the_past_is_found_out() {
+    in_every_order("liar", 3.0, |scenario| {
+        scenario.secs = 3.0; // More lies show nothing more.
+        let server = Scenario::small_server();
+        let relay = Relay::start(&[server.address], Liar::default());
+        let generator = scenario.generator("gen", &relay.list(), &["--load"]);
+        assert_eq!(end(generator), Some(0), "everything is answered");
+        let lies = relay.stop().lies;
+        println!("{lies} lies");
+        assert!(lies > 0, "or this shows nothing");
+        let verdict = scenario.lincheck(&[]);
+        assert_eq!(verdict.status, Some(1), "{verdict:#?}");
+        assert!(verdict.stdout[0].starts_with("not linearizable: key "), "{verdict:#?}");
     });
 }

@@ -2,7 +2,9 @@
 //! verdict on all of them.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use host::report::ClientReport;
@@ -17,6 +19,7 @@ const RECORDS: &str = "300";
 /// Of each generator: bounded, so that what is checked does not grow with the machine.
 const RATE: &str = "3000";
 const THREADS: u64 = 2;
+const TWO_WORKERS: &[&str] = &["--cores", "2"];
 /// What a file holds at least when something was written behind its header.
 const HISTORY_BYTES_MIN: u64 = 4096;
 
@@ -49,10 +52,11 @@ pub(crate) struct Progress {
 }
 
 impl Scenario {
-    /// It starts with an empty folder, which a failure leaves.
+    /// It starts with an empty folder.
     fn new(name: &str, order: &'static str, secs: f64) -> Self {
-        let folder = PathBuf::from(format!("{}/{name}-{order}", env!("CARGO_TARGET_TMPDIR")));
-        let _ = fs::remove_dir_all(&folder);
+        let run = std::process::id();
+        let folder = format!("{}/{name}-{order}-{run}", env!("CARGO_TARGET_TMPDIR"));
+        let folder = PathBuf::from(folder);
         fs::create_dir_all(&folder).expect("the folder is ours");
         let asked = std::env::var(SECS_VARIABLE).ok();
         let secs =
@@ -66,15 +70,19 @@ impl Scenario {
         self.began.elapsed().as_secs_f64() + round_secs < self.secs
     }
 
-    /// Two servers with some workers each.
-    pub(crate) fn servers(workers: u16) -> [Server; 2] {
-        [(); 2].map(|()| Server::start(LINCHECK, &["--cores", &workers.to_string()]))
+    /// Two servers with two workers each.
+    pub(crate) fn servers() -> [Server; 2] {
+        [(); 2].map(|()| Server::start_on(next_free_ports(), LINCHECK, TWO_WORKERS))
+    }
+
+    /// A server with one worker: a relay does not stand before the ports of others.
+    pub(crate) fn small_server() -> Server {
+        Server::start(LINCHECK, &[])
     }
 
     /// Starts a server that was killed again, where it was.
-    pub(crate) fn restart(server: &mut Server, workers: u16) {
-        let port = server.address.port();
-        *server = Server::start_on(port, LINCHECK, &["--cores", &workers.to_string()]);
+    pub(crate) fn restart(server: &mut Server) {
+        *server = Server::start_on(server.address.port(), LINCHECK, TWO_WORKERS);
     }
 
     /// Starts a generator; its reports go to the file that is named for it.
@@ -164,6 +172,15 @@ impl Scenario {
     }
 }
 
+impl Drop for Scenario {
+    /// A failure leaves its histories.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
 /// Requires that histories hold what generators did; at their end these also ask each worker
 /// for its counters, which no history keeps.
 pub(crate) fn assert_complete(operations: u64, done: u64, generators: u64) {
@@ -172,6 +189,24 @@ pub(crate) fn assert_complete(operations: u64, done: u64, generators: u64) {
         operations <= done && done - operations <= asked_max,
         "{operations} in the histories of {done}"
     );
+}
+
+/// Two ports that the kernel gives to nobody who asks for any, so that they are still free
+/// when a server that was killed starts again.
+fn next_free_ports() -> u16 {
+    const FIRST: u16 = 16_384;
+    const COUNT: u16 = 8_192;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another run of these tests begins elsewhere.
+    let begin = (std::process::id() as u16).wrapping_mul(64);
+    let is_free = |port| UdpSocket::bind(("127.0.0.1", port)).is_ok();
+    loop {
+        let offset = begin.wrapping_add(NEXT.fetch_add(2, Ordering::Relaxed)) % COUNT;
+        let port = FIRST + offset;
+        if is_free(port) && is_free(port + 1) {
+            return port;
+        }
+    }
 }
 
 /// Waits until a generator tells what is wanted.
@@ -190,10 +225,10 @@ pub(crate) fn wait_until_it_serves(server: &mut Server) {
     while server.process.wait_for_line("get/s ", DEADLINE).ends_with(" ops/s 0") {}
 }
 
-/// Ends a process without its doing.
-pub(crate) fn kill(process: Process) {
+/// Ends a process without its doing. Its ports are free afterwards.
+pub(crate) fn kill(process: &mut Process) {
     process.signal(Signal::KILL);
-    assert_eq!(process.wait(DEADLINE).status, None, "a signal ended it");
+    assert_eq!(process.wait_for_end(DEADLINE), None, "a signal ended it");
 }
 
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
