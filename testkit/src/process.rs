@@ -79,6 +79,16 @@ impl Process {
     /// Waits until the program has ended.
     #[must_use]
     pub fn wait(mut self, within: Duration) -> Ended {
+        let status = self.wait_for_end(within);
+        Ended {
+            status,
+            stdout: std::mem::take(&mut self.stdout),
+            stderr: std::mem::take(&mut self.stderr),
+        }
+    }
+
+    /// Waits until the program has ended, and returns its status; none if a signal ended it.
+    pub fn wait_for_end(&mut self, within: Duration) -> Option<i32> {
         let deadline = Instant::now() + within;
         loop {
             match self.next_line(deadline) {
@@ -89,17 +99,12 @@ impl Process {
                 }
             }
         }
-        let status = loop {
+        loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
-                break status.code();
+                return status.code();
             }
             assert!(Instant::now() < deadline, "still running after {within:?}: {self:?}");
             thread::sleep(LOOK);
-        };
-        Ended {
-            status,
-            stdout: std::mem::take(&mut self.stdout),
-            stderr: std::mem::take(&mut self.stderr),
         }
     }
 

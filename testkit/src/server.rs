@@ -29,10 +29,17 @@ impl Server {
     /// Several servers share a test's machine, so none is bound to a core.
     #[must_use]
     pub fn start(program: &str, arguments: &[&str]) -> Self {
+        Self::start_on(0, program, arguments)
+    }
+
+    /// Starts it on these ports, from the first on: where one was that has ended.
+    #[must_use]
+    pub fn start_on(port: u16, program: &str, arguments: &[&str]) -> Self {
+        let port = port.to_string();
         // Should the test be killed, its drops never run.
         let parent = std::process::id().to_string();
-        let mut all =
-            vec!["--port", "0", "--pin", "none", "--records", "1000", "--die-with-parent", &parent];
+        let mut all = vec!["--port", &port, "--pin", "none", "--records", "1000"];
+        all.extend(["--die-with-parent", &parent]);
         all.extend(arguments);
         let mut process = Process::start(&beside(program, "kv"), &all);
         let line = process.wait_for_line("kv ready ", DEADLINE);

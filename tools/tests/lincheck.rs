@@ -206,6 +206,10 @@ fn a_cut_history_is_refused_unless_its_generator_was_killed() {
     let found = [operation(Action::Found(value(9)), 2, 50, 60)];
     let other = files.history("b.history", 0, &found);
     assert_eq!(lincheck(&["--killed"], &[&path, &other]).0, 0);
+    let empty = files.path("empty.history");
+    fs::write(&empty, "").unwrap();
+    assert_eq!(lincheck(&["--killed"], &[&path, &empty, &other]).0, 0, "it did nothing yet");
+    assert_eq!(lincheck(&[], &[&empty]).0, 2);
     fs::write(&path, &bytes).unwrap();
     assert_eq!(lincheck(&["--killed"], &[&path, &other]).0, 1, "it was not killed");
     fs::write(&path, &bytes[..100]).unwrap();

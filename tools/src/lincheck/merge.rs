@@ -38,6 +38,10 @@ pub struct Trust {
 pub fn look_through(files: &[PathBuf], trust: Trust) -> Result<Vec<Source>, InputError> {
     let mut sources = Vec::new();
     for path in files {
+        let bytes = path.metadata().map_or(0, |facts| facts.len());
+        if bytes == 0 && trust.may_be_cut {
+            continue; // Killed between opening it and writing its header: nothing was done yet.
+        }
         let open = |path| File::open(path).map_err(|error| InputError::new(path, error));
         let reader = Reader::new(open(path)?).map_err(|fault| (path.as_path(), fault))?;
         let header = *reader.header();
@@ -47,7 +51,6 @@ pub fn look_through(files: &[PathBuf], trust: Trust) -> Result<Vec<Source>, Inpu
             let hint = "if its generator was killed, --killed reads what is whole";
             return Err(InputError::new(path, format!("{fault}; {hint}")));
         }
-        let bytes = path.metadata().map_or(0, |facts| facts.len());
         let path = path.clone();
         sources.push(Source { path, header, horizons, is_cut, offset_ns: 0, bytes });
     }
