@@ -14,6 +14,7 @@ pub mod hostile;
 pub mod machine;
 pub mod mishaps;
 pub mod network;
+pub mod queue;
 pub mod random;
 pub mod report;
 pub mod store;
