@@ -181,7 +181,7 @@ impl Config {
             },
             delay_ns,
             jitter_ns: if calm { 0 } else { random.below(delay_ns) },
-            late_ns: random.magnitude(10_000, 50_000_000),
+            late_ns: random.magnitude(10_000, RUN_NS_MAX),
             work_ns: if calm { 0 } else { random.pick(&[0, 0, 500, 20_000, 500_000]) },
             weather,
             run_ns,

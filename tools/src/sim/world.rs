@@ -43,7 +43,7 @@ enum Event {
 }
 
 /// Longest sleep of the core loop, and its shortest round.
-const SLEEP_NS_MAX: u64 = 50_000_000;
+pub(super) const SLEEP_NS_MAX: u64 = 50_000_000;
 const ROUND_NS_MIN: u64 = 1_000;
 
 /// What the network did, for the checks.
@@ -432,12 +432,12 @@ impl World {
     /// One datagram of a hostile sender.
     pub(super) fn be_hostile(&mut self) {
         let from = hostile::address(&mut self.random);
-        let server = self.random.below(u64::from(self.config.servers)) as usize;
-        let worker = self.random.below(u64::from(self.config.workers)) as u16;
-        let clock_ns = self.processes[server].clock_ns(self.now_ns);
+        let at = self.random.below(self.machines.len() as u64) as usize;
+        let Machine { address: to, process, .. } = self.machines[at];
+        let clock_ns = self.processes[process].clock_ns(self.now_ns);
         let mtu_bytes = self.config.mtu_bytes;
         let bytes = hostile::datagram(&mut self.random, mtu_bytes, clock_ns, &self.overheard);
-        self.send_one(from, server_address(server, worker), &bytes);
+        self.send_one(from, to, &bytes);
     }
 }
 
