@@ -122,7 +122,7 @@ impl Config {
         let delay_ns = random.magnitude(2_000, 2_000_000);
         let calm = random.below(8) == 0;
         let weather = [draw_weather(random, calm), draw_weather(random, calm)];
-        let outstanding = generators as u64 * streams as u64 * u64::from(batch.min(8));
+        let outstanding = u64::from(generators) * streams as u64 * u64::from(batch.min(8));
         let run_ns = (OPERATIONS / outstanding.min(OPERATIONS)).max(1) * 3 * delay_ns;
         let run_ns = run_ns.clamp(RUN_NS_MIN, RUN_NS_MAX);
         let rate = (random.below(4) == 0)
