@@ -54,3 +54,10 @@ fn wrong_flags_are_told_and_exit_2() {
         assert_eq!(output.status.code(), Some(2), "{flags:?}");
     }
 }
+
+/// The only answer of a server's life came long after the next life had begun to answer, and
+/// the checker took the two lives for each other.
+#[test]
+fn seed_16461_an_answer_of_a_former_life_that_is_late_is_no_second_life() {
+    assert_eq!(failure_of(16461), None);
+}

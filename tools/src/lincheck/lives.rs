@@ -109,14 +109,22 @@ impl Lives {
         }
         let mut restarts = Vec::new();
         for (server, mut lives) in by_server {
-            lives.sort_by_key(|(_, life)| life.first_end_ns);
-            for (at, &(first, life)) in lives.iter().enumerate() {
-                // What a later life answered first ended before this one was asked again.
-                let later = lives[at + 1..].first();
-                if let Some(&(second, _)) =
-                    later.filter(|(_, l)| l.first_end_ns < life.last_start_ns)
+            // A life comes before another if it answered something before the other was last
+            // asked. Where that holds both ways there is no order. Else the one that has to
+            // come first has the lesser sum; an answer that was long on its way makes either
+            // time alone misleading.
+            lives.sort_by_key(|(_, life)| {
+                u128::from(life.first_end_ns) + u128::from(life.last_start_ns)
+            });
+            let mut last_asked: Option<(u64, Life)> = None;
+            for &(second, life) in &lives {
+                if let Some((first, _)) =
+                    last_asked.filter(|(_, before)| life.first_end_ns < before.last_start_ns)
                 {
                     return Err(TwoLives { server, incarnations: [first, second] });
+                }
+                if last_asked.is_none_or(|(_, before)| before.last_start_ns < life.last_start_ns) {
+                    last_asked = Some((second, life));
                 }
             }
             if let [before @ .., _] = lives.as_slice()
@@ -130,5 +138,51 @@ impl Lives {
             }
         }
         Ok(restarts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lives(of: &[(u64, u64)]) -> Lives {
+        let life = |(at, &(first_end_ns, last_start_ns)): (usize, &(u64, u64))| {
+            (at as u64, Life { server: 0, first_end_ns, last_start_ns, keys: 1 << at })
+        };
+        Lives { lives: of.iter().enumerate().map(life).collect() }
+    }
+
+    #[test]
+    fn a_life_whose_only_answer_came_late_is_still_the_earlier_one() {
+        // Asked at 10, answered at 60, long after the server had started again.
+        let restarts = lives(&[(60, 10), (50, 90)]).restarts().unwrap();
+        assert_eq!(restarts, [Restarts { server: 0, restarts: 1, lost_keys: 1 }]);
+    }
+
+    #[test]
+    fn lives_that_each_answered_before_the_other_was_asked_have_no_order() {
+        assert!(lives(&[(20, 70), (50, 90)]).restarts().is_err());
+    }
+
+    /// An order in which no life was asked after a later one had answered.
+    fn has_order(of: &mut Vec<(u64, u64)>, placed: usize) -> bool {
+        placed == of.len()
+            || (placed..of.len()).any(|next| {
+                of.swap(placed, next);
+                let fits = of[..placed].iter().all(|before| before.1 <= of[placed].0);
+                let found = fits && has_order(of, placed + 1);
+                of.swap(placed, next);
+                found
+            })
+    }
+
+    #[test]
+    fn an_order_is_found_exactly_if_there_is_one() {
+        const TIMES: u64 = 5;
+        for number in 0..TIMES.pow(6) {
+            let time = |place: u32| number / TIMES.pow(place) % TIMES;
+            let of: Vec<_> = (0..3).map(|life| (time(2 * life), time(2 * life + 1))).collect();
+            assert_eq!(lives(&of).restarts().is_ok(), has_order(&mut of.clone(), 0), "{of:?}");
+        }
     }
 }
