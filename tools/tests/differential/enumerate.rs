@@ -17,12 +17,12 @@
 //! A history is thus given by a multiset of intervals of phases, in which each phase has at
 //! least a start and an end (else it would not be a phase of its own, but part of a neighbour).
 //!
-//! No two such multisets mean the same precedence: an operation's first phase is the number of
-//! different nonempty sets of predecessors, up to its own, into which all operations' sets of
-//! predecessors, ordered by inclusion, fall; its last phase likewise from the successors. So
-//! both follow from the precedence. They stay what they are when operations are renamed, and
-//! hence the only renamings that leave the precedence as it is are those among operations with
-//! equal intervals: the *symmetries*.
+//! No two such multisets mean the same precedence. What starts in a phase is preceded by all that
+//! ended in earlier ones, and each phase has an end: the sets of predecessors grow from phase to
+//! phase, so that an operation's first phase is the number of sets that are smaller than its
+//! own. Its last phase follows from the sets of successors in the same way. Renaming operations
+//! changes neither, so that the only renamings that leave the precedence as it is are those
+//! among operations with equal intervals: the *symmetries*.
 //!
 //! # Labels
 //!
