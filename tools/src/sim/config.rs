@@ -1,7 +1,9 @@
 //! What a seed draws: how large everything is, and what goes wrong how often.
 
 use kv::table::Choice;
-use proto::limits::{KEY_BYTES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_MAX, value_bytes_max};
+use proto::limits::{
+    KEY_BYTES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, RTO_NS_MIN, WINDOW_MAX, value_bytes_max,
+};
 use proto::order::Order;
 
 use crate::sim::random::Random;
@@ -9,9 +11,15 @@ use generator::workload::Mix;
 
 /// Operations of one seed, about.
 const OPERATIONS: u64 = 4000;
-/// Virtual time of the load and the run, at most and at least.
+/// How long the streams run: longer than several retransmission times, or nothing that goes
+/// wrong has time to show.
+const RUN_NS_MIN: u64 = 100_000_000;
 const RUN_NS_MAX: u64 = 2_000_000_000;
-const RUN_NS_MIN: u64 = 3_000_000;
+/// Time of the network, one way. What is answered within twice the longest was never late.
+const DELAY_NS_MIN: u64 = 2_000;
+const DELAY_NS_MAX: u64 = 5_000_000;
+
+const _: () = assert!(4 * DELAY_NS_MAX <= RTO_NS_MIN && 5 * RTO_NS_MIN <= RUN_NS_MIN);
 
 /// How often something goes wrong with a datagram, per million, in one direction.
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,7 +103,9 @@ pub struct Config {
     pub restarts: u64,
     /// Clocks that jump ahead.
     pub clock_jumps: u64,
-    /// How far at most.
+    /// Of all of these, how many happen while generators connect and load.
+    pub early_mishaps: u64,
+    /// How far clocks jump at most.
     pub clock_jump_ns_max: u64,
     /// Datagrams of one who has no business here.
     pub hostile_datagrams: u64,
@@ -117,19 +127,23 @@ impl Config {
         let records = random.magnitude(1, 200);
         let (servers, workers) = (random.between(1, 3) as u16, random.between(1, 3) as u16);
         let (generators, threads) = (random.between(1, 3) as u16, random.between(1, 2) as u16);
-        let streams = random.magnitude(1, 48) as usize;
+        let streams = random.magnitude(1, 64) as usize;
         let batch = random.magnitude(1, 32) as u32;
-        let delay_ns = random.magnitude(2_000, 2_000_000);
         let calm = random.below(8) == 0;
         let weather = [draw_weather(random, calm), draw_weather(random, calm)];
+        let run_ns = random.magnitude(RUN_NS_MIN, RUN_NS_MAX);
+        // A closed loop is as fast as the network lets it: a network that is slow enough, or
+        // else an open loop, bounds the operations.
         let outstanding = u64::from(generators) * streams as u64 * u64::from(batch.min(8));
-        let run_ns = (OPERATIONS / outstanding.min(OPERATIONS)).max(1) * 3 * delay_ns;
-        let run_ns = run_ns.clamp(RUN_NS_MIN, RUN_NS_MAX);
-        let rate = (random.below(4) == 0)
-            .then(|| OPERATIONS as f64 / (run_ns as f64 / 1e9) / f64::from(generators) / 2.0);
+        let delay_ns_min = (outstanding * run_ns / OPERATIONS / 2).max(DELAY_NS_MIN);
+        let is_open = delay_ns_min > DELAY_NS_MAX || random.below(4) == 0;
+        let delay_ns =
+            random.magnitude(if is_open { DELAY_NS_MIN } else { delay_ns_min }, DELAY_NS_MAX);
+        let rate =
+            is_open.then(|| OPERATIONS as f64 / (run_ns as f64 / 1e9) / f64::from(generators));
         let mut times = |often: u64| if calm { 0 } else { random.below(3) * random.below(often) };
         let (cuts, server_pauses, generator_pauses) = (times(4), times(3), times(3));
-        let (restarts, clock_jumps) = (times(3), times(3));
+        let (restarts, clock_jumps, early_mishaps) = (times(3), times(3), times(3));
         Self {
             servers,
             workers,
@@ -138,7 +152,7 @@ impl Config {
             streams,
             order: random.pick(&[Order::Strict, Order::Strict, Order::Shard, Order::Async]),
             batch,
-            window: 1 << random.below(WINDOW_MAX.ilog2().into()),
+            window: 1 << random.between(0, WINDOW_MAX.ilog2().into()),
             server_window: 1 << random.between(2, WINDOW_MAX.ilog2().into()),
             mtu_bytes,
             server_mtu_bytes,
@@ -154,7 +168,12 @@ impl Config {
             } else {
                 1 << 30
             },
-            answer_timeout_ns: random.pick(&[200_000_000, 1_000_000_000, 10_000_000_000]),
+            answer_timeout_ns: random.pick(&[
+                60_000_000,
+                200_000_000,
+                1_000_000_000,
+                10_000_000_000,
+            ]),
             receive_buffer_bytes: if calm {
                 8 << 20
             } else {
@@ -162,8 +181,8 @@ impl Config {
             },
             delay_ns,
             jitter_ns: if calm { 0 } else { random.below(delay_ns) },
-            late_ns: random.magnitude(10_000, 50_000_000),
-            work_ns: if calm { 0 } else { random.pick(&[0, 0, 500, 20_000]) },
+            late_ns: random.magnitude(10_000, RUN_NS_MAX),
+            work_ns: if calm { 0 } else { random.pick(&[0, 0, 500, 20_000, 500_000]) },
             weather,
             run_ns,
             cuts,
@@ -171,6 +190,7 @@ impl Config {
             generator_pauses,
             restarts,
             clock_jumps,
+            early_mishaps,
             clock_jump_ns_max: random.magnitude(1_000_000, 300_000_000_000),
             hostile_datagrams: if calm { 0 } else { random.below(40) },
         }
@@ -188,7 +208,7 @@ impl Config {
     #[must_use]
     pub fn has_mishaps(&self) -> bool {
         let pauses = self.cuts + self.server_pauses + self.generator_pauses;
-        pauses + self.restarts + self.clock_jumps > 0
+        pauses + self.restarts + self.clock_jumps + self.early_mishaps > 0
     }
 }
 

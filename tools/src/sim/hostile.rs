@@ -7,10 +7,27 @@ use proto::wire::{Header, Hello, Kind, Open};
 
 use crate::sim::random::Random;
 
+/// Datagrams that it remembers.
+const OVERHEARD_MAX: u64 = 64;
+
+/// It sees a datagram of somebody else to a server, cookies and sessions and all.
+pub fn overhear(random: &mut Random, overheard: &mut Vec<Vec<u8>>, bytes: &[u8]) {
+    if (overheard.len() as u64) < OVERHEARD_MAX {
+        overheard.push(bytes.to_vec());
+    } else {
+        overheard[random.below(OVERHEARD_MAX) as usize] = bytes.to_vec();
+    }
+}
+
 /// The next datagram that it sends.
-pub fn datagram(random: &mut Random, mtu_bytes: usize, now_ns: u64) -> Vec<u8> {
+pub fn datagram(
+    random: &mut Random,
+    mtu_bytes: usize,
+    now_ns: u64,
+    overheard: &[Vec<u8>],
+) -> Vec<u8> {
     let mut bytes = Vec::new();
-    match random.below(5) {
+    match random.below(8) {
         0 => {
             let hello = Hello { client_id: random.bytes_16() };
             pack::control(&mut bytes, Header::new(Kind::Hello, 0, 0), &hello, mtu_bytes);
@@ -31,6 +48,9 @@ pub fn datagram(random: &mut Random, mtu_bytes: usize, now_ns: u64) -> Vec<u8> {
             let session = random.next_u64() << 16 | random.below(4);
             let kind = random.pick(&[Kind::Request, Kind::Close]);
             pack::bare(&mut bytes, Header::new(kind, session, random.between(1, 300)));
+        }
+        4..7 if !overheard.is_empty() => {
+            bytes = overheard[random.below(overheard.len() as u64) as usize].clone();
         }
         _ => {
             let length = random.below(mtu_bytes as u64);

@@ -149,6 +149,7 @@ pub fn round_of_worker(
         }
     };
     for arrived in mail {
+        store.from = arrived.from;
         state.handle_datagram(clock_ns, arrived.from, &arrived.bytes, store);
         transmit(state, Flush::Full);
     }

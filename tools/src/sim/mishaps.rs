@@ -27,42 +27,80 @@ pub enum Mishap {
     Heal,
 }
 
-/// Plans what the seed has drawn, for streams that begin at `start_ns`.
+/// What there is to draw.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Cut,
+    ServerPause,
+    GeneratorPause,
+    Restart,
+    ClockJump,
+    Hostile,
+}
+
+/// When it may happen, and by when it is over.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start_ns: u64,
+    end_ns: u64,
+}
+
+/// Connecting and loading take about so many one-way trips.
+const EARLY_DELAYS: u64 = 30;
+
+/// Plans what the seed has drawn for streams that begin at `start_ns`.
 pub fn plan(world: &mut World, start_ns: u64) {
     let config = world.config.clone();
-    let servers = u64::from(config.servers);
-    let heal_ns = start_ns + config.run_ns;
-    let mut times = Vec::new();
-    let at = |world: &mut World| start_ns + world.random.below(config.run_ns);
-    for _ in 0..config.cuts {
-        let time_ns = at(world);
-        let until_ns = world.random.between(time_ns, heal_ns);
-        times.push((time_ns, Mishap::Cut { until_ns }));
-    }
-    for pause in 0..config.server_pauses + config.generator_pauses {
-        let time_ns = at(world);
-        let until_ns = world.random.between(time_ns, heal_ns);
-        let process = if pause < config.server_pauses {
-            world.random.below(servers)
-        } else {
-            servers + world.random.below(u64::from(config.generators))
-        };
-        times.push((time_ns, Mishap::Pause { process: process as usize, until_ns }));
-    }
-    for (count, mishap) in [
-        (config.restarts, Mishap::Restart),
-        (config.clock_jumps, Mishap::ClockJump),
-        (config.hostile_datagrams, Mishap::Hostile),
+    let run = Span { start_ns, end_ns: start_ns + config.run_ns };
+    for (count, kind) in [
+        (config.cuts, Kind::Cut),
+        (config.server_pauses, Kind::ServerPause),
+        (config.generator_pauses, Kind::GeneratorPause),
+        (config.restarts, Kind::Restart),
+        (config.clock_jumps, Kind::ClockJump),
+        (config.hostile_datagrams, Kind::Hostile),
     ] {
         for _ in 0..count {
-            let time_ns = at(world);
-            times.push((time_ns, mishap));
+            plan_one(world, kind, run);
         }
     }
-    times.push((heal_ns, Mishap::Heal));
-    for (time_ns, mishap) in times {
-        world.plan_mishap(time_ns, mishap);
+    world.plan_mishap(run.end_ns, Mishap::Heal);
+}
+
+/// Plans what goes wrong while the generators connect and load, from `start_ns` on: that
+/// takes a few round trips.
+pub fn plan_early(world: &mut World, start_ns: u64) {
+    let early = Span { start_ns, end_ns: start_ns + EARLY_DELAYS * world.config.delay_ns };
+    for _ in 0..world.config.early_mishaps {
+        let kind = world.random.pick(&[
+            Kind::Cut,
+            Kind::ServerPause,
+            Kind::GeneratorPause,
+            Kind::Restart,
+            Kind::ClockJump,
+        ]);
+        plan_one(world, kind, early);
     }
+}
+
+fn plan_one(world: &mut World, kind: Kind, Span { start_ns, end_ns }: Span) {
+    let time_ns = start_ns + world.random.below(end_ns - start_ns);
+    let until_ns = world.random.between(time_ns, end_ns);
+    let servers = u64::from(world.config.servers);
+    let mishap = match kind {
+        Kind::Cut => Mishap::Cut { until_ns },
+        Kind::ServerPause => {
+            Mishap::Pause { process: world.random.below(servers) as usize, until_ns }
+        }
+        Kind::GeneratorPause => {
+            let generator = world.random.below(u64::from(world.config.generators));
+            Mishap::Pause { process: (servers + generator) as usize, until_ns }
+        }
+        Kind::Restart => Mishap::Restart,
+        Kind::ClockJump => Mishap::ClockJump,
+        Kind::Hostile => Mishap::Hostile,
+    };
+    world.plan_mishap(time_ns, mishap);
 }
 
 /// It happens.

@@ -14,6 +14,7 @@ pub mod hostile;
 pub mod machine;
 pub mod mishaps;
 pub mod network;
+pub mod queue;
 pub mod random;
 pub mod report;
 pub mod store;
@@ -23,11 +24,10 @@ pub mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use history::operation::Operation;
-use proto::limits::HANDSHAKE_TIMEOUT_NS;
 
 use crate::sim::checks::Sums;
 use crate::sim::config::Config;
-use crate::sim::world::World;
+use crate::sim::world::{SLEEP_NS_MAX, World};
 
 /// Something that must hold and did not.
 #[derive(Clone, Debug)]
@@ -63,17 +63,19 @@ pub struct Outcome {
 
 /// Lines of events that are shown with a failure.
 const TAIL_LINES: usize = 40;
-/// Beyond the timeouts: retransmissions, and what a slow machine has still to do.
-const PATIENCE_NS: u64 = 5_000_000_000;
+/// How long a thread asks servers for their counters.
+const ASKING_NS: u64 = 1_000_000_000;
+/// A thread notices what is due after one sleep of its loop, at each of its last stages.
+const NOTICING_NS: u64 = 4 * SLEEP_NS_MAX;
 
 /// Runs a seed, all on this thread. `prints`: tell every event on stdout.
 #[must_use]
 pub fn run_seed(seed: u64, prints: bool) -> Outcome {
     let mut world = World::new(seed, prints);
-    // After the heal: what is outstanding is answered or given up, then counters are asked
-    // for, and sessions that were opening open or fail.
-    let patience_ns =
-        world.config.answer_timeout_ns + 1_000_000_000 + HANDSHAKE_TIMEOUT_NS + PATIENCE_NS;
+    // The streams end when everything heals. Then a thread waits for what is outstanding, as
+    // long as for any answer, asks for counters, and closes: each stage ends by its own
+    // clock, whatever the servers do.
+    let patience_ns = world.config.answer_timeout_ns + ASKING_NS + NOTICING_NS;
     let run = catch_unwind(AssertUnwindSafe(|| {
         world.run(patience_ns)?;
         let servers = world.nodes.len();

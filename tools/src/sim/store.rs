@@ -9,12 +9,15 @@ use kv::table::Table;
 use proto::store::{Full, Record, Store};
 
 use crate::sim::Failure;
+use crate::sim::generators::is_genuine;
 use crate::sim::trace::{Trace, What};
 
 /// What all servers have written so far.
 #[derive(Debug, Default)]
 pub struct Written {
     values: BTreeSet<ValueId>,
+    /// GETs that were executed, again or for the first time.
+    pub reads: u64,
     /// PUTs that were executed twice, or of bytes that nobody put.
     pub failure: Option<Failure>,
 }
@@ -51,14 +54,28 @@ pub struct Watched<'a> {
     pub values: &'a ValueFormat,
     /// The worker.
     pub worker: SocketAddr,
+    /// The sender of the datagram that the worker is at.
+    pub from: SocketAddr,
     /// Now.
     pub now_ns: u64,
 }
 
+impl Watched<'_> {
+    /// Nothing is executed for one who has no session.
+    fn check_sender(&mut self, key: Option<u64>) {
+        if !is_genuine(self.from) {
+            let text = format!("{} executed an operation for {}", self.worker, self.from);
+            self.written.fail("strangers", key, text);
+        }
+    }
+}
+
 impl Store for Watched<'_> {
     fn get(&mut self, keys: &[&[u8]], mut found: impl FnMut(usize, Option<Record<'_>>)) {
-        let Self { table, written, trace, values, worker, now_ns, .. } = self;
         let numbers: Vec<Option<u64>> = keys.iter().map(|key| self.keys.record_of(key)).collect();
+        self.check_sender(numbers[0]);
+        let Self { table, written, trace, values, worker, now_ns, .. } = self;
+        written.reads += keys.len() as u64;
         let mut table: &Table = table;
         table.get(keys, |index, record| {
             let key = numbers[index];
@@ -76,6 +93,7 @@ impl Store for Watched<'_> {
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<u64, Full> {
         let (number, id) = (self.keys.record_of(key), self.values.identity(value));
+        self.check_sender(number);
         let mut table = self.table;
         let stored = table.put(key, value);
         let (Some(number), Some(id)) = (number, id) else {

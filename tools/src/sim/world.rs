@@ -1,7 +1,6 @@
 //! The simulated world: machines, a network, and one queue of what happens next.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
@@ -18,6 +17,7 @@ use crate::sim::hostile;
 use crate::sim::machine::{Arrived, Machine, Runs, Sent, round_of_thread, round_of_worker};
 use crate::sim::mishaps::{self, Mishap};
 use crate::sim::network::Network;
+use crate::sim::queue::Queue;
 use crate::sim::random::Random;
 use crate::sim::store::{Watched, Written};
 use crate::sim::trace::{Datagram, Fate, Trace, What};
@@ -42,34 +42,8 @@ enum Event {
     Mishap(Mishap),
 }
 
-struct Entry {
-    time_ns: u64,
-    number: u64,
-    event: Event,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.time_ns, self.number).cmp(&(other.time_ns, other.number))
-    }
-}
-
 /// Longest sleep of the core loop, and its shortest round.
-const SLEEP_NS_MAX: u64 = 50_000_000;
+pub(super) const SLEEP_NS_MAX: u64 = 50_000_000;
 const ROUND_NS_MIN: u64 = 1_000;
 
 /// What the network did, for the checks.
@@ -106,11 +80,12 @@ pub struct World {
     pub(super) network: Network,
     pub(super) random: Random,
     pub(super) now_ns: u64,
-    queue: BinaryHeap<Reverse<Entry>>,
-    number: u64,
+    queue: Queue<Event>,
     places: BTreeMap<SocketAddr, usize>,
     /// Bytes from and to addresses that have opened no session, by worker and address.
     unproved: BTreeMap<(SocketAddr, SocketAddr), (u64, u64)>,
+    /// Datagrams to servers that a hostile sender has seen on their way.
+    overheard: Vec<Vec<u8>>,
     failure: Option<Failure>,
     events: u64,
 }
@@ -135,10 +110,10 @@ impl World {
             healed_ns: None,
             network: Network::default(),
             now_ns: BEGIN_NS,
-            queue: BinaryHeap::new(),
-            number: 0,
+            queue: Queue::default(),
             places: BTreeMap::new(),
             unproved: BTreeMap::new(),
+            overheard: Vec::new(),
             failure: None,
             events: 0,
             config,
@@ -169,6 +144,7 @@ impl World {
         if world.random.below(4) == 0 {
             world.network.begin_weather();
         }
+        mishaps::plan_early(&mut world, BEGIN_NS);
         world
     }
 
@@ -223,12 +199,12 @@ impl World {
     /// Lets everything happen until all generators have ended, or `until_ns` after the
     /// network has healed; or until something is wrong.
     pub fn run(&mut self, patience_ns: u64) -> Result<(), Failure> {
-        while let Some(Reverse(entry)) = self.queue.pop() {
-            assert!(entry.time_ns >= self.now_ns, "time goes on");
-            self.now_ns = entry.time_ns;
+        while let Some((time_ns, event)) = self.queue.pop() {
+            assert!(time_ns >= self.now_ns, "time goes on");
+            self.now_ns = time_ns;
             self.events += 1;
-            match entry.event {
-                Event::Wake(place) => self.wake(place, entry.time_ns),
+            match event {
+                Event::Wake(place) => self.wake(place, time_ns),
                 Event::Deliver { to, arrived } => self.deliver(to, arrived),
                 Event::Mishap(mishap) => mishaps::happen(self, mishap),
             }
@@ -272,9 +248,7 @@ impl World {
     }
 
     fn push(&mut self, time_ns: u64, event: Event) {
-        self.number += 1;
-        let time_ns = time_ns.max(self.now_ns);
-        self.queue.push(Reverse(Entry { time_ns, number: self.number, event }));
+        self.queue.push(time_ns.max(self.now_ns), event);
     }
 
     /// Plans a round, if none is planned before.
@@ -349,6 +323,7 @@ impl World {
                     keys: &plan.keys,
                     values: &plan.values,
                     worker,
+                    from: worker,
                     now_ns: *now_ns,
                 };
                 machine.busy_until_ns = *now_ns + config.work_ns * mail.len() as u64;
@@ -408,8 +383,11 @@ impl World {
 
     /// Hands a datagram to the network.
     pub(super) fn send_one(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        let Self { network, random, config, now_ns, .. } = self;
+        let Self { network, random, config, now_ns, overheard, .. } = self;
         let to_server = is_server(to);
+        if to_server && is_genuine(from) && config.hostile_datagrams > 0 {
+            hostile::overhear(random, overheard, bytes);
+        }
         let (fate, copies) = if is_genuine(from) && is_genuine(to) || is_server(from) {
             network.carry(*now_ns, random, config, (from, to), to_server, bytes)
         } else {
@@ -454,12 +432,12 @@ impl World {
     /// One datagram of a hostile sender.
     pub(super) fn be_hostile(&mut self) {
         let from = hostile::address(&mut self.random);
-        let server = self.random.below(u64::from(self.config.servers)) as usize;
-        let worker = self.random.below(u64::from(self.config.workers)) as u16;
-        let clock_ns = self.processes[server].clock_ns(self.now_ns);
+        let at = self.random.below(self.machines.len() as u64) as usize;
+        let Machine { address: to, process, .. } = self.machines[at];
+        let clock_ns = self.processes[process].clock_ns(self.now_ns);
         let mtu_bytes = self.config.mtu_bytes;
-        let bytes = hostile::datagram(&mut self.random, mtu_bytes, clock_ns);
-        self.send_one(from, server_address(server, worker), &bytes);
+        let bytes = hostile::datagram(&mut self.random, mtu_bytes, clock_ns, &self.overheard);
+        self.send_one(from, to, &bytes);
     }
 }
 
