@@ -1,7 +1,6 @@
 //! The generators of a simulation: what their process does around their threads.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
@@ -20,9 +19,10 @@ use history::sample::Sample;
 use proto::client::ClientConfig;
 use proto::limits::HANDSHAKE_TIMEOUT_NS;
 
+use crate::sim::addresses::{server_address, thread_address};
 use crate::sim::clocks::Process;
 use crate::sim::machine::{Machine, Runs};
-use crate::sim::world::{World, server_address};
+use crate::sim::world::World;
 
 /// A file in memory, that its writer and its reader share.
 #[derive(Clone, Debug, Default)]
@@ -164,17 +164,11 @@ pub fn generator(world: &mut World, index: usize) {
         };
         let driver = Driver::new(clock_ns, plan.clone(), coordination.clone(), setup);
         let driver = Some(Box::new(driver.expect("a seeded source does not fail")));
-        let address = SocketAddr::from(([10, 0, 1, index as u8 + 1], 9000 + thread as u16));
+        let address = thread_address(index, thread);
         let runs = Runs::Thread { generator: index, driver };
         let buffer = world.config.receive_buffer_bytes;
         world.machines.push(Machine::new(address, process, runs, buffer));
     }
     let (reports, failures) = (Vec::new(), Vec::new());
     world.generators.push(Generator { plan, coordination, reports, failures, histories });
-}
-
-/// Whether an address is one of ours, and no stranger's.
-#[must_use]
-pub fn is_genuine(address: SocketAddr) -> bool {
-    matches!(address.ip(), IpAddr::V4(ip) if ip.octets()[2] <= 1)
 }

@@ -1,7 +1,5 @@
 //! One who has no business with the servers: whatever it sends, nothing may open or execute.
 
-use std::net::SocketAddr;
-
 use proto::pack;
 use proto::wire::{Header, Hello, Kind, Open};
 
@@ -58,10 +56,4 @@ pub fn datagram(
         }
     }
     bytes
-}
-
-/// Its address; it has several.
-#[must_use]
-pub fn address(random: &mut Random) -> SocketAddr {
-    SocketAddr::from(([10, 0, 9, random.between(1, 3) as u8], 666))
 }

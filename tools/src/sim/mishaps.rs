@@ -1,5 +1,6 @@
 //! What goes wrong at a time of its own, and when it is over.
 
+use crate::sim::addresses::{server_address, thread_address};
 use crate::sim::world::World;
 
 /// Something that happens at a time.
@@ -110,17 +111,17 @@ pub fn happen(world: &mut World, mishap: Mishap) {
         Mishap::Cut { until_ns } => {
             let servers = u64::from(world.config.servers);
             let generators = u64::from(world.config.generators);
-            let server = [10, 0, 0, world.random.below(servers) as u8 + 1];
-            let client = [10, 0, 1, world.random.below(generators) as u8 + 1];
+            let server = server_address(world.random.below(servers) as usize, 0).ip();
+            let client = thread_address(world.random.below(generators) as usize, 0).ip();
             let ways = world.random.below(3);
             if ways != 1 {
-                world.network.cut(client.into(), server.into(), until_ns);
+                world.network.cut(client, server, until_ns);
             }
             if ways != 0 {
-                world.network.cut(server.into(), client.into(), until_ns);
+                world.network.cut(server, client, until_ns);
             }
             let arrow = ["→", "←", "↔"][ways as usize];
-            world.tell(format!("cut {client:?} {arrow} {server:?} until {until_ns}"));
+            world.tell(format!("cut {client} {arrow} {server} until {until_ns}"));
         }
         Mishap::Pause { process, until_ns } => {
             let paused = &mut world.processes[process].paused_until_ns;

@@ -6,6 +6,7 @@
 //! lets it happen, [`checks`] says whether everything that must hold did. The same seed does
 //! the same again, to the byte.
 
+pub mod addresses;
 pub mod checks;
 pub mod clocks;
 pub mod config;
@@ -53,6 +54,8 @@ pub struct Outcome {
     pub histories: Vec<Vec<Operation>>,
     /// What both ends counted.
     pub sums: Sums,
+    /// Times that a server started again.
+    pub restarts: u64,
     /// Threads that gave up before their end, for reasons that they told.
     pub threads_failed: usize,
     /// Events, and a digest of them.
@@ -109,6 +112,7 @@ pub fn run_seed(seed: u64, prints: bool) -> Outcome {
         failure,
         histories,
         sums,
+        restarts: world.tally.restarts,
         threads_failed: world.generators.iter().map(|generator| generator.failures.len()).sum(),
         events,
         digest,

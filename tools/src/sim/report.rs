@@ -39,7 +39,7 @@ impl Totals {
         self.operations += outcome.sums.clients.operations_answered;
         self.indeterminate += outcome.sums.clients.indeterminate;
         self.retransmits += outcome.sums.clients.retransmits;
-        self.restarts += outcome.config.restarts;
+        self.restarts += outcome.restarts;
         self.events += outcome.events;
         if outcome.failure.is_some() {
             self.failures += 1;

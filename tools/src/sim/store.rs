@@ -9,7 +9,7 @@ use kv::table::Table;
 use proto::store::{Full, Record, Store};
 
 use crate::sim::Failure;
-use crate::sim::generators::is_genuine;
+use crate::sim::addresses::is_genuine;
 use crate::sim::trace::{Trace, What};
 
 /// What all servers have written so far.

@@ -10,9 +10,10 @@ use proto::server::{Server, ServerConfig};
 use proto::wire::Kind;
 
 use crate::sim::Failure;
+use crate::sim::addresses::{is_genuine, is_server, server_address, stranger_address};
 use crate::sim::clocks::Process;
 use crate::sim::config::Config;
-use crate::sim::generators::{Generator, generator, is_genuine};
+use crate::sim::generators::{Generator, generator};
 use crate::sim::hostile;
 use crate::sim::machine::{Arrived, Machine, Runs, Sent, round_of_thread, round_of_worker};
 use crate::sim::mishaps::{self, Mishap};
@@ -46,7 +47,7 @@ enum Event {
 pub(super) const SLEEP_NS_MAX: u64 = 50_000_000;
 const ROUND_NS_MIN: u64 = 1_000;
 
-/// What the network did, for the checks.
+/// What the network and the servers did, for the checks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     /// Requests with operations, sent for the first time, of which no good copy arrives.
@@ -55,6 +56,8 @@ pub struct Tally {
     pub damaged_taken: u64,
     /// Datagrams for which a socket had no room.
     pub overflowed: u64,
+    /// Times that a server started again.
+    pub restarts: u64,
 }
 
 /// Everything.
@@ -170,6 +173,7 @@ impl World {
 
     /// A server is killed and starts again.
     pub(super) fn restart(&mut self, server: usize) {
+        self.tally.restarts += 1;
         let past = self.counters_of(server);
         self.nodes[server] = Node { past, ..self.new_life() };
         for worker in 0..self.config.workers {
@@ -431,7 +435,7 @@ impl World {
 
     /// One datagram of a hostile sender.
     pub(super) fn be_hostile(&mut self) {
-        let from = hostile::address(&mut self.random);
+        let from = stranger_address(self.random.between(1, 3));
         let at = self.random.below(self.machines.len() as u64) as usize;
         let Machine { address: to, process, .. } = self.machines[at];
         let clock_ns = self.processes[process].clock_ns(self.now_ns);
@@ -439,14 +443,4 @@ impl World {
         let bytes = hostile::datagram(&mut self.random, mtu_bytes, clock_ns, &self.overheard);
         self.send_one(from, to, &bytes);
     }
-}
-
-/// Where a worker is.
-#[must_use]
-pub fn server_address(server: usize, worker: u16) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, server as u8 + 1], 7400 + worker))
-}
-
-fn is_server(address: SocketAddr) -> bool {
-    matches!(address, SocketAddr::V4(address) if address.ip().octets()[2] == 0)
 }

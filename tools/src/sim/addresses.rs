@@ -1,0 +1,44 @@
+//! Who is where: servers, generators and strangers each have a network of their own.
+
+use std::net::{IpAddr, SocketAddr};
+
+const SERVERS: u8 = 0;
+const GENERATORS: u8 = 1;
+const STRANGERS: u8 = 9;
+
+/// Where a worker is.
+#[must_use]
+pub fn server_address(server: usize, worker: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, SERVERS, server as u8 + 1], 7400 + worker))
+}
+
+/// Where a generator's thread is.
+#[must_use]
+pub fn thread_address(generator: usize, thread: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, GENERATORS, generator as u8 + 1], 9000 + thread as u16))
+}
+
+/// Where one is who has no business with the servers.
+#[must_use]
+pub fn stranger_address(number: u64) -> SocketAddr {
+    SocketAddr::from(([10, 0, STRANGERS, number as u8], 666))
+}
+
+/// Whether a server is there.
+#[must_use]
+pub fn is_server(address: SocketAddr) -> bool {
+    network(address) == SERVERS
+}
+
+/// Whether it is one of ours, and no stranger's.
+#[must_use]
+pub fn is_genuine(address: SocketAddr) -> bool {
+    network(address) != STRANGERS
+}
+
+fn network(address: SocketAddr) -> u8 {
+    match address.ip() {
+        IpAddr::V4(ip) => ip.octets()[2],
+        IpAddr::V6(_) => STRANGERS,
+    }
+}
