@@ -11,13 +11,14 @@ use proto::wire::{
     REQUEST_ENTRY_BYTES, Reason, Status, VERSION,
 };
 
+use super::forged::forged;
 use super::{any, below, bytes, one_of};
 
-/// The first byte says which kind of datagram the others are made into, or that they are
-/// one already.
+/// The first byte says which kind of datagram the others are made into, sound or not, or
+/// that they are one already.
 pub fn run(input: &[u8]) {
     let input = &mut Unstructured::new(input);
-    match below(input, 8) {
+    match below(input, 10) {
         0 => request(input),
         1 => reply(input),
         2 => handshake::<Hello>(input, Kind::Hello),
@@ -25,7 +26,8 @@ pub fn run(input: &[u8]) {
         4 => handshake::<Open>(input, Kind::Open),
         5 => handshake::<Accept>(input, Kind::Accept),
         6 => bare(input),
-        _ => packs_again(bytes(input, usize::MAX)),
+        7 => packs_again(bytes(input, usize::MAX)),
+        _ => packs_again(&forged(input)),
     }
 }
 

@@ -5,6 +5,7 @@
 //! with random bytes. They use no clock, entropy or thread: the same bytes do the same.
 
 mod ends;
+mod forged;
 pub mod history;
 pub mod inverse;
 pub mod session;

@@ -1,6 +1,7 @@
 //! Any bytes end in a value or an error, for the readers of datagrams and for both ends,
 //! and nothing takes longer than the datagram is long.
 
+use arbitrary::Unstructured;
 use proto::client::{Client, ClientConfig};
 use proto::limits::{ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN, MTU_BYTES_MAX};
 use proto::pack;
@@ -12,20 +13,31 @@ use proto::wire::{
 };
 
 use super::ends::{Pair, START_NS, client_address, client_of, server_config, stranger};
+use super::forged::forged;
 
 /// Zero, so that bodies of zeros name the right client.
 const CLIENT_ID: [u8; 16] = [0; 16];
 
-/// The bytes are a datagram; once more with a magic, version and checksum that are right,
-/// so that what is behind the checksum is reached.
+/// The first byte says whether the others are a datagram, or tell how one is forged. A
+/// datagram is read once more with a magic, version and checksum that are right, so that
+/// what is behind the checksum is reached.
 pub fn run(bytes: &[u8]) {
+    let Some((&shape, bytes)) = bytes.split_first() else { return reads(&[]) };
+    if shape % 2 == 1 {
+        return survives(&forged(&mut Unstructured::new(bytes)));
+    }
     reads(bytes);
-    let Some(sealed) = sealed(bytes, None) else { return };
-    reads(&sealed);
+    if let Some(sealed) = sealed(bytes, None) {
+        survives(&sealed);
+    }
+}
+
+fn survives(datagram: &[u8]) {
+    reads(datagram);
     // Larger ones come through no socket.
-    if bytes.len() <= MTU_BYTES_MAX {
-        server_survives(&sealed);
-        clients_survive(&sealed);
+    if datagram.len() <= MTU_BYTES_MAX {
+        server_survives(datagram);
+        clients_survive(datagram);
     }
 }
 
@@ -108,7 +120,7 @@ fn reads_replies(datagram: &[u8], header: &Header) {
 
 /// A client that has said nothing yet, in a session of few slots.
 fn connecting() -> Client<u32> {
-    let config = ClientConfig { window: 4, mtu_bytes: 600, ..ClientConfig::default() };
+    let config = ClientConfig { window: 4, ..ClientConfig::default() };
     client_of(START_NS, CLIENT_ID, config)
 }
 
