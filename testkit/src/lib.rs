@@ -3,9 +3,12 @@
 //! [`process`] runs a program and ends it whatever happens, [`server`] is a `kv` that is
 //! ready, [`connection`] asks one directly, and a [`relay`] stands between the two and does
 //! what a [`relay::Network`] says. Nothing waits without a deadline.
+//!
+//! [`harness`] is apart from all that: what must hold for any bytes, without a socket.
 #![forbid(unsafe_code)]
 
 pub mod connection;
+pub mod harness;
 pub mod process;
 pub mod random;
 pub mod relay;
