@@ -20,6 +20,11 @@ use crate::sessions::Token;
 /// How much of a history a generator that is killed may lose.
 const FLUSH_NS: u64 = 1_000_000_000;
 
+/// Stands for no counter: the operation writes nothing.
+const GET: u64 = u64::MAX;
+/// Places for operations outstanding, at first; a power of two.
+const PLACES_MIN: usize = 1 << 10;
+
 /// What is known of an operation when it is handed to its session.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
@@ -38,19 +43,17 @@ pub struct Call {
 struct Outstanding {
     key: u64,
     start_ns: u64,
-    /// Of the value that it writes; [`Outstanding::GET`] if it writes none.
-    counter: u64,
     client: u32,
     /// Place of the server's life among all that were met; [`Outstanding::ENDED`] if there
     /// is no such operation any more.
     life: u32,
 }
 
-const _: () = assert!(size_of::<Outstanding>() == 32);
+const _: () = assert!(size_of::<Outstanding>() == 24);
 
 impl Outstanding {
-    const GET: u64 = u64::MAX;
     const ENDED: u32 = u32::MAX;
+    const NONE: Self = Self { key: 0, start_ns: 0, client: 0, life: Self::ENDED };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +72,11 @@ pub struct History {
     lives: Vec<Life>,
     /// Operations outstanding, by the place that their tokens hold.
     outstanding: Vec<Outstanding>,
-    free: Vec<u32>,
+    /// For each place the counter of the value that its PUT writes, or [`GET`].
+    counters: Vec<u64>,
+    /// How many there are, and the place after the latest.
+    used: usize,
+    next: usize,
     flush_ns: u64,
 }
 
@@ -88,23 +95,36 @@ impl History {
             value_writer: header.writer,
             lives: Vec::new(),
             outstanding: Vec::new(),
-            free: Vec::new(),
+            counters: Vec::new(),
+            used: 0,
+            next: 0,
             flush_ns: header.start_ns + FLUSH_NS,
         })
     }
 
     /// The place that the next call gets, if `key` is kept.
+    ///
+    /// Places follow each other as calls do, round and round: answers come in about the order
+    /// of their calls, and memory that is read in its order is there when it is needed.
     #[inline]
     pub fn place(&mut self, key: u64) -> Option<u32> {
         if !self.sample.keeps(key) {
             return None;
         }
-        if self.free.is_empty() {
-            self.free.push(self.outstanding.len() as u32);
-            let (life, client) = (Outstanding::ENDED, 0);
-            self.outstanding.push(Outstanding { key: 0, start_ns: 0, counter: 0, client, life });
+        // Few places are empty: all of them pass through the cache in turn.
+        if 4 * self.used >= 3 * self.outstanding.len() {
+            let places = (2 * self.outstanding.len()).max(PLACES_MIN);
+            self.outstanding.resize(places, Outstanding::NONE);
+            self.counters.resize(places, GET);
         }
-        self.free.last().copied()
+        while self.outstanding[self.next].life != Outstanding::ENDED {
+            self.next = self.after(self.next);
+        }
+        Some(self.next as u32)
+    }
+
+    fn after(&self, place: usize) -> usize {
+        (place + 1) & (self.outstanding.len() - 1)
     }
 
     /// An operation was handed to its session, under the place that [`Self::place`] gave.
@@ -113,17 +133,21 @@ impl History {
         if token.history_place == Token::NO_HISTORY {
             return;
         }
-        let place = self.free.pop().expect("the place was given");
-        assert_eq!(place, token.history_place, "one call at a time");
+        assert_eq!(self.next as u32, token.history_place, "one call at a time");
         let life = Life { server: token.server, incarnation: call.incarnation };
-        self.outstanding[place as usize] = Outstanding {
+        let life = self.place_of_life(life);
+        self.outstanding[self.next] = Outstanding {
             key: call.key,
             // The clock was read once, before: whatever was answered by then came before.
             start_ns: call.now_ns + 1,
-            counter: call.counter.unwrap_or(Outstanding::GET),
             client: token.stream,
-            life: self.place_of_life(life),
+            life,
         };
+        if let Some(counter) = call.counter {
+            self.counters[self.next] = counter;
+        }
+        self.used += 1;
+        self.next = self.after(self.next);
     }
 
     /// An operation came to its end.
@@ -138,19 +162,23 @@ impl History {
         if token.history_place == Token::NO_HISTORY {
             return;
         }
-        let outstanding = &mut self.outstanding[token.history_place as usize];
+        let place = token.history_place as usize;
+        let outstanding = &mut self.outstanding[place];
         let ended = *outstanding;
         assert!(ended.life != Outstanding::ENDED, "an operation ends once");
         outstanding.life = Outstanding::ENDED;
-        self.free.push(token.history_place);
-        let written = ValueId { writer: self.value_writer, counter: ended.counter };
+        self.used -= 1;
         let (action, version) = match *outcome {
             Outcome::Value { value, version } => (Action::Found(identity(values, value)), version),
             Outcome::NotFound => (Action::NotFound, 0),
-            Outcome::Stored { version } => (Action::Stored(written), version),
-            Outcome::Indeterminate => (Action::Indeterminate(written), 0),
+            Outcome::Stored { version } => (Action::Stored(self.written(place)), version),
+            Outcome::Indeterminate => (Action::Indeterminate(self.written(place)), 0),
             // None of these says anything about the order of the others.
-            Outcome::Unanswered | Outcome::Full | Outcome::TooLarge => return,
+            Outcome::Unanswered | Outcome::TooLarge => return,
+            Outcome::Full => {
+                self.counters[place] = GET;
+                return;
+            }
         };
         self.write(&ended, action, version, now_ns);
     }
@@ -170,14 +198,20 @@ impl History {
     pub fn finish(mut self, now_ns: u64) -> Result<()> {
         for place in 0..self.outstanding.len() {
             let outstanding = self.outstanding[place];
-            if outstanding.life != Outstanding::ENDED && outstanding.counter != Outstanding::GET {
-                let counter = outstanding.counter;
-                let value = ValueId { writer: self.value_writer, counter };
-                self.write(&outstanding, Action::Indeterminate(value), 0, now_ns);
+            if outstanding.life != Outstanding::ENDED && self.counters[place] != GET {
+                let action = Action::Indeterminate(self.written(place));
+                self.write(&outstanding, action, 0, now_ns);
             }
         }
         self.writer.finish().context("cannot write the history")?;
         Ok(())
+    }
+
+    /// The value of a PUT, whose place is left to others.
+    fn written(&mut self, place: usize) -> ValueId {
+        let counter = std::mem::replace(&mut self.counters[place], GET);
+        assert_ne!(counter, GET, "only a PUT writes");
+        ValueId { writer: self.value_writer, counter }
     }
 
     #[inline]

@@ -139,10 +139,10 @@ pub mod tag {
 
 /// Most bytes of a number.
 pub const NUMBER_BYTES_MAX: usize = 10;
-/// Most bytes of a record with the names that it needs: two names, a tag, two places, six
-/// numbers, and the slack behind them.
+/// Most bytes of a record with the names that it needs: two names, a tag, two places, two
+/// times, the fields, and the slack behind them.
 pub const RECORD_BYTES_MAX: usize =
-    (2 + 8) + (2 + 10) + 3 + 6 * NUMBER_BYTES_MAX + NUMBER_SLACK_BYTES;
+    (2 + 8) + (2 + 10) + 3 + 2 * NUMBER_BYTES_MAX + (1 + 8 * FIELDS) + NUMBER_SLACK_BYTES;
 
 /// The place of a name in a block's table: later names take the places of earlier ones.
 #[inline]
@@ -200,6 +200,54 @@ pub fn take_number(bytes: &[u8], at: &mut usize) -> Option<u64> {
     Some(gather(short) | top)
 }
 
+/// Numbers that are written together, with their lengths in one byte before them.
+pub const FIELDS: usize = 4;
+
+/// Writes four numbers at `at`: their codes, two bits each, and then so many of their bytes
+/// as the codes say; returns where they end. [`NUMBER_SLACK_BYTES`] must be there behind them.
+#[inline]
+pub fn put_fields(bytes: &mut [u8], at: usize, fields: [u64; FIELDS]) -> usize {
+    let mut codes = 0;
+    let mut end = at + 1;
+    for (place, field) in fields.into_iter().enumerate() {
+        let code = code_of(field);
+        codes |= code << (2 * place);
+        let room = bytes[end..].first_chunk_mut().expect("the caller leaves room");
+        *room = field.to_le_bytes();
+        end += field_bytes(code);
+    }
+    bytes[at] = codes;
+    end
+}
+
+/// Reads what [`put_fields`] wrote, and moves `at` behind it; none if the slack is not there.
+#[inline]
+#[must_use]
+pub fn take_fields(bytes: &[u8], at: &mut usize) -> Option<[u64; FIELDS]> {
+    let codes = *bytes.get(*at)?;
+    let mut end = *at + 1;
+    let mut fields = [0; FIELDS];
+    for (place, field) in fields.iter_mut().enumerate() {
+        let length = field_bytes(codes >> (2 * place) & 3);
+        let room = bytes.get(end..)?.first_chunk()?;
+        *field = u64::from_le_bytes(*room) & (u64::MAX >> (64 - 8 * length));
+        end += length;
+    }
+    *at = end;
+    Some(fields)
+}
+
+/// 0, 1 and 2 are one byte less than a number takes, 3 is eight bytes.
+#[inline]
+const fn code_of(number: u64) -> u8 {
+    (number > 0xff) as u8 + (number > 0xffff) as u8 + (number > 0x00ff_ffff) as u8
+}
+
+#[inline]
+const fn field_bytes(code: u8) -> usize {
+    code as usize + 1 + 4 * (code as usize / 3)
+}
+
 /// Bytes that a number takes.
 #[inline]
 fn length_of(number: u64) -> usize {
@@ -249,6 +297,29 @@ mod tests {
             assert_eq!(take_number(&bytes, &mut at), Some(number));
             assert_eq!(at, end);
         }
+    }
+
+    #[test]
+    fn fields_are_read_as_they_are_written_in_as_few_bytes() {
+        let edges = [0, 1, 0xff, 0x100, 0xffff, 0x1_0000, 0x00ff_ffff, 0x0100_0000, u64::MAX];
+        for first in edges {
+            for last in edges {
+                let mut bytes = [0xee; 60];
+                let fields = [first, 3, 0x1234, last];
+                let end = put_fields(&mut bytes, 2, fields);
+                let length = |field: u64| match field {
+                    0..=0xff => 1,
+                    0x100..=0xffff => 2,
+                    0x1_0000..=0x00ff_ffff => 3,
+                    _ => 8,
+                };
+                assert_eq!(end, 2 + 1 + length(first) + 1 + 2 + length(last));
+                let mut at = 2;
+                assert_eq!(take_fields(&bytes, &mut at), Some(fields));
+                assert_eq!(at, end);
+            }
+        }
+        assert_eq!(take_fields(&[0; 8], &mut 0), None, "no slack");
     }
 
     #[test]

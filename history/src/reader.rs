@@ -5,7 +5,8 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
 use crate::format::{
     BLOCK_END, BLOCK_HEADER_BYTES, BLOCK_RECORDS, BlockHeader, FILE_HEADER_BYTES, FORMAT_VERSION,
-    FileHeader, MAGIC, NAMES, NUMBER_SLACK_BYTES, PAYLOAD_BYTES_MAX, crc, tag, take_number,
+    FileHeader, MAGIC, NAMES, NUMBER_SLACK_BYTES, PAYLOAD_BYTES_MAX, crc, tag, take_fields,
+    take_number,
 };
 use crate::operation::{Action, Operation, ValueId};
 
@@ -242,6 +243,8 @@ impl<R: Read> Reader<R> {
         }
         let life = byte(bytes, &mut at)?;
         let (server, incarnation) = self.lives[usize::from(life)].ok_or("a server's life")?;
+        let writer = byte(bytes, &mut at)?;
+        let writer = self.writers[usize::from(writer)].ok_or("a writer")?;
         let mut number = || take_number(bytes, &mut at).ok_or("a number");
         let (start_ns, end_ns) = if tag & tag::SAME_TIMES == 0 {
             let end_ns = self.last_end_ns.checked_add(number()?).ok_or("an end")?;
@@ -250,22 +253,15 @@ impl<R: Read> Reader<R> {
             tag &= !tag::SAME_TIMES;
             (self.last_start_ns, self.last_end_ns)
         };
-        let client = u32::try_from(number()?).map_err(|_| "a client")?;
-        let key = number()?;
-        let version = number()?;
-        let action = if tag == tag::NOT_FOUND {
-            Action::NotFound
-        } else {
-            let place = byte(bytes, &mut at)?;
-            let writer = self.writers[usize::from(place)].ok_or("a writer")?;
-            let counter = take_number(bytes, &mut at).ok_or("a number")?;
-            let value = ValueId { writer, counter };
-            match tag {
-                tag::FOUND => Action::Found(value),
-                tag::STORED => Action::Stored(value),
-                tag::INDETERMINATE => Action::Indeterminate(value),
-                _ => return Err("a tag"),
-            }
+        let [client, key, version, counter] = take_fields(bytes, &mut at).ok_or("a number")?;
+        let client = u32::try_from(client).map_err(|_| "a client")?;
+        let value = ValueId { writer, counter };
+        let action = match tag {
+            tag::FOUND => Action::Found(value),
+            tag::NOT_FOUND => Action::NotFound,
+            tag::STORED => Action::Stored(value),
+            tag::INDETERMINATE => Action::Indeterminate(value),
+            _ => return Err("a tag"),
         };
         if start_ns < self.block.min_start_ns && tag != tag::INDETERMINATE {
             return Err("a start");

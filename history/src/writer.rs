@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::format::{
     BLOCK_END, BLOCK_HEADER_BYTES, BLOCK_RECORDS, BlockHeader, FileHeader, NAMES,
-    PAYLOAD_BYTES_MAX, RECORD_BYTES_MAX, place_of, put_number, tag,
+    PAYLOAD_BYTES_MAX, RECORD_BYTES_MAX, place_of, put_fields, put_number, tag,
 };
 use crate::operation::{Action, Operation, ValueId};
 
@@ -17,6 +17,10 @@ struct Names<T> {
 impl<T: Copy + PartialEq> Names<T> {
     fn new() -> Self {
         Self { names: Box::new([None; NAMES]) }
+    }
+
+    fn forget(&mut self) {
+        self.names.fill(None);
     }
 
     /// Whether the place had another name before.
@@ -42,6 +46,8 @@ pub struct Writer<W> {
     last_start_ns: u64,
     last_end_ns: u64,
     records_total: u64,
+    last_life: (u16, u64),
+    last_value: ValueId,
     writers: Names<u64>,
     lives: Names<(u16, u64)>,
     error: Option<io::Error>,
@@ -61,6 +67,8 @@ impl<W: Write> Writer<W> {
             last_start_ns: header.start_ns,
             last_end_ns: header.start_ns,
             records_total: 0,
+            last_life: (0, 0),
+            last_value: ValueId { writer: 0, counter: 0 },
             writers: Names::new(),
             lives: Names::new(),
             error: None,
@@ -76,26 +84,24 @@ impl<W: Write> Writer<W> {
         }
         let end_ns = operation.end_ns.max(self.last_end_ns);
         let start_ns = operation.start_ns.min(end_ns);
-        let life = place_of(operation.incarnation ^ u64::from(operation.server));
-        if self.lives.changes(life, (operation.server, operation.incarnation)) {
-            self.name_life(life, operation);
-        }
+        let life = self.life_place(operation);
         let (tag, value) = match operation.action {
-            Action::Found(value) => (tag::FOUND, Some(value)),
-            Action::NotFound => (tag::NOT_FOUND, None),
-            Action::Stored(value) => (tag::STORED, Some(value)),
-            Action::Indeterminate(value) => (tag::INDETERMINATE, Some(value)),
+            Action::Found(value) => (tag::FOUND, value),
+            Action::NotFound => (tag::NOT_FOUND, self.last_value),
+            Action::Stored(value) => (tag::STORED, value),
+            Action::Indeterminate(value) => (tag::INDETERMINATE, value),
         };
-        let value = value.map(|value| (self.writer_place(value), value.counter));
+        let writer = self.writer_place(value);
         let bytes = &mut self.block;
         let mut at = self.filled;
         bytes[at + 1] = life;
+        bytes[at + 2] = writer;
         if end_ns == self.last_end_ns && start_ns == self.last_start_ns && self.records > 0 {
             bytes[at] = tag | tag::SAME_TIMES;
-            at += 2;
+            at += 3;
         } else {
             bytes[at] = tag;
-            at = put_number(bytes, at + 2, end_ns - self.last_end_ns);
+            at = put_number(bytes, at + 3, end_ns - self.last_end_ns);
             at = put_number(bytes, at, end_ns - start_ns);
             self.last_end_ns = end_ns;
             self.last_start_ns = start_ns;
@@ -103,14 +109,8 @@ impl<W: Write> Writer<W> {
         if tag != tag::INDETERMINATE {
             self.min_start_ns = self.min_start_ns.min(start_ns);
         }
-        at = put_number(bytes, at, u64::from(operation.client));
-        at = put_number(bytes, at, operation.key);
-        at = put_number(bytes, at, operation.version);
-        if let Some((writer, counter)) = value {
-            bytes[at] = writer;
-            at = put_number(bytes, at + 1, counter);
-        }
-        self.filled = at;
+        let Operation { client, key, version, .. } = *operation;
+        self.filled = put_fields(bytes, at, [client.into(), key, version, value.counter]);
         self.records += 1;
     }
 
@@ -145,12 +145,29 @@ impl<W: Write> Writer<W> {
         Ok(records)
     }
 
+    /// The place of the server's life, mostly the same as before.
+    #[inline]
+    fn life_place(&mut self, operation: &Operation) -> u8 {
+        let life = (operation.server, operation.incarnation);
+        let place = place_of(operation.incarnation ^ u64::from(operation.server));
+        if self.records == 0 || self.last_life != life {
+            self.last_life = life;
+            if self.lives.changes(place, life) {
+                self.name_life(place, operation);
+            }
+        }
+        place
+    }
+
+    /// The place of the value's writer, often the same as before.
     #[inline]
     fn writer_place(&mut self, value: ValueId) -> u8 {
         let place = place_of(value.writer);
-        if self.writers.changes(place, value.writer) {
+        let may_change = self.records == 0 || self.last_value.writer != value.writer;
+        if may_change && self.writers.changes(place, value.writer) {
             self.name_writer(place, value.writer);
         }
+        self.last_value = value;
         place
     }
 
@@ -195,7 +212,7 @@ impl<W: Write> Writer<W> {
         self.records = 0;
         self.base_ns = self.last_end_ns;
         self.min_start_ns = u64::MAX;
-        self.writers = Names::new();
-        self.lives = Names::new();
+        self.writers.forget();
+        self.lives.forget();
     }
 }
