@@ -290,10 +290,6 @@ fn explain(server: SocketAddr, ended: Ended, config: &ClientConfig) -> String {
         Ended::Refused(Reason::SessionsFull) => {
             format!("{server} has all the sessions that it can hold: try again later")
         }
-        Ended::Refused(Reason::Version) => format!(
-            "{server} does not speak version {VERSION} of the protocol: use programs of the same \
-             release"
-        ),
         Ended::Refused(reason) => format!("{server} refused to open a session: {reason:?}"),
         Ended::Forgotten | Ended::Closed => format!("{server} ended the session at once"),
     }

@@ -350,6 +350,8 @@ impl<T: Copy> Client<T> {
                         self.counters.sessions_opened += 1;
                         self.phase = Phase::Open(Flight::new(self.config, granted));
                     }
+                    // It speaks our version, so what it refused was damaged on the way.
+                    Progress::Refused(Reason::Version) => self.counters.refusals += 1,
                     Progress::Refused(reason) => {
                         self.counters.refusals += 1;
                         self.end(Ended::Refused(reason), outcome);

@@ -275,6 +275,19 @@ fn a_client_of_another_version_is_refused() {
 }
 
 #[test]
+fn a_hello_whose_version_was_damaged_on_the_way_does_not_end_the_handshake() {
+    // State: a HELLO arrives as if it were of version 2, and the refusal comes back.
+    let mut pair = connecting();
+    let hello = pair.request();
+    let refusal = only(pair.answers_to(&of_version(2, &hello)));
+    pair.hand_to_client(&refusal);
+
+    // Expect: who refuses in our own version speaks it; the refusal is counted, no more.
+    assert_eq!(pair.client.ended(), None);
+    assert_eq!(pair.client.counters().refusals, 1);
+}
+
+#[test]
 fn two_servers_of_different_versions_do_not_refuse_each_other_for_ever() {
     // State: a refusal of this server reaches a server of version 2, and that one's this.
     let mut pair = connecting();
