@@ -54,7 +54,8 @@ pub struct Flags {
     pub memory: Option<u64>,
 
     /// The table: `bucket` looks groups of keys up with prefetches, `papaya` is a general
-    /// lock-free map.
+    /// lock-free map, `null` stores nothing and answers every GET with a constant, which
+    /// shows what the others cost.
     #[arg(long, value_name = "NAME", value_enum, default_value_t = Choice::Bucket)]
     pub table: Choice,
 

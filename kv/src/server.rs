@@ -15,7 +15,7 @@ use udp::socket::Socket;
 
 use crate::flags::{Flags, Pin};
 use crate::reporter::Reporter;
-use crate::table::{RECORD_OVERHEAD_BYTES, Table};
+use crate::table::{Choice, RECORD_OVERHEAD_BYTES, Table};
 use crate::worker::{Published, Worker};
 
 /// A server that answers.
@@ -30,6 +30,9 @@ pub fn start(flags: &Flags) -> Result<Running> {
     let stop = host::signals::stop_flag()?;
     if let Some(parent) = flags.die_with_parent {
         host::signals::die_with_parent(parent)?;
+    }
+    if flags.table == Choice::Null {
+        eprintln!("kv: warning: --table null stores nothing, and answers with a constant");
     }
     let placement = Placement::new(flags)?;
     let base = SocketAddr::new(flags.bind, flags.port);

@@ -5,6 +5,7 @@
 
 mod bucket_table;
 mod memory;
+mod null_table;
 mod papaya_table;
 mod reclaim;
 mod record;
@@ -16,6 +17,7 @@ use proto::store::{Full, Record, Store};
 
 pub use bucket_table::BucketTable;
 pub use memory::{Memory, RECORD_OVERHEAD_BYTES};
+pub use null_table::NullTable;
 pub use papaya_table::PapayaTable;
 
 /// Which table.
@@ -25,6 +27,8 @@ pub enum Choice {
     Bucket,
     /// papaya, a general lock-free hash map.
     Papaya,
+    /// None: answers every GET with a constant, to measure what the tables cost.
+    Null,
 }
 
 /// The records of a server.
@@ -34,6 +38,8 @@ pub enum Table {
     Bucket(BucketTable),
     /// See [`PapayaTable`].
     Papaya(PapayaTable),
+    /// See [`NullTable`].
+    Null(NullTable),
 }
 
 impl Table {
@@ -43,6 +49,7 @@ impl Table {
         match choice {
             Choice::Bucket => Self::Bucket(BucketTable::new(records, memory_cap_bytes)),
             Choice::Papaya => Self::Papaya(PapayaTable::new(records, memory_cap_bytes)),
+            Choice::Null => Self::Null(NullTable::new()),
         }
     }
 }
@@ -53,6 +60,7 @@ impl Store for &Table {
         match self {
             Table::Bucket(table) => (&mut &*table).get(keys, found),
             Table::Papaya(table) => (&mut &*table).get(keys, found),
+            Table::Null(table) => (&mut &*table).get(keys, found),
         }
     }
 
@@ -61,6 +69,7 @@ impl Store for &Table {
         match self {
             Table::Bucket(table) => (&mut &*table).put(key, value),
             Table::Papaya(table) => (&mut &*table).put(key, value),
+            Table::Null(table) => (&mut &*table).put(key, value),
         }
     }
 
@@ -68,6 +77,7 @@ impl Store for &Table {
         match self {
             Table::Bucket(table) => table.gauges(),
             Table::Papaya(table) => table.gauges(),
+            Table::Null(table) => table.gauges(),
         }
     }
 }
