@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use generator::record::{KeyFormat, ValueFormat};
-use generator::workload::{Draw, Mix, StreamRandom, Workload};
+use generator::workload::{Mix, StreamRandom, Workload};
 use generator::zipf::Zipf;
 use history::operation::ValueId;
 use rand::{Rng, SeedableRng};
@@ -17,9 +17,6 @@ const THETA: f64 = 0.99;
 /// Draws of one iteration: enough to hide what the measuring itself costs.
 const DRAWS: u64 = 1024;
 
-/// Operations that are drawn before they are resolved.
-const GROUP: usize = 32;
-
 fn samples(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sample");
     group.throughput(Throughput::Elements(DRAWS));
@@ -29,7 +26,7 @@ fn samples(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 for _ in 0..DRAWS {
-                    black_box(zipf.sample(random.next_u64()));
+                    black_box(zipf.sample(|| random.next_u64()));
                 }
             });
         });
@@ -51,20 +48,6 @@ fn operations(criterion: &mut Criterion) {
                     let operation = workload.next(&mut random);
                     black_box(operation.key);
                     black_box(operation.write);
-                }
-            });
-        });
-
-        let mut draws = [Draw::default(); GROUP];
-        group.bench_function(format!("{mix}/group"), |bencher| {
-            bencher.iter(|| {
-                for _ in 0..DRAWS / GROUP as u64 {
-                    draws.fill_with(|| workload.draw(&mut random));
-                    for draw in &draws {
-                        let operation = workload.resolve(*draw);
-                        black_box(operation.key);
-                        black_box(operation.write);
-                    }
                 }
             });
         });

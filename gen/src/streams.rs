@@ -16,7 +16,7 @@ use crate::arrivals::Arrivals;
 use crate::history::{Call, History};
 use crate::plan::Plan;
 use crate::sessions::{Sessions, Token};
-use crate::workload::{Operation, StreamRandom, Workload};
+use crate::workload::{Operation, StreamRandom};
 
 /// Where a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +29,11 @@ enum Place {
     Waiting,
 }
 
-/// Operations that a stream draws together: their records come from a table that is larger
-/// than a cache, and together their cache misses overlap.
-const DRAWN_TOGETHER: usize = 16;
-
 #[derive(Clone, Debug)]
 struct Stream {
     random: StreamRandom,
-    /// Operations drawn; those from `next` on are still to be sent.
-    drawn: [Operation; DRAWN_TOGETHER],
-    next: u8,
+    /// The next operation to be sent.
+    next: Operation,
     place: Place,
     /// Open loop: operations due and not drawn yet, and operations sent.
     due: u32,
@@ -48,18 +43,6 @@ struct Stream {
     /// Closed loop: when its barrier first let the next operation pass; latency counts from
     /// here, also while its session has no room. 0 before that.
     wanted_ns: u64,
-}
-
-impl Stream {
-    /// The next operation in the stream's order.
-    #[inline]
-    fn peek(&mut self, workload: &Workload) -> Operation {
-        if usize::from(self.next) == DRAWN_TOGETHER {
-            workload.draw_many(&mut self.random, &mut self.drawn);
-            self.next = 0;
-        }
-        self.drawn[usize::from(self.next)]
-    }
 }
 
 /// The streams of one thread.
@@ -90,15 +73,18 @@ impl Streams {
     /// thread in the values that it writes; no other writer has it.
     #[must_use]
     pub fn new(plan: &Plan, first: usize, step: usize, writer: u64) -> Self {
-        let stream = |number| Stream {
-            random: StreamRandom::new(plan.seed, 0, number as u32),
-            drawn: [Operation::default(); DRAWN_TOGETHER],
-            next: DRAWN_TOGETHER as u8,
-            place: Place::Waiting,
-            due: 0,
-            sent: 0,
-            is_held: false,
-            wanted_ns: 0,
+        let stream = |number| {
+            let mut random = StreamRandom::new(plan.seed, 0, number as u32);
+            let next = plan.workload.next(&mut random);
+            Stream {
+                random,
+                next,
+                place: Place::Waiting,
+                due: 0,
+                sent: 0,
+                is_held: false,
+                wanted_ns: 0,
+            }
         };
         let streams: Vec<_> = (first..plan.streams).step_by(step).map(stream).collect();
         let barriers_per_stream = plan.order.barriers(plan.servers.len());
@@ -178,8 +164,7 @@ impl Streams {
         let stream = &self.streams[token.stream as usize];
         // A stream that waits at another barrier looks once and waits on.
         if stream.place == Place::Waiting && stream.is_held {
-            let next = stream.drawn[usize::from(stream.next)];
-            if !barrier.admits(plan.order, next.write, plan.batch) {
+            if !barrier.admits(plan.order, stream.next.write, plan.batch) {
                 return;
             }
             self.make_ready(token.stream);
@@ -244,7 +229,7 @@ impl Streams {
                 stream.is_held = false;
                 return Stop::Waits;
             }
-            let operation = stream.peek(&plan.workload);
+            let operation = stream.next;
             stream.is_held = true;
             let key = plan.keys.write(operation.key, &mut key_buffer);
             let server = server_of(key, plan.servers.len());
@@ -290,7 +275,7 @@ impl Streams {
                     barrier.sent(operation.write);
                     self.values_written += u64::from(operation.write);
                     stream.sent += 1;
-                    stream.next += 1;
+                    stream.next = plan.workload.next(&mut stream.random);
                     stream.wanted_ns = 0;
                     stream.due = stream.due.saturating_sub(1);
                     went_on = true;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Mcg128Xsl64;
 
-use crate::zipf::{Position, Zipf};
+use crate::zipf::Zipf;
 
 /// The share of reads and writes, by the name of the YCSB core workload that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,13 +91,6 @@ pub struct Operation {
     pub write: bool,
 }
 
-/// An operation whose record is still to be looked up, by [`Workload::resolve`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Draw {
-    position: Position,
-    write: bool,
-}
-
 /// The rule by which every stream draws its operations.
 ///
 /// A record's number is its rank: record 0 is the most popular one. YCSB scatters the
@@ -143,42 +136,10 @@ impl Workload {
     /// The next operation of the stream that `random` belongs to.
     #[inline]
     pub fn next(&self, random: &mut StreamRandom) -> Operation {
-        self.resolve(self.draw(random))
-    }
-
-    /// Draws the next operations of a stream: the same as one by one, and faster, because
-    /// the cache misses of resolving them overlap.
-    #[inline]
-    pub fn draw_many<const N: usize>(
-        &self,
-        random: &mut StreamRandom,
-        operations: &mut [Operation; N],
-    ) {
-        let draws: [Draw; N] = std::array::from_fn(|_| self.draw(random));
-        for (operation, draw) in operations.iter_mut().zip(draws) {
-            *operation = self.resolve(draw);
-        }
-    }
-
-    /// The first step of [`next`](Self::next): takes from `random`, and reads no memory.
-    ///
-    /// With a million records, the table of the distribution is larger than what a core
-    /// caches, and the second step waits for memory. Drawing some 32 operations, of one
-    /// stream or of many, and then resolving them, lets the processor wait for all of them
-    /// at once; one after the other, the work in between keeps it from seeing the next.
-    #[inline]
-    pub fn draw(&self, random: &mut StreamRandom) -> Draw {
-        let position = self.zipf.position(random.0.next_u64());
-        // A second draw, because with many records the key uses up all bits of the first.
+        let key = self.zipf.sample(|| random.0.next_u64());
+        // A draw of its own, because with many records the key uses up all bits of the others.
         let write = self.write_below != 0 && random.0.next_u64() < self.write_below;
-        Draw { position, write }
-    }
-
-    /// The second step of [`next`](Self::next): finds the record.
-    #[inline]
-    #[must_use]
-    pub fn resolve(&self, draw: Draw) -> Operation {
-        Operation { key: self.zipf.rank_at(draw.position), write: draw.write }
+        Operation { key, write }
     }
 }
 
@@ -288,18 +249,6 @@ mod tests {
             first_operations(&workload, start.clone()),
             first_operations(&workload.clone(), start)
         );
-    }
-
-    #[test]
-    fn operations_drawn_in_groups_are_those_drawn_one_by_one() {
-        for mix in Mix::ALL {
-            let workload = workload(mix);
-            let start = StreamRandom::new(8, 0, 0);
-            let mut random = start.clone();
-            let draws: Vec<_> = (0..100).map(|_| workload.draw(&mut random)).collect();
-            let operations: Vec<_> = draws.into_iter().map(|draw| workload.resolve(draw)).collect();
-            assert_eq!(operations, first_operations(&workload, start));
-        }
     }
 
     #[test]
