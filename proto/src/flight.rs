@@ -253,7 +253,7 @@ impl<T: Copy> Flight<T> {
             slot.finish(entry_index);
             counters.operations_answered += 1;
             if slot.waiting == 0 {
-                self.complete(now_ns, index, u32::from(header.attempt));
+                self.complete(now_ns, index, u32::from(header.attempt), counters);
             }
             outcome(token, result);
         }
@@ -263,7 +263,7 @@ impl<T: Copy> Flight<T> {
     }
 
     /// All of a slot is answered; the last answer was to its sending number `attempt`.
-    fn complete(&mut self, now_ns: u64, index: u16, attempt: u32) {
+    fn complete(&mut self, now_ns: u64, index: u16, attempt: u32, counters: &mut ClientCounters) {
         let slot = self.inflight.slot(index);
         let is_latest = attempt == slot.attempts;
         if is_latest {
@@ -277,7 +277,9 @@ impl<T: Copy> Flight<T> {
             self.answered_order = slot.sent_order;
             self.look_at_gap |= self.has_gap || !is_next;
         }
-        self.congestion.on_answered();
+        let shrank =
+            self.congestion.on_answered(slot.sent_order, self.sent_order, slot.entries.len());
+        counters.window_reductions += u64::from(shrank);
         self.release(index);
     }
 
@@ -346,13 +348,12 @@ impl<T: Copy> Flight<T> {
     fn send_again(&mut self, now_ns: u64, index: u16, counters: &mut ClientCounters) {
         let slot = self.inflight.slot(index);
         let is_timeout = slot.deadline_ns <= now_ns;
-        if self.congestion.on_lost(now_ns, slot.sent_ns) {
-            if is_timeout {
-                self.rto.back_off();
-            }
+        let is_partly_answered = slot.waiting < slot.entries.len();
+        let is_silent = is_timeout && !is_partly_answered;
+        if self.congestion.on_lost(slot.sent_order, self.sent_order, slot.waiting, is_silent) {
+            self.rto.back_off();
             counters.window_reductions += 1;
         }
-        let is_partly_answered = slot.waiting < slot.entries.len();
         if is_partly_answered && (slot.mutations_waiting == 0 || self.inflight.has_free()) {
             self.ask_again(index, counters);
         }

@@ -49,6 +49,8 @@ pub const RTO_NS_MIN: u64 = 20_000_000;
 /// A request is lost when one that was sent so many requests later is answered and it is
 /// not (the packet threshold of RFC 9002, 6.1.1).
 pub const REORDER_MAX: u64 = 3;
+/// If less than 1 / this of a round's operations were lost, the window stays as it is.
+pub const LOSS_TOLERATED: u64 = 16;
 /// Ceiling of the retransmission time, backoff included.
 pub const RTO_NS_MAX: u64 = 250_000_000;
 /// Doublings of the retransmission time.

@@ -1,10 +1,12 @@
 //! A lock-free table for batches: buckets of one cache line, and records that never change.
 //!
-//! A bucket holds seven slots and the address of the bucket that it overflows into. A slot
-//! is empty, or holds a record's address with 16 bits of its key's hash. Slots fill in
-//! order and never empty, and a slot keeps its key for ever: a write puts a new record in
-//! the place of the old with one compare-and-swap. So two writers of a new key meet at the
-//! same empty slot, and one of them finds the other there: no key is ever held twice.
+//! A bucket ([`super::bucket`]) holds slots and the address of the bucket that it overflows
+//! into. A slot is empty, or holds a record's address with 16 bits of its key's hash. Slots
+//! fill in order and never empty, and a slot keeps its key for ever: a write puts a new record
+//! in the place of the old with one compare-and-swap. So two writers of a new key meet at the
+//! same empty slot, and one of them finds the other there: no key is ever held twice. When
+//! there are too many records for its buckets, they move into twice as many
+//! ([`super::index`]).
 //!
 //! A group of keys is looked up in passes: all buckets are prefetched, then all records,
 //! so that the cache misses of the whole group overlap instead of following each other
@@ -22,52 +24,37 @@ use proto::limits::LOOKUP_GROUP_MAX;
 use proto::planted::{Fault, is_due};
 use proto::store::{Full, Record, Store};
 
+use super::bucket::{Bucket, SLOTS, Word};
+use super::index::{Found, Index};
 use super::memory::Memory;
-use super::reclaim::{Guard, pin, retire};
-use super::record::{Header, NewRecord, RecordRef, free};
-use super::sync::{AtomicU64, Ordering};
-
-const SLOTS: usize = 7;
-/// Records for which a bucket is made: the others of its slots make overflow rare.
-const RECORDS_PER_BUCKET: usize = 4;
-const TAG_SHIFT: u32 = 48;
-const ADDRESS_MASK: u64 = (1 << TAG_SHIFT) - 1;
-const EMPTY: u64 = 0;
-
-/// One cache line.
-#[derive(Debug)]
-#[repr(align(64))]
-struct Bucket {
-    slots: [AtomicU64; SLOTS],
-    /// Address of the next bucket of the chain, or 0.
-    overflow: AtomicU64,
-}
+use super::reclaim::{Guard, pin, retire, retire_index};
+use super::record::{NewRecord, RecordRef, free};
+use super::sync::{AtomicPtr, AtomicU64, Ordering};
 
 /// The records of a server.
 #[derive(Debug)]
 pub struct BucketTable {
-    buckets: Box<[Bucket]>,
+    /// Never null. Where every search begins: while it is being left, some goes on in the next.
+    index: AtomicPtr<Index>,
     hasher: RandomState,
     memory: Memory,
     records: AtomicU64,
 }
 
-/// Where a key belongs.
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    bucket: usize,
-    /// In the bits of a slot above the address.
-    tag: u64,
+/// How a write to one index went.
+enum Write {
+    Done(Result<u64, Full>),
+    /// The key's bucket is being left; the record is still to be written.
+    Left(NewRecord),
 }
 
 impl BucketTable {
-    /// An empty table for about `records`. It takes more; each bucket then overflows into
-    /// others, and look-ups grow longer.
+    /// An empty table with room for about `records` before it grows.
     #[must_use]
     pub fn new(records: usize, memory_cap_bytes: u64) -> Self {
-        let buckets = records.div_ceil(RECORDS_PER_BUCKET).next_power_of_two();
+        let index = Box::into_raw(Box::new(Index::for_records(records as u64)));
         Self {
-            buckets: (0..buckets).map(|_| Bucket::empty()).collect(),
+            index: AtomicPtr::new(index),
             hasher: RandomState::default(),
             memory: Memory::new(memory_cap_bytes),
             records: AtomicU64::new(0),
@@ -87,39 +74,128 @@ impl BucketTable {
     }
 
     #[inline]
-    fn place(&self, key: &[u8]) -> Place {
+    fn hash(&self, key: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key);
-        let hash = hasher.finish();
-        let bucket = hash as usize & (self.buckets.len() - 1);
-        Place { bucket, tag: hash & !ADDRESS_MASK }
-    }
-
-    /// The first slot of a place's own bucket that may hold its key: what a prefetch needs.
-    #[inline]
-    fn guess(&self, place: Place) -> u64 {
-        let slots = &self.buckets[place.bucket].slots;
-        let slots = slots.iter().map(|slot| slot.load(Ordering::Acquire));
-        slots.into_iter().find(|slot| is_candidate(*slot, place)).unwrap_or(EMPTY)
+        hasher.finish()
     }
 
     #[inline]
-    fn find<'g>(&self, place: Place, key: &[u8], guard: &'g Guard) -> Option<RecordRef<'g>> {
-        let mut bucket = &self.buckets[place.bucket];
+    fn index<'g>(&self, _guard: &'g Guard) -> &'g Index {
+        // SAFETY: it is never null, was published whole, and is retired after it was replaced,
+        // so not while a guard lives that was there when it was read.
+        unsafe { &*self.index.load(Ordering::Acquire) }
+    }
+
+    /// The index to begin at; if it is being left, a few of its buckets are moved first, so
+    /// that it comes to an end.
+    #[inline]
+    fn index_and_move_on<'g>(&self, guard: &'g Guard) -> &'g Index {
+        let index = self.index(guard);
+        let Some(next) = index.next(guard) else { return index };
+        if index.move_some(next, |key| self.hash(key), guard) {
+            self.leave(index, next, guard);
+        }
+        index
+    }
+
+    /// All buckets of an index are moved: searches begin in the next from now on.
+    #[cold]
+    fn leave(&self, index: &Index, next: &Index, guard: &Guard) {
+        let (old, new) = (std::ptr::from_ref(index), std::ptr::from_ref(next));
+        let swapped = self.index.compare_exchange(
+            old.cast_mut(),
+            new.cast_mut(),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        assert!(swapped.is_ok(), "an index is left once, after the one before it");
+        // SAFETY: the swap took it out of the table, once, and `new` made it from a box, or
+        // `Index::begin_to_leave` did.
+        unsafe { retire_index(guard, NonNull::from(index)) };
+    }
+
+    /// The first word of a hash's own bucket that may be its key's: what a prefetch needs.
+    #[inline]
+    fn guess(bucket: &Bucket, hash: u64) -> Word {
+        bucket.words().find(|word| word.is_candidate(hash)).unwrap_or(Word::EMPTY)
+    }
+
+    #[inline]
+    fn find<'g>(
+        &self,
+        mut index: &'g Index,
+        hash: u64,
+        key: &[u8],
+        guard: &'g Guard,
+    ) -> Option<RecordRef<'g>> {
+        let mut left = None;
         loop {
-            for slot in &bucket.slots {
-                let slot = slot.load(Ordering::Acquire);
-                if slot == EMPTY {
-                    return None; // Slots fill in order.
-                }
-                if is_candidate(slot, place) {
-                    let record = record_of(slot, guard)?;
-                    if record.key() == key {
-                        return Some(record);
+            match index.find(hash, key, guard) {
+                // Not there means that nobody wrote it since, so what was left still holds.
+                Found::Settled(record) => return record.or(left),
+                Found::Leaving(record) => left = record.or(left),
+            }
+            index = index.next(guard).expect("what is frozen is left for another");
+        }
+    }
+
+    /// Writes to one index.
+    #[inline]
+    fn put_in(&self, index: &Index, hash: u64, mut new: NewRecord, guard: &Guard) -> Write {
+        let new_bytes = new.bytes();
+        let mut bucket = index.bucket(hash);
+        loop {
+            for slot in 0..SLOTS {
+                let mut seen = bucket.word(slot);
+                // Ends when this slot turns out to be another key's, or takes the record.
+                loop {
+                    if seen.is_frozen() {
+                        return Write::Left(new);
+                    }
+                    if seen != Word::EMPTY && !seen.is_candidate(hash) {
+                        break;
+                    }
+                    // SAFETY: it was not frozen, so its bucket was not moved.
+                    let old = unsafe { seen.record(guard) };
+                    if old.is_some_and(|old| old.key() != new.key()) {
+                        break;
+                    }
+                    let old_bytes = old.map_or(0, RecordRef::bytes);
+                    if !self.memory.allows(old_bytes, new_bytes) {
+                        return Write::Done(Err(Full));
+                    }
+                    let version = old.map_or(0, RecordRef::version) + 1;
+                    if old.is_some() && is_due(Fault::LostUpdate, Fault::LOST_UPDATE_ONE_IN) {
+                        return Write::Done(Ok(version));
+                    }
+                    new.set_version(version);
+                    match bucket.replace(slot, seen, Word::new(hash, new.address())) {
+                        Ok(()) => {
+                            new.publish();
+                            self.memory.replaced(old_bytes, new_bytes);
+                            match seen.address() {
+                                // SAFETY: the swap took it out of the table, once.
+                                Some(old) => unsafe { retire(guard, old) },
+                                None => self.added(index),
+                            }
+                            return Write::Done(Ok(version));
+                        }
+                        Err(now) => seen = now,
                     }
                 }
             }
-            bucket = bucket.next()?;
+            let Some(next) = bucket.next_or_add() else { return Write::Left(new) };
+            bucket = next;
+        }
+    }
+
+    /// Counts a new record, and begins to grow if it is one too many.
+    fn added(&self, index: &Index) {
+        let records = self.records.fetch_add(1, Ordering::Relaxed) + 1;
+        // An index that is not begun at yet still takes over from the one before.
+        if index.is_crowded(records) && std::ptr::eq(self.index.load(Ordering::Acquire), index) {
+            index.begin_to_leave();
         }
     }
 }
@@ -129,162 +205,79 @@ impl Store for &BucketTable {
     fn get(&mut self, keys: &[&[u8]], mut found: impl FnMut(usize, Option<Record<'_>>)) {
         assert!(keys.len() <= LOOKUP_GROUP_MAX);
         let guard = pin();
-        let mut places = [Place::default(); LOOKUP_GROUP_MAX];
-        let mut guesses = [EMPTY; LOOKUP_GROUP_MAX];
-        for (place, key) in places.iter_mut().zip(keys) {
-            *place = self.place(key);
-            prefetch(std::ptr::from_ref(&self.buckets[place.bucket]).cast(), 1);
+        let index = self.index_and_move_on(&guard);
+        let mut hashes = [0; LOOKUP_GROUP_MAX];
+        let mut guesses = [Word::EMPTY; LOOKUP_GROUP_MAX];
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = self.hash(key);
+            prefetch(std::ptr::from_ref(index.bucket(*hash)).cast(), 1);
         }
-        for (guess, place) in guesses.iter_mut().zip(&places[..keys.len()]) {
-            *guess = self.guess(*place);
+        for (guess, hash) in guesses.iter_mut().zip(&hashes[..keys.len()]) {
+            *guess = BucketTable::guess(index.bucket(*hash), *hash);
             // The length is not known before the header is there; this covers 8 + 128 bytes.
-            prefetch((*guess & ADDRESS_MASK) as *const u8, 3);
+            let record = guess.address().map_or(std::ptr::null_mut(), NonNull::as_ptr);
+            prefetch(record.cast(), 3);
         }
-        for (index, key) in keys.iter().enumerate() {
-            let guessed = record_of(guesses[index], &guard).filter(|record| record.key() == *key);
-            let record = guessed.or_else(|| self.find(places[index], key, &guard));
+        for (at, key) in keys.iter().enumerate() {
+            // SAFETY: a guess was not frozen, so its bucket was not moved.
+            let guessed = unsafe { guesses[at].record(&guard) };
+            let record = guessed
+                .filter(|record| record.key() == *key)
+                .or_else(|| self.find(index, hashes[at], key, &guard));
             found(
-                index,
+                at,
                 record.map(|record| Record { version: record.version(), value: record.value() }),
             );
         }
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<u64, Full> {
-        let place = self.place(key);
-        let new_bytes = Memory::record_bytes(key.len(), value.len());
+        let hash = self.hash(key);
         let mut new = NewRecord::new(key, value);
         let guard = pin();
-        let mut bucket = &self.buckets[place.bucket];
+        let mut index = self.index_and_move_on(&guard);
         loop {
-            for slot in &bucket.slots {
-                let mut seen = slot.load(Ordering::Acquire);
-                // Ends when this slot turns out to be another key's, or takes the record.
-                loop {
-                    let old = record_of(seen, &guard);
-                    if old.is_some_and(|old| !is_candidate(seen, place) || old.key() != key) {
-                        break;
-                    }
-                    let old_bytes = old.map_or(0, record_bytes);
-                    if !self.memory.allows(old_bytes, new_bytes) {
-                        return Err(Full);
-                    }
-                    let version = old.map_or(0, RecordRef::version) + 1;
-                    if old.is_some() && is_due(Fault::LostUpdate, Fault::LOST_UPDATE_ONE_IN) {
-                        return Ok(version);
-                    }
-                    new.set_version(version);
-                    let full = place.tag | new.address().as_ptr() as u64;
-                    let swapped =
-                        slot.compare_exchange(seen, full, Ordering::AcqRel, Ordering::Acquire);
-                    match swapped {
-                        Ok(_) => {
-                            new.publish();
-                            self.memory.replaced(old_bytes, new_bytes);
-                            match address_of(seen) {
-                                // SAFETY: the swap took it out of the table, once.
-                                Some(old) => unsafe { retire(&guard, old) },
-                                None => _ = self.records.fetch_add(1, Ordering::Relaxed),
-                            }
-                            return Ok(version);
-                        }
-                        Err(now) => seen = now,
-                    }
-                }
+            match self.put_in(index, hash, new, &guard) {
+                Write::Done(result) => return result,
+                Write::Left(record) => new = record,
             }
-            bucket = bucket.next_or_add();
+            let next = index.next(&guard).expect("what is frozen is left for another");
+            if index.move_bucket(hash, next, |key| self.hash(key), &guard) {
+                self.leave(index, next, &guard);
+            }
+            index = next;
         }
     }
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
-        vec![("records", self.len()), ("record_bytes", self.memory.used_bytes())]
-    }
-}
-
-impl Bucket {
-    fn empty() -> Self {
-        Self {
-            slots: std::array::from_fn(|_| AtomicU64::new(EMPTY)),
-            overflow: AtomicU64::new(EMPTY),
-        }
-    }
-
-    #[inline]
-    fn next(&self) -> Option<&Self> {
-        let address = self.overflow.load(Ordering::Acquire) as *const Self;
-        // SAFETY: it is null, or a bucket that `next_or_add` published whole, and that lives
-        // as long as the table, of which `self` is a part.
-        unsafe { address.as_ref() }
-    }
-
-    /// The bucket that this one overflows into; of several writers that add one at the
-    /// same time, one succeeds and the others use its bucket.
-    fn next_or_add(&self) -> &Self {
-        if let Some(next) = self.next() {
-            return next;
-        }
-        let added = Box::into_raw(Box::new(Self::empty()));
-        let swapped = self.overflow.compare_exchange(
-            EMPTY,
-            added as u64,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        if swapped.is_err() {
-            // SAFETY: it was made above, and not published.
-            drop(unsafe { Box::from_raw(added) });
-        }
-        self.next().expect("there is one now")
+        let buckets = self.index(&pin()).len();
+        vec![
+            ("records", self.len()),
+            ("record_bytes", self.memory.used_bytes()),
+            ("buckets", buckets),
+        ]
     }
 }
 
 impl Drop for BucketTable {
     fn drop(&mut self) {
-        for bucket in &self.buckets {
-            free_records(bucket);
-            let mut overflow = bucket.overflow.load(Ordering::Relaxed) as *mut Bucket;
-            while !overflow.is_null() {
-                // SAFETY: `next_or_add` made it from a box, and the table was its only owner.
-                let bucket = unsafe { Box::from_raw(overflow) };
-                free_records(&bucket);
-                overflow = bucket.overflow.load(Ordering::Relaxed) as *mut Bucket;
+        let guard = pin();
+        while let index = self.index(&guard)
+            && let Some(next) = index.next(&guard)
+        {
+            for bucket in 0..index.len() {
+                if index.move_bucket(bucket, next, |key| self.hash(key), &guard) {
+                    self.leave(index, next, &guard);
+                }
             }
         }
-    }
-}
-
-/// Frees what a bucket holds, when the table ends.
-fn free_records(bucket: &Bucket) {
-    for slot in &bucket.slots {
-        if let Some(record) = address_of(slot.load(Ordering::Relaxed)) {
-            // SAFETY: the table is dropped, so nobody else can see its records, and each
-            // is in one slot only.
+        // SAFETY: the table is dropped, so nobody else has it, and it was made from a box.
+        let mut index = unsafe { Box::from_raw(self.index.load(Ordering::Relaxed)) };
+        for record in index.records() {
+            // SAFETY: nobody else can see the records, and each is in one slot only.
             unsafe { free(record) };
         }
     }
-}
-
-/// Whether a slot may hold the key of a place: its tag is the same.
-#[inline]
-fn is_candidate(slot: u64, place: Place) -> bool {
-    slot != EMPTY && slot & !ADDRESS_MASK == place.tag
-}
-
-#[inline]
-fn address_of(slot: u64) -> Option<NonNull<Header>> {
-    NonNull::new((slot & ADDRESS_MASK) as *mut Header)
-}
-
-/// The record of a slot that was read under this guard.
-#[inline]
-fn record_of(slot: u64, _guard: &Guard) -> Option<RecordRef<'_>> {
-    // SAFETY: what a slot holds was published, with a release that our acquire has seen,
-    // and is not freed while a guard lives that was there when the slot was read.
-    address_of(slot).map(|address| unsafe { RecordRef::new(address) })
-}
-
-fn record_bytes(record: RecordRef<'_>) -> u64 {
-    Memory::record_bytes(record.key().len(), record.value().len())
 }
 
 /// Asks for cache lines, without waiting for them.
@@ -299,8 +292,3 @@ fn prefetch(address: *const u8, lines: usize) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (address, lines);
 }
-
-const _: () = {
-    assert!(size_of::<Bucket>() == 64 || cfg!(loom));
-    assert!(size_of::<usize>() == 8, "a slot holds an address of at most 48 bits");
-};

@@ -3,9 +3,12 @@
 //! A table is asked through [`proto::store::Store`], by groups of keys, so that one that
 //! can overlap its cache misses does. [`Table`] is the one that `--table` chose.
 
+mod bucket;
 mod bucket_table;
+mod index;
 mod memory;
 mod null_table;
+mod pages;
 mod papaya_table;
 mod reclaim;
 mod record;

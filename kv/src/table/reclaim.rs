@@ -2,6 +2,7 @@
 
 use std::ptr::NonNull;
 
+use super::index::Index;
 use super::record::{Header, free};
 
 #[cfg(not(loom))]
@@ -26,6 +27,22 @@ pub(super) unsafe fn retire(guard: &Guard, record: NonNull<Header>) {
     }
 }
 
+/// Frees an index later; its records are in another.
+///
+/// # Safety
+/// The index came from a box, and was taken out of the table, by the caller alone, under `guard`.
+#[cfg(not(loom))]
+pub(super) unsafe fn retire_index(guard: &Guard, index: NonNull<Index>) {
+    let index = index.as_ptr() as usize;
+    // SAFETY: nobody can find it any more, and those that found it before are pinned.
+    unsafe {
+        guard.defer_unchecked(move || {
+            // SAFETY: the caller's promise; the epoch's end is what it waits for.
+            drop(Box::from_raw(index as *mut Index));
+        });
+    }
+}
+
 /// Under loom nothing is freed before the test ends, so that the model is of the table's
 /// own orders only; crossbeam has its own proofs.
 #[cfg(loom)]
@@ -40,3 +57,6 @@ pub(super) fn pin() -> Guard {
 pub(super) unsafe fn retire(_guard: &Guard, _record: NonNull<Header>) {
     let _ = free;
 }
+
+#[cfg(loom)]
+pub(super) unsafe fn retire_index(_guard: &Guard, _index: NonNull<Index>) {}

@@ -5,6 +5,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use super::memory::Memory;
 use super::sync::Unchanging;
 
 /// Before the key and the value of a record.
@@ -48,7 +49,25 @@ impl NewRecord {
         unsafe { self.0.as_mut().version = Unchanging::new(version) };
     }
 
+    /// What it counts, as [`Memory`] does.
+    pub(super) fn bytes(&self) -> u64 {
+        self.as_ref().bytes()
+    }
+
+    /// Its key.
+    #[inline]
+    pub(super) fn key(&self) -> &[u8] {
+        self.as_ref().key()
+    }
+
+    #[inline]
+    fn as_ref(&self) -> RecordRef<'_> {
+        // SAFETY: it is initialized, and lives as long as `self`, unchanged while borrowed.
+        unsafe { RecordRef::new(self.0) }
+    }
+
     /// Where it is.
+    #[inline]
     pub(super) fn address(&self) -> NonNull<Header> {
         self.0
     }
@@ -92,16 +111,23 @@ impl<'a> RecordRef<'a> {
 
     #[inline]
     pub(super) fn key(self) -> &'a [u8] {
-        self.bytes(0, usize::from(self.header().key_bytes))
+        self.slice(0, usize::from(self.header().key_bytes))
     }
 
     #[inline]
     pub(super) fn value(self) -> &'a [u8] {
-        self.bytes(usize::from(self.header().key_bytes), self.header().value_bytes as usize)
+        self.slice(usize::from(self.header().key_bytes), self.header().value_bytes as usize)
+    }
+
+    /// What it counts, as [`Memory`] does.
+    #[inline]
+    pub(super) fn bytes(self) -> u64 {
+        let Header { key_bytes, value_bytes, .. } = self.header();
+        Memory::record_bytes(usize::from(*key_bytes), *value_bytes as usize)
     }
 
     #[inline]
-    fn bytes(self, from: usize, length: usize) -> &'a [u8] {
+    fn slice(self, from: usize, length: usize) -> &'a [u8] {
         // SAFETY: the allocation holds `key_bytes + value_bytes` bytes behind the header,
         // callers stay within them, and they live and stay unchanged as long as it does.
         // The pointer is the allocation's own, which spans all of it.

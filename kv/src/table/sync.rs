@@ -1,10 +1,10 @@
 //! Atomics, of the standard library or of loom's model checker.
 
 #[cfg(not(loom))]
-pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+pub(super) use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 #[cfg(loom)]
-pub(super) use loom::sync::atomic::{AtomicU64, Ordering};
+pub(super) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// A plain value that is written before others can see it, and never after. Under loom each
 /// read is checked to come after the write, so that an order that is too weak is found.

@@ -1,5 +1,7 @@
 //! What every table promises.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use proto::store::{Full, Store as _};
 
 use super::{Choice, Memory, Table};
@@ -147,6 +149,82 @@ fn readers_see_whole_records_whose_versions_only_grow() {
             }
         });
     });
+}
+
+#[test]
+fn while_a_table_grows_every_record_is_found_and_no_update_is_lost() {
+    const RECORDS: u64 = 20_000;
+    const HOT: u64 = 50;
+    with_each(1 << 30, |table| {
+        let written = AtomicU64::new(HOT);
+        let mut first = table;
+        for key in 0..HOT {
+            first.put(&key.to_le_bytes(), &key.to_le_bytes()).unwrap();
+        }
+        let hot_writes: u64 = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut table = table;
+                for key in HOT..RECORDS {
+                    assert_eq!(table.put(&key.to_le_bytes(), &key.to_le_bytes()), Ok(1));
+                    written.store(key + 1, Ordering::Release);
+                }
+            });
+            // Reads anywhere among what is there.
+            scope.spawn(|| {
+                let mut key = 0;
+                loop {
+                    let below = written.load(Ordering::Acquire);
+                    key = (key + 7_919) % below;
+                    let read = read(table, &key.to_le_bytes());
+                    let (version, value) = read.unwrap_or_else(|| panic!("{key} of {below}"));
+                    assert_eq!(
+                        (version == 1, value),
+                        (key >= HOT || version == 1, key.to_le_bytes().to_vec())
+                    );
+                    if below == RECORDS {
+                        break;
+                    }
+                }
+            });
+            let writers = [(); 2].map(|()| {
+                scope.spawn(|| {
+                    let mut table = table;
+                    let mut writes = 0;
+                    let mut versions = [1; HOT as usize];
+                    while written.load(Ordering::Acquire) < RECORDS {
+                        let key = writes % HOT;
+                        let version = table.put(&key.to_le_bytes(), &key.to_le_bytes()).unwrap();
+                        let last = &mut versions[key as usize];
+                        assert!(version > *last, "{version} after {last}");
+                        *last = version;
+                        writes += 1;
+                    }
+                    writes
+                })
+            });
+            writers.map(|writer| writer.join().unwrap()).iter().sum()
+        });
+        let versions = (0..HOT).map(|key| read(table, &key.to_le_bytes()).unwrap().0);
+        assert_eq!(versions.sum::<u64>(), HOT + hot_writes, "each write has its version");
+        assert_eq!(records(table), RECORDS, "no key is held twice");
+        for key in 0..RECORDS {
+            assert!(read(table, &key.to_le_bytes()).is_some(), "{key}");
+        }
+    });
+}
+
+#[test]
+fn a_bucket_table_grows_with_what_it_holds() {
+    let mut table = &Table::new(Choice::Bucket, 1, 1 << 30);
+    for key in 0..100_000u64 {
+        table.put(&key.to_le_bytes(), b"").unwrap();
+    }
+    // What is left of the last growth is moved by reads, too.
+    for _ in 0..100_000 {
+        read(table, b"");
+    }
+    let gauges = table.gauges();
+    assert_eq!(gauges.last(), Some(&("buckets", 32_768)), "{gauges:?}");
 }
 
 #[cfg(feature = "planted-faults")]
