@@ -6,13 +6,16 @@
 
 use std::sync::Arc;
 
-use kv::table::BucketTable;
+use foldhash::fast::FixedState;
+use kv::table;
 use loom::thread;
 use proto::store::Store as _;
 
+type BucketTable = table::BucketTable<FixedState>;
+
 fn table() -> Arc<BucketTable> {
     // One bucket: all keys meet in it.
-    Arc::new(BucketTable::new(1, 1 << 20))
+    Arc::new(BucketTable::with_hasher(1, 1 << 20, FixedState::default()))
 }
 
 fn put(table: &BucketTable, key: &[u8], value: &[u8]) -> u64 {

@@ -11,12 +11,9 @@
 //! (after MICA, Lim et al., NSDI 2014). Replaced records are freed when no thread can see
 //! them any more (epochs, Fraser 2004, by crossbeam).
 
-use std::hash::{BuildHasher as _, Hasher as _};
+use std::hash::{BuildHasher, Hasher as _};
 use std::ptr::NonNull;
 
-#[cfg(loom)]
-use foldhash::fast::FixedState as RandomState; // A model has to run alike each time.
-#[cfg(not(loom))]
 use foldhash::fast::RandomState;
 use proto::limits::LOOKUP_GROUP_MAX;
 use proto::planted::{Fault, is_due};
@@ -45,9 +42,9 @@ struct Bucket {
 
 /// The records of a server.
 #[derive(Debug)]
-pub struct BucketTable {
+pub struct BucketTable<S = RandomState> {
     buckets: Box<[Bucket]>,
-    hasher: RandomState,
+    hasher: S,
     memory: Memory,
     records: AtomicU64,
 }
@@ -65,10 +62,19 @@ impl BucketTable {
     /// others, and look-ups grow longer.
     #[must_use]
     pub fn new(records: usize, memory_cap_bytes: u64) -> Self {
+        Self::with_hasher(records, memory_cap_bytes, RandomState::default())
+    }
+}
+
+impl<S: BuildHasher> BucketTable<S> {
+    /// The same with a hash of the caller's: one that is fixed, for what has to run alike
+    /// each time. Those who choose keys could make its chains long, so it is for no server.
+    #[must_use]
+    pub fn with_hasher(records: usize, memory_cap_bytes: u64, hasher: S) -> Self {
         let buckets = records.div_ceil(RECORDS_PER_BUCKET).next_power_of_two();
         Self {
             buckets: (0..buckets).map(|_| Bucket::empty()).collect(),
-            hasher: RandomState::default(),
+            hasher,
             memory: Memory::new(memory_cap_bytes),
             records: AtomicU64::new(0),
         }
@@ -124,7 +130,7 @@ impl BucketTable {
     }
 }
 
-impl Store for &BucketTable {
+impl<S: BuildHasher> Store for &BucketTable<S> {
     #[inline]
     fn get(&mut self, keys: &[&[u8]], mut found: impl FnMut(usize, Option<Record<'_>>)) {
         assert!(keys.len() <= LOOKUP_GROUP_MAX);
@@ -238,7 +244,7 @@ impl Bucket {
     }
 }
 
-impl Drop for BucketTable {
+impl<S> Drop for BucketTable<S> {
     fn drop(&mut self) {
         for bucket in &self.buckets {
             free_records(bucket);
