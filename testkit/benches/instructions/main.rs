@@ -30,7 +30,7 @@ const RECORD: &str = "cargo bench -p testkit --bench instructions -- --record";
 /// recorded one, it says so, prints the counts, and passes. Ends with 1 if a count has
 /// changed, and 2 if nothing could be counted.
 #[derive(Debug, Parser)]
-#[command(name = "instructions")]
+#[command(name = "instructions", bin_name = "cargo bench -p testkit --bench instructions --")]
 struct Flags {
     /// Write the counts down as the recorded ones. The commit says why they changed.
     #[arg(long)]
