@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 /// A count may change by so much without a reason.
-pub(crate) const CHANGE_PCT_MAX: f64 = 3.0;
+pub(crate) const CHANGE_PCT_MAX: u64 = 3;
 
 /// What counts depend on besides the code. The version of valgrind stands for that of the
 /// distribution, too, and so for that of the C library.
@@ -47,7 +47,8 @@ impl Recorded {
     /// Whether a workload takes about as much as it did. Much less is a change as well: it
     /// would hide the next one.
     pub(crate) fn is_kept(&self, name: &str, now: u64) -> bool {
-        self.change_pct(name, now).is_some_and(|change_pct| change_pct.abs() <= CHANGE_PCT_MAX)
+        let recorded = self.instructions.get(name);
+        recorded.is_some_and(|&before| now.abs_diff(before) * 100 <= before * CHANGE_PCT_MAX)
     }
 
     /// Workloads that are recorded, but not counted any more.
