@@ -1,51 +1,148 @@
-//! What the table costs without a network: groups of look-ups, and writes.
+//! What a table costs without a network, side by side: groups of look-ups, writes, and both
+//! by one and two threads. Those of `kv`, and those that it could have had.
+//!
+//! `cargo bench -p kv --bench table [-- NAME]`
+
+mod alternatives;
 
 use std::hint::black_box;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use alternatives::{CachedTable, DashTable, OneLockTable, ScalableTable, ShardedTable};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use kv::table::{Choice, Table};
+use generator::workload::{Mix, Operation, StreamRandom, Workload};
+use generator::zipf::Zipf;
+use kv::table::{BucketTable, PapayaTable};
 use proto::limits::LOOKUP_GROUP_MAX;
-use proto::store::Store as _;
+use proto::store::{Record, Store};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const RECORDS: u64 = 1_000_000;
+const RECORDS: usize = 1_000_000;
+const THETA: f64 = 0.99;
 const VALUE: [u8; 128] = [7; 128];
+const MEMORY_CAP_BYTES: u64 = 1 << 32;
+/// Operations that are drawn before anything is measured, and then repeated.
+const DRAWN: usize = 1 << 20;
 
-/// Keys in an order that no cache foresees (a full-period linear congruence).
-fn next_key(key: &mut u64) -> [u8; 8] {
-    *key = key.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    ((*key >> 20) % RECORDS).to_be_bytes()
+/// Operations in groups, without end.
+struct Operations {
+    drawn: Vec<Operation>,
+    next: usize,
 }
 
-fn table(criterion: &mut Criterion) {
-    for choice in [Choice::Bucket, Choice::Papaya] {
-        let table = Table::new(choice, RECORDS as usize, 1 << 32);
-        for key in 0..RECORDS {
-            (&table).put(&key.to_be_bytes(), &VALUE).expect("there is room");
+impl Operations {
+    fn new(mix: Mix, theta: f64, stream: usize) -> Self {
+        let zipf = Zipf::new(RECORDS as u64, theta).expect("the figures are sound");
+        let workload = Workload::new(mix, Arc::new(zipf));
+        let mut random = StreamRandom::new(1, 0, stream as u32);
+        Self { drawn: (0..DRAWN).map(|_| workload.next(&mut random)).collect(), next: 0 }
+    }
+
+    #[inline]
+    fn group(&mut self) -> &[Operation] {
+        let group = &self.drawn[self.next..self.next + LOOKUP_GROUP_MAX];
+        self.next = (self.next + LOOKUP_GROUP_MAX) % DRAWN;
+        group
+    }
+}
+
+/// Copies a value, as a reply does.
+#[inline]
+fn copy(record: Option<Record<'_>>) {
+    let record = record.expect("every record was put");
+    let value: [u8; VALUE.len()] = record.value.try_into().expect("as it was put");
+    black_box(value);
+}
+
+/// Looks up what a group reads, all of it together, and then writes what it writes.
+#[inline]
+fn execute(mut table: impl Store, group: &[Operation]) {
+    let mut bytes = [[0; 8]; LOOKUP_GROUP_MAX];
+    let mut reads = 0;
+    for operation in group.iter().filter(|operation| !operation.write) {
+        bytes[reads] = operation.key.to_be_bytes();
+        reads += 1;
+    }
+    let keys: [&[u8]; LOOKUP_GROUP_MAX] = std::array::from_fn(|index| &bytes[index][..]);
+    table.get(&keys[..reads], |_, record| copy(record));
+    for operation in group.iter().filter(|operation| operation.write) {
+        table.put(&operation.key.to_be_bytes(), &VALUE).expect("there is room");
+    }
+}
+
+/// How long these threads take together for so many groups: from when the first begins
+/// until the last ends.
+fn execute_by<T: Sync>(table: &T, threads: &mut [Operations], groups: u64) -> Duration
+where
+    for<'t> &'t T: Store,
+{
+    let groups_each = groups.div_ceil(threads.len() as u64);
+    let start = Barrier::new(threads.len());
+    let execute_all = |operations: &mut Operations| {
+        start.wait();
+        let began = Instant::now();
+        for _ in 0..groups_each {
+            execute(table, operations.group());
         }
-        let mut group = criterion.benchmark_group(format!("{choice:?}, 1 M records of 8 + 128 B"));
-        let mut key = 1;
-        group.throughput(Throughput::Elements(LOOKUP_GROUP_MAX as u64));
-        group.bench_function("get, a group of uniform keys", |bencher| {
-            bencher.iter(|| {
-                let keys: [[u8; 8]; LOOKUP_GROUP_MAX] = std::array::from_fn(|_| next_key(&mut key));
-                let keys: [&[u8]; LOOKUP_GROUP_MAX] = std::array::from_fn(|index| &keys[index][..]);
-                let mut sum = 0;
-                (&table).get(&keys, |_, record| {
-                    let value: [u8; 128] = record.unwrap().value.try_into().unwrap();
-                    sum += usize::from(black_box(value)[0]);
-                });
-                sum
-            });
+        (began, Instant::now())
+    };
+    let times: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (threads.iter_mut())
+            .map(|operations| scope.spawn(|| execute_all(operations)))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
+    });
+    let first = times.iter().map(|(began, _)| *began).min().expect("there is a thread");
+    let last = times.iter().map(|(_, ended)| *ended).max().expect("there is a thread");
+    last - first
+}
+
+fn measure<T: Sync>(criterion: &mut Criterion, name: &str, new: impl FnOnce() -> T)
+where
+    for<'t> &'t T: Store,
+{
+    let mut group = criterion.benchmark_group(name);
+    let table = new();
+    for key in 0..RECORDS as u64 {
+        (&table).put(&key.to_be_bytes(), &VALUE).expect("there is room");
+    }
+    group.throughput(Throughput::Elements(LOOKUP_GROUP_MAX as u64));
+    for (keys, theta) in [("uniform", 0.0), ("Zipf", THETA)] {
+        let mut operations = Operations::new(Mix::C, theta, 0);
+        group.bench_function(format!("get a group, {keys}"), |bencher| {
+            bencher.iter(|| execute(&table, operations.group()));
         });
-        group.throughput(Throughput::Elements(1));
-        group.bench_function("put, overwriting", |bencher| {
-            bencher.iter(|| (&table).put(&next_key(&mut key), &VALUE).unwrap());
+    }
+    let mut operations = Operations::new(Mix::C, 0.0, 1);
+    group.bench_function("overwrite a group, uniform", |bencher| {
+        bencher.iter(|| {
+            for operation in operations.group() {
+                (&table).put(&operation.key.to_be_bytes(), &VALUE).expect("there is room");
+            }
+        });
+    });
+    for threads in [1, 2] {
+        let mut operations: Vec<_> =
+            (0..threads).map(|stream| Operations::new(Mix::B, THETA, stream)).collect();
+        group.bench_function(format!("YCSB-B, threads: {threads}"), |bencher| {
+            bencher.iter_custom(|groups| execute_by(&table, &mut operations, groups));
         });
     }
 }
 
-criterion_group!(benches, table);
+fn tables(criterion: &mut Criterion) {
+    measure(criterion, "bucket", || BucketTable::new(RECORDS, MEMORY_CAP_BYTES));
+    measure(criterion, "papaya", || PapayaTable::new(RECORDS, MEMORY_CAP_BYTES));
+    measure(criterion, "dashmap", || DashTable::new(RECORDS));
+    measure(criterion, "scc", || ScalableTable::new(RECORDS));
+    measure(criterion, "sharded", || ShardedTable::new(RECORDS));
+    measure(criterion, "one lock", || OneLockTable::new(RECORDS));
+    measure(criterion, "lru and sharded", || CachedTable::new(RECORDS));
+}
+
+criterion_group!(benches, tables);
 criterion_main!(benches);

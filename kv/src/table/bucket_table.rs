@@ -13,12 +13,9 @@
 //! (after MICA, Lim et al., NSDI 2014). Replaced records are freed when no thread can see
 //! them any more (epochs, Fraser 2004, by crossbeam).
 
-use std::hash::{BuildHasher as _, Hasher as _};
+use std::hash::{BuildHasher, Hasher as _};
 use std::ptr::NonNull;
 
-#[cfg(loom)]
-use foldhash::fast::FixedState as RandomState; // A model has to run alike each time.
-#[cfg(not(loom))]
 use foldhash::fast::RandomState;
 use proto::limits::LOOKUP_GROUP_MAX;
 use proto::planted::{Fault, is_due};
@@ -33,10 +30,10 @@ use super::sync::{AtomicPtr, AtomicU64, Ordering};
 
 /// The records of a server.
 #[derive(Debug)]
-pub struct BucketTable {
+pub struct BucketTable<S: BuildHasher = RandomState> {
     /// Never null. Where every search begins: while it is being left, some goes on in the next.
     index: AtomicPtr<Index>,
-    hasher: RandomState,
+    hasher: S,
     memory: Memory,
     records: AtomicU64,
 }
@@ -52,10 +49,19 @@ impl BucketTable {
     /// An empty table with room for about `records` before it grows.
     #[must_use]
     pub fn new(records: usize, memory_cap_bytes: u64) -> Self {
+        Self::with_hasher(records, memory_cap_bytes, RandomState::default())
+    }
+}
+
+impl<S: BuildHasher> BucketTable<S> {
+    /// The same with a hash of the caller's: one that is fixed, for what has to run alike
+    /// each time. Those who choose keys could make its chains long, so it is for no server.
+    #[must_use]
+    pub fn with_hasher(records: usize, memory_cap_bytes: u64, hasher: S) -> Self {
         let index = Box::into_raw(Box::new(Index::for_records(records as u64)));
         Self {
             index: AtomicPtr::new(index),
-            hasher: RandomState::default(),
+            hasher,
             memory: Memory::new(memory_cap_bytes),
             records: AtomicU64::new(0),
         }
@@ -200,7 +206,7 @@ impl BucketTable {
     }
 }
 
-impl Store for &BucketTable {
+impl<S: BuildHasher> Store for &BucketTable<S> {
     #[inline]
     fn get(&mut self, keys: &[&[u8]], mut found: impl FnMut(usize, Option<Record<'_>>)) {
         assert!(keys.len() <= LOOKUP_GROUP_MAX);
@@ -213,7 +219,7 @@ impl Store for &BucketTable {
             prefetch(std::ptr::from_ref(index.bucket(*hash)).cast(), 1);
         }
         for (guess, hash) in guesses.iter_mut().zip(&hashes[..keys.len()]) {
-            *guess = BucketTable::guess(index.bucket(*hash), *hash);
+            *guess = BucketTable::<S>::guess(index.bucket(*hash), *hash);
             // The length is not known before the header is there; this covers 8 + 128 bytes.
             let record = guess.address().map_or(std::ptr::null_mut(), NonNull::as_ptr);
             prefetch(record.cast(), 3);
@@ -259,7 +265,7 @@ impl Store for &BucketTable {
     }
 }
 
-impl Drop for BucketTable {
+impl<S: BuildHasher> Drop for BucketTable<S> {
     fn drop(&mut self) {
         let guard = pin();
         while let index = self.index(&guard)

@@ -17,7 +17,7 @@ use super::record::{Header, RecordRef};
 use super::sync::{AtomicPtr, AtomicU64, Ordering};
 
 /// Records for which a bucket is made: the others of its slots make overflow rare.
-const RECORDS_PER_BUCKET: u64 = 4;
+const RECORDS_PER_BUCKET: u64 = if cfg!(loom) { 1 } else { 4 };
 /// Buckets that are moved at a time.
 const STEP: u64 = if cfg!(loom) { 1 } else { 8 };
 
