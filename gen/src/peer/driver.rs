@@ -1,0 +1,480 @@
+//! One thread that drives other stores: its connections, from connecting to the end.
+//!
+//! A connection is a closed loop of batches: it draws operations, sends them at once, and
+//! draws the next when all of them are answered. With several stores, each has a connection
+//! of its own, and a batch is dealt out to them by key. In open loop a batch is what has
+//! become due by the time that the connection is free.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use mio::{Events, Poll, Token};
+use proto::placement::server_of;
+use udp::clock::now_ns;
+use udp::idle::{Idle, Rest};
+
+use super::batch::Asked;
+use super::connection::Scratch;
+use super::keys::{Records, digits};
+use super::link::Link;
+use super::tally::Tally;
+use super::target::Peers;
+use crate::arrivals::Arrivals;
+use crate::driver::{Coordination, ThreadReport, Window};
+use crate::plan::Plan;
+use crate::threads::Common;
+use crate::workload::{Operation, StreamRandom};
+
+/// Operations that a connection draws together, so that their cache misses overlap.
+const DRAWN_TOGETHER: usize = 16;
+/// How often a thread looks for answers that are late.
+const LATE_NS: u64 = 1_000_000;
+/// How often it looks whether the other threads have come as far.
+const COORDINATION_NS: u64 = 1_000_000;
+/// How long an interrupted run waits for what is outstanding.
+const INTERRUPTED_NS: u64 = 1_000_000_000;
+/// Longest sleep, so that it notices when it is told to end.
+const SLEEP_NS_MAX: u64 = 50_000_000;
+/// The kernel sleeps by milliseconds; shorter waits are spun, where that is allowed.
+const SLEEP_NS_MIN: u64 = 1_000_000;
+const EVENTS: usize = 1024;
+
+/// A closed loop of batches, and its ways to each store.
+#[derive(Debug)]
+struct Lane {
+    random: StreamRandom,
+    /// Operations drawn; those from `next` on are still to be sent.
+    drawn: [Operation; DRAWN_TOGETHER],
+    next: usize,
+    links: Vec<Link>,
+    /// Whether its batch was sent and not answered yet.
+    is_busy: bool,
+    /// Whether it is in the queue of those that can go on.
+    is_ready: bool,
+    /// Open loop: operations due and not sent yet, and operations sent.
+    due: usize,
+    sent: u64,
+}
+
+/// Where batches come from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// PUTs of the records from here on.
+    Load { next: u64 },
+    /// As many as a batch holds.
+    Closed,
+    /// What is due.
+    Open(Arrivals),
+    /// Nothing any more.
+    Ended,
+}
+
+/// One thread.
+#[derive(Debug)]
+pub struct Driver {
+    plan: Arc<Plan>,
+    peers: Arc<Peers>,
+    coordination: Arc<Coordination>,
+    lanes: Vec<Lane>,
+    ready: VecDeque<u32>,
+    source: Source,
+    records: Records,
+    scratch: Scratch,
+    tally: Tally,
+    poll: Poll,
+    events: Events,
+    idle: Idle,
+    late_ns: u64,
+}
+
+impl Driver {
+    /// Begins to connect. `writer` names the thread in the values that it writes.
+    pub fn new(common: Common, peers: Arc<Peers>, writer: u64, idle: Idle) -> Result<Self> {
+        let Common { thread, plan, coordination, recorder } = common;
+        let poll = Poll::new()?;
+        let mut lanes = Vec::new();
+        for number in (thread..plan.streams).step_by(plan.threads) {
+            let mut links = Vec::new();
+            for (server, &address) in plan.servers.iter().enumerate() {
+                let token = Token(lanes.len() * plan.servers.len() + server);
+                let link = Link::new(peers.protocol, address, peers.mtu_bytes)
+                    .and_then(|mut link| Ok((link.register(poll.registry(), token)?, link).1))
+                    .map_err(|error| cannot_connect(&peers, server, &error))?;
+                links.push(link);
+            }
+            lanes.push(Lane {
+                random: StreamRandom::new(plan.seed, 0, number as u32),
+                drawn: [Operation::default(); DRAWN_TOGETHER],
+                next: DRAWN_TOGETHER,
+                links,
+                is_busy: false,
+                is_ready: false,
+                due: 0,
+                sent: 0,
+            });
+        }
+        let value_size = plan.values.value_size();
+        Ok(Self {
+            records: Records::new(plan.keys.key_size(), plan.values.clone(), writer),
+            coordination,
+            ready: VecDeque::with_capacity(lanes.len()),
+            lanes,
+            source: Source::Load { next: thread as u64 },
+            scratch: Scratch::new(value_size),
+            tally: Tally::new(recorder),
+            poll,
+            events: Events::with_capacity(EVENTS),
+            idle,
+            late_ns: 0,
+            plan,
+            peers,
+        })
+    }
+
+    /// Runs to the end; returns what the thread knows then, or why it could not go on.
+    pub fn run(mut self) -> Result<ThreadReport> {
+        let result = self.stages();
+        let (mut operations, mut puts) = (0u64, 0u64);
+        for link in self.lanes.iter().flat_map(|lane| &lane.links) {
+            link.each_outstanding(|asked| {
+                operations += 1;
+                puts += u64::from(asked.is_put);
+            });
+        }
+        self.tally.report.client = self.tally.counters;
+        match result {
+            Ok(()) => Ok(self.tally.report),
+            Err(error) if operations == 0 => Err(error),
+            Err(error) => Err(anyhow!(
+                "{error:#}; {operations} operations were outstanding, {puts} of them PUTs, each of \
+                 which may or may not have happened"
+            )),
+        }
+    }
+
+    fn stages(&mut self) -> Result<()> {
+        self.connect()?;
+        self.coordination.connected.fetch_add(1, Ordering::Relaxed);
+        if self.plan.load {
+            self.load()?;
+        }
+        if !self.is_stopped() {
+            self.coordination.ready.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(window) = self.await_window()?
+            && window.end_ns > window.start_ns
+        {
+            self.measure(window)?;
+        }
+        self.drain()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.coordination.stop.load(Ordering::Relaxed)
+    }
+
+    fn connect(&mut self) -> Result<()> {
+        let began_ns = now_ns();
+        let patience_ns = self.plan.client.handshake_timeout_ns;
+        for at in 0..self.lanes.len() {
+            for server in 0..self.plan.servers.len() {
+                loop {
+                    let now = now_ns();
+                    let link = &mut self.lanes[at].links[server];
+                    let connected = link.connect(now, &mut self.scratch);
+                    if connected.map_err(|error| cannot_connect(&self.peers, server, &error))? {
+                        break;
+                    }
+                    if now >= began_ns + patience_ns {
+                        let error = anyhow!("no answer in {} s", patience_ns as f64 / 1e9);
+                        return Err(cannot_connect(&self.peers, server, &error));
+                    }
+                    if self.is_stopped() {
+                        return Ok(());
+                    }
+                    self.poll.poll(&mut self.events, Some(Duration::from_millis(1))).or_else(
+                        |error| match error.kind() {
+                            ErrorKind::Interrupted => Ok(()),
+                            _ => Err(error),
+                        },
+                    )?;
+                }
+            }
+        }
+        self.tally.counters.sessions_opened += (self.lanes.len() * self.plan.servers.len()) as u64;
+        Ok(())
+    }
+
+    fn load(&mut self) -> Result<()> {
+        while !self.coordination.may_load.load(Ordering::Relaxed) && !self.is_stopped() {
+            self.turn(now_ns() + COORDINATION_NS)?;
+        }
+        self.make_all_ready();
+        while !self.is_stopped() {
+            self.send_ready()?;
+            if self.lanes.iter().all(|lane| !lane.is_busy) {
+                break;
+            }
+            self.turn(u64::MAX)?;
+        }
+        Ok(())
+    }
+
+    fn await_window(&mut self) -> Result<Option<Window>> {
+        loop {
+            if self.is_stopped() {
+                return Ok(None);
+            }
+            if let Some(&window) = self.coordination.window.get()
+                && now_ns() >= window.start_ns
+            {
+                return Ok(Some(window));
+            }
+            self.turn(now_ns() + COORDINATION_NS)?;
+        }
+    }
+
+    fn measure(&mut self, window: Window) -> Result<()> {
+        self.tally.begin(window);
+        self.source = match self.plan.rate {
+            None => Source::Closed,
+            Some(rate) => {
+                let share = self.lanes.len() as f64 / self.plan.streams as f64;
+                Source::Open(Arrivals::new(now_ns(), rate * share, self.lanes.len()))
+            }
+        };
+        if let Source::Closed = self.source {
+            self.make_all_ready();
+        }
+        loop {
+            let now = now_ns();
+            if now >= window.end_ns || self.is_stopped() {
+                self.tally.end(now.min(window.end_ns));
+                return Ok(());
+            }
+            self.tally.at(now);
+            let arrival_ns = self.take_arrivals(now);
+            self.send_ready()?;
+            let interval_ns = self.tally.recorder.interval_end_ns();
+            self.turn(arrival_ns.min(interval_ns).min(window.end_ns))?;
+        }
+    }
+
+    /// Waits for what is outstanding, and gives it up after a time.
+    fn drain(&mut self) -> Result<()> {
+        if let Source::Open(arrivals) = &self.source {
+            let sent: u64 = self.lanes.iter().map(|lane| lane.sent).sum();
+            self.tally.report.backlog = arrivals.arrived() - sent;
+        }
+        self.source = Source::Ended;
+        let stopped_ns = now_ns();
+        while self.lanes.iter().any(|lane| lane.is_busy) {
+            let now = now_ns();
+            // Without an interruption each link gives up by itself.
+            if self.is_stopped() && now >= stopped_ns + INTERRUPTED_NS {
+                for link in self.lanes.iter().flat_map(|lane| &lane.links) {
+                    link.each_outstanding(|asked| self.tally.given_up(asked));
+                }
+                break;
+            }
+            self.turn(now + SLEEP_NS_MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Open loop: deals out what is due; returns when the next operation is.
+    fn take_arrivals(&mut self, now_ns: u64) -> u64 {
+        let Source::Open(arrivals) = &mut self.source else { return u64::MAX };
+        while let Some(at) = arrivals.next_due(now_ns) {
+            let lane = &mut self.lanes[at as usize];
+            lane.due += 1;
+            if !lane.is_busy && !lane.is_ready {
+                lane.is_ready = true;
+                self.ready.push_back(at);
+            }
+        }
+        arrivals.next_ns()
+    }
+
+    fn make_all_ready(&mut self) {
+        for (at, lane) in self.lanes.iter_mut().enumerate() {
+            lane.is_ready = true;
+            self.ready.push_back(at as u32);
+        }
+    }
+
+    /// Sends a batch of each connection that has nothing outstanding.
+    #[inline]
+    fn send_ready(&mut self) -> Result<()> {
+        while let Some(at) = self.ready.pop_front() {
+            let now = now_ns();
+            let lane = &mut self.lanes[at as usize];
+            lane.is_ready = false;
+            lane.links.iter_mut().for_each(|link| link.batch().clear());
+            self.draw(at as usize, now);
+            let deadline_ns = now + self.plan.client.answer_timeout_ns;
+            let Self { lanes, records, scratch, tally, peers, .. } = self;
+            let lane = &mut lanes[at as usize];
+            for (server, link) in lane.links.iter_mut().enumerate() {
+                if !link.batch().asked().is_empty() {
+                    lane.is_busy = true;
+                    let sent = link.send(deadline_ns, records, scratch, tally);
+                    sent.map_err(|error| failed(peers, server, &error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws the next batch of a connection.
+    #[inline]
+    fn draw(&mut self, at: usize, now_ns: u64) {
+        let Self { lanes, plan, source, coordination, .. } = self;
+        let (lane, batch) = (&mut lanes[at], plan.batch as usize);
+        match source {
+            Source::Load { next } => {
+                let (records, step) = (plan.workload.records(), plan.threads as u64);
+                let mut written = 0;
+                while written < batch && *next < records {
+                    lane.ask(Operation { key: *next, write: true }, now_ns);
+                    *next += step;
+                    written += 1;
+                }
+                coordination.loaded.fetch_add(written, Ordering::Relaxed);
+            }
+            Source::Closed => {
+                for _ in 0..batch {
+                    let operation = lane.next(plan);
+                    lane.ask(operation, now_ns);
+                }
+            }
+            Source::Open(arrivals) => {
+                let count = lane.due.min(batch);
+                for _ in 0..count {
+                    let operation = lane.next(plan);
+                    lane.ask(operation, arrivals.intended_ns(at as u32, lane.sent));
+                    lane.sent += 1;
+                }
+                lane.due -= count;
+            }
+            Source::Ended => {}
+        }
+    }
+
+    /// Takes what has come, or waits for it until a time.
+    fn turn(&mut self, until_ns: u64) -> Result<()> {
+        let rest_ns = self.rest_ns(until_ns);
+        let polled = self.poll.poll(&mut self.events, Some(Duration::from_nanos(rest_ns)));
+        if rest_ns > 0 {
+            self.idle.woke();
+        }
+        match polled {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        let Self { lanes, ready, source, records, scratch, tally, peers, events, idle, .. } = self;
+        let servers = peers.names.len();
+        for event in &*events {
+            idle.worked();
+            let (at, server) = (event.token().0 / servers, event.token().0 % servers);
+            let link = &mut lanes[at].links[server];
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                let received = link.receive(records, scratch, tally);
+                received.map_err(|error| failed(peers, server, &error))?;
+            }
+            if event.is_writable() {
+                link.flush(tally).map_err(|error| failed(peers, server, &error))?;
+            }
+            lanes[at].settle(at, source, ready);
+        }
+        let now = now_ns();
+        if now >= self.late_ns {
+            self.late_ns = now + LATE_NS;
+            self.give_up_late(now)?;
+        }
+        Ok(())
+    }
+
+    fn give_up_late(&mut self, now_ns: u64) -> Result<()> {
+        let Self { lanes, ready, source, tally, peers, plan, .. } = self;
+        for (at, lane) in lanes.iter_mut().enumerate().filter(|(_, lane)| lane.is_busy) {
+            for (server, link) in lane.links.iter_mut().enumerate() {
+                if link.handle_timeout(now_ns, tally).is_err() {
+                    let secs = plan.client.answer_timeout_ns as f64 / 1e9;
+                    bail!("{} did not answer in {secs} s", peers.names[server]);
+                }
+            }
+            lane.settle(at, source, ready);
+        }
+        Ok(())
+    }
+
+    /// How long to wait at most: not at all after there was work, and while spinning.
+    fn rest_ns(&mut self, until_ns: u64) -> u64 {
+        if !self.ready.is_empty() {
+            return 0;
+        }
+        let now = now_ns();
+        if self.idle.nothing(now) == Rest::Spin {
+            return 0;
+        }
+        let rest_ns = until_ns.saturating_sub(now).min(SLEEP_NS_MAX);
+        if rest_ns < SLEEP_NS_MIN && self.idle.may_spin() {
+            return 0;
+        }
+        // What is left of a millisecond would be rounded up to a whole one.
+        if rest_ns > SLEEP_NS_MIN { rest_ns / SLEEP_NS_MIN * SLEEP_NS_MIN } else { rest_ns }
+    }
+}
+
+impl Lane {
+    #[inline]
+    fn next(&mut self, plan: &Plan) -> Operation {
+        if self.next == DRAWN_TOGETHER {
+            plan.workload.draw_many(&mut self.random, &mut self.drawn);
+            self.next = 0;
+        }
+        self.next += 1;
+        self.drawn[self.next - 1]
+    }
+
+    #[inline]
+    fn ask(&mut self, operation: Operation, started_ns: u64) {
+        let digits = digits(operation.key);
+        let server = server_of(&digits, self.links.len());
+        self.links[server].batch().push(Asked { digits, is_put: operation.write, started_ns });
+    }
+
+    /// Is ready again when all of its batch was answered.
+    #[inline]
+    fn settle(&mut self, at: usize, source: &Source, ready: &mut VecDeque<u32>) {
+        if !self.is_busy || !self.links.iter().all(Link::is_idle) {
+            return;
+        }
+        self.is_busy = false;
+        let goes_on = match source {
+            Source::Load { .. } | Source::Closed => true,
+            Source::Open(_) => self.due > 0,
+            Source::Ended => false,
+        };
+        if goes_on {
+            self.is_ready = true;
+            ready.push_back(at as u32);
+        }
+    }
+}
+
+#[cold]
+fn cannot_connect(peers: &Peers, server: usize, error: &anyhow::Error) -> anyhow::Error {
+    let name = &peers.names[server];
+    anyhow!("cannot connect to {name} ({error:#}): {}", peers.protocol.remedy())
+}
+
+#[cold]
+fn failed(peers: &Peers, server: usize, error: &anyhow::Error) -> anyhow::Error {
+    anyhow!("{}: {error:#}", peers.names[server])
+}
