@@ -21,11 +21,11 @@ pub const THREADS_MAX: u64 = 256;
 pub const BATCH_MAX: u64 = 1 << 20;
 const BATCH_DEFAULT: u32 = 1024;
 
-/// A load generator for `kv`: YCSB A, B and C.
+/// A load generator for `kv`, and for memcached and Redis beside it: YCSB A, B and C.
 ///
 /// Runs many sequential streams side by side and reports what was answered and how fast.
 /// Exit status: 0 if every operation was answered, 3 if the outcome of some is not known,
-/// 2 if it could not start, 130 if it was interrupted.
+/// 1 if it failed while it ran, 2 if it could not start, 130 if it was interrupted.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "gen", version)]
 pub struct Flags {

@@ -13,13 +13,12 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use mio::{Events, Poll, Token};
-use proto::placement::server_of;
 use udp::clock::now_ns;
 use udp::idle::{Idle, Rest};
 
-use super::batch::Asked;
 use super::connection::Scratch;
-use super::keys::{Records, digits};
+use super::keys::Records;
+use super::lane::{Lane, Source};
 use super::link::Link;
 use super::tally::Tally;
 use super::target::Peers;
@@ -27,10 +26,7 @@ use crate::arrivals::Arrivals;
 use crate::driver::{Coordination, ThreadReport, Window};
 use crate::plan::Plan;
 use crate::threads::Common;
-use crate::workload::{Operation, StreamRandom};
 
-/// Operations that a connection draws together, so that their cache misses overlap.
-const DRAWN_TOGETHER: usize = 16;
 /// How often a thread looks for answers that are late.
 const LATE_NS: u64 = 1_000_000;
 /// How often it looks whether the other threads have come as far.
@@ -42,36 +38,6 @@ const SLEEP_NS_MAX: u64 = 50_000_000;
 /// The kernel sleeps by milliseconds; shorter waits are spun, where that is allowed.
 const SLEEP_NS_MIN: u64 = 1_000_000;
 const EVENTS: usize = 1024;
-
-/// A closed loop of batches, and its ways to each store.
-#[derive(Debug)]
-struct Lane {
-    random: StreamRandom,
-    /// Operations drawn; those from `next` on are still to be sent.
-    drawn: [Operation; DRAWN_TOGETHER],
-    next: usize,
-    links: Vec<Link>,
-    /// Whether its batch was sent and not answered yet.
-    is_busy: bool,
-    /// Whether it is in the queue of those that can go on.
-    is_ready: bool,
-    /// Open loop: operations due and not sent yet, and operations sent.
-    due: usize,
-    sent: u64,
-}
-
-/// Where batches come from.
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    /// PUTs of the records from here on.
-    Load { next: u64 },
-    /// As many as a batch holds.
-    Closed,
-    /// What is due.
-    Open(Arrivals),
-    /// Nothing any more.
-    Ended,
-}
 
 /// One thread.
 #[derive(Debug)]
@@ -106,16 +72,7 @@ impl Driver {
                     .map_err(|error| cannot_connect(&peers, server, &error))?;
                 links.push(link);
             }
-            lanes.push(Lane {
-                random: StreamRandom::new(plan.seed, 0, number as u32),
-                drawn: [Operation::default(); DRAWN_TOGETHER],
-                next: DRAWN_TOGETHER,
-                links,
-                is_busy: false,
-                is_ready: false,
-                due: 0,
-                sent: 0,
-            });
+            lanes.push(Lane::new(lanes.len(), number, plan.seed, links));
         }
         let value_size = plan.values.value_size();
         Ok(Self {
@@ -216,7 +173,7 @@ impl Driver {
         self.make_all_ready();
         while !self.is_stopped() {
             self.send_ready()?;
-            if self.lanes.iter().all(|lane| !lane.is_busy) {
+            if self.lanes.iter().all(|lane| !lane.is_busy()) {
                 break;
             }
             self.turn(u64::MAX)?;
@@ -267,12 +224,12 @@ impl Driver {
     /// Waits for what is outstanding, and gives it up after a time.
     fn drain(&mut self) -> Result<()> {
         if let Source::Open(arrivals) = &self.source {
-            let sent: u64 = self.lanes.iter().map(|lane| lane.sent).sum();
+            let sent: u64 = self.lanes.iter().map(|lane| lane.sent()).sum();
             self.tally.report.backlog = arrivals.arrived() - sent;
         }
         self.source = Source::Ended;
         let stopped_ns = now_ns();
-        while self.lanes.iter().any(|lane| lane.is_busy) {
+        while self.lanes.iter().any(|lane| lane.is_busy()) {
             let now = now_ns();
             // Without an interruption each link gives up by itself.
             if self.is_stopped() && now >= stopped_ns + INTERRUPTED_NS {
@@ -290,10 +247,7 @@ impl Driver {
     fn take_arrivals(&mut self, now_ns: u64) -> u64 {
         let Source::Open(arrivals) = &mut self.source else { return u64::MAX };
         while let Some(at) = arrivals.next_due(now_ns) {
-            let lane = &mut self.lanes[at as usize];
-            lane.due += 1;
-            if !lane.is_busy && !lane.is_ready {
-                lane.is_ready = true;
+            if self.lanes[at as usize].is_due() {
                 self.ready.push_back(at);
             }
         }
@@ -302,8 +256,9 @@ impl Driver {
 
     fn make_all_ready(&mut self) {
         for (at, lane) in self.lanes.iter_mut().enumerate() {
-            lane.is_ready = true;
-            self.ready.push_back(at as u32);
+            if lane.make_ready() {
+                self.ready.push_back(at as u32);
+            }
         }
     }
 
@@ -311,58 +266,22 @@ impl Driver {
     #[inline]
     fn send_ready(&mut self) -> Result<()> {
         while let Some(at) = self.ready.pop_front() {
-            let now = now_ns();
-            let lane = &mut self.lanes[at as usize];
-            lane.is_ready = false;
-            lane.links.iter_mut().for_each(|link| link.batch().clear());
-            self.draw(at as usize, now);
-            let deadline_ns = now + self.plan.client.answer_timeout_ns;
-            let Self { lanes, records, scratch, tally, peers, .. } = self;
+            let Self { lanes, records, scratch, tally, peers, source, plan, .. } = self;
             let lane = &mut lanes[at as usize];
+            let now = now_ns();
+            let drawn = lane.draw(source, plan, now);
+            if let Source::Load { .. } = source {
+                self.coordination.loaded.fetch_add(drawn, Ordering::Relaxed);
+            }
+            let deadline_ns = now + plan.client.answer_timeout_ns;
             for (server, link) in lane.links.iter_mut().enumerate() {
                 if !link.batch().asked().is_empty() {
-                    lane.is_busy = true;
                     let sent = link.send(deadline_ns, records, scratch, tally);
                     sent.map_err(|error| failed(peers, server, &error))?;
                 }
             }
         }
         Ok(())
-    }
-
-    /// Draws the next batch of a connection.
-    #[inline]
-    fn draw(&mut self, at: usize, now_ns: u64) {
-        let Self { lanes, plan, source, coordination, .. } = self;
-        let (lane, batch) = (&mut lanes[at], plan.batch as usize);
-        match source {
-            Source::Load { next } => {
-                let (records, step) = (plan.workload.records(), plan.threads as u64);
-                let mut written = 0;
-                while written < batch && *next < records {
-                    lane.ask(Operation { key: *next, write: true }, now_ns);
-                    *next += step;
-                    written += 1;
-                }
-                coordination.loaded.fetch_add(written, Ordering::Relaxed);
-            }
-            Source::Closed => {
-                for _ in 0..batch {
-                    let operation = lane.next(plan);
-                    lane.ask(operation, now_ns);
-                }
-            }
-            Source::Open(arrivals) => {
-                let count = lane.due.min(batch);
-                for _ in 0..count {
-                    let operation = lane.next(plan);
-                    lane.ask(operation, arrivals.intended_ns(at as u32, lane.sent));
-                    lane.sent += 1;
-                }
-                lane.due -= count;
-            }
-            Source::Ended => {}
-        }
     }
 
     /// Takes what has come, or waits for it until a time.
@@ -389,7 +308,9 @@ impl Driver {
             if event.is_writable() {
                 link.flush(tally).map_err(|error| failed(peers, server, &error))?;
             }
-            lanes[at].settle(at, source, ready);
+            if lanes[at].settle(source) {
+                ready.push_back(at as u32);
+            }
         }
         let now = now_ns();
         if now >= self.late_ns {
@@ -401,14 +322,16 @@ impl Driver {
 
     fn give_up_late(&mut self, now_ns: u64) -> Result<()> {
         let Self { lanes, ready, source, tally, peers, plan, .. } = self;
-        for (at, lane) in lanes.iter_mut().enumerate().filter(|(_, lane)| lane.is_busy) {
+        for (at, lane) in lanes.iter_mut().enumerate().filter(|(_, lane)| lane.is_busy()) {
             for (server, link) in lane.links.iter_mut().enumerate() {
                 if link.handle_timeout(now_ns, tally).is_err() {
                     let secs = plan.client.answer_timeout_ns as f64 / 1e9;
                     bail!("{} did not answer in {secs} s", peers.names[server]);
                 }
             }
-            lane.settle(at, source, ready);
+            if lane.settle(source) {
+                ready.push_back(at as u32);
+            }
         }
         Ok(())
     }
@@ -428,43 +351,6 @@ impl Driver {
         }
         // What is left of a millisecond would be rounded up to a whole one.
         if rest_ns > SLEEP_NS_MIN { rest_ns / SLEEP_NS_MIN * SLEEP_NS_MIN } else { rest_ns }
-    }
-}
-
-impl Lane {
-    #[inline]
-    fn next(&mut self, plan: &Plan) -> Operation {
-        if self.next == DRAWN_TOGETHER {
-            plan.workload.draw_many(&mut self.random, &mut self.drawn);
-            self.next = 0;
-        }
-        self.next += 1;
-        self.drawn[self.next - 1]
-    }
-
-    #[inline]
-    fn ask(&mut self, operation: Operation, started_ns: u64) {
-        let digits = digits(operation.key);
-        let server = server_of(&digits, self.links.len());
-        self.links[server].batch().push(Asked { digits, is_put: operation.write, started_ns });
-    }
-
-    /// Is ready again when all of its batch was answered.
-    #[inline]
-    fn settle(&mut self, at: usize, source: &Source, ready: &mut VecDeque<u32>) {
-        if !self.is_busy || !self.links.iter().all(Link::is_idle) {
-            return;
-        }
-        self.is_busy = false;
-        let goes_on = match source {
-            Source::Load { .. } | Source::Closed => true,
-            Source::Open(_) => self.due > 0,
-            Source::Ended => false,
-        };
-        if goes_on {
-            self.is_ready = true;
-            ready.push_back(at as u32);
-        }
     }
 }
 

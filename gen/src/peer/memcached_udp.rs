@@ -1,8 +1,5 @@
 //! memcached over UDP: requests of a datagram each, and answers of several, put together by
 //! the request's number. Nothing is sent again: what is lost is given up after a time.
-//!
-//! Each datagram begins with 8 bytes, big-endian: the request's number, the datagram's
-//! place among those of its message, how many these are, and 0.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,17 +12,14 @@ use udp::clock::now_ns;
 
 use super::batch::{Answer, Asked, Batch, are_gets};
 use super::connection::Scratch;
+use super::frame::{Assembly, FRAME_BYTES, Frame};
 use super::keys::Records;
 use super::memcached::{self, Reader};
 use super::tally::Tally;
 use super::{LINE_BYTES_MAX, excerpt};
 
-/// Bytes before the text of a datagram.
-pub const FRAME_BYTES: usize = 8;
 /// What is around the keys of a multi-get: `get` and the line's end.
 const AROUND_KEYS_BYTES: usize = 5;
-/// Most datagrams of an answer: what a request of this size may ask for is far less.
-const PARTS_MAX: usize = 1 << 14;
 /// What the receive buffer is asked to hold; a batch's answers come at once.
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 /// How often a store is asked whether it is there.
@@ -35,74 +29,6 @@ const HELLO_NS: u64 = 100_000_000;
 #[must_use]
 pub fn set_bytes(key_size: usize, value_size: usize) -> usize {
     "set  0 0 \r\n\r\n".len() + key_size + value_size.to_string().len() + value_size
-}
-
-/// A message that arrives in parts.
-#[derive(Debug, Default)]
-struct Assembly {
-    bytes: Vec<u8>,
-    /// Where in `bytes` each part is, if it has come.
-    parts: Vec<Option<Range<usize>>>,
-    arrived: usize,
-}
-
-impl Assembly {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.parts.clear();
-        self.arrived = 0;
-    }
-
-    /// Takes a part. One that is there already, or that is of another number of parts,
-    /// begins another message under the same number.
-    fn take(&mut self, frame: &Frame, text: &[u8]) {
-        if self.parts.len() != frame.parts || self.parts[frame.part].is_some() {
-            self.clear();
-            self.parts.resize(frame.parts, None);
-        }
-        let begin = self.bytes.len();
-        self.bytes.extend_from_slice(text);
-        self.parts[frame.part] = Some(begin..self.bytes.len());
-        self.arrived += 1;
-    }
-
-    /// Moves the whole message into `whole`, once nothing is missing.
-    fn finish(&mut self, whole: &mut Vec<u8>) -> bool {
-        if self.arrived < self.parts.len() {
-            return false;
-        }
-        whole.clear();
-        for part in self.parts.iter().flatten() {
-            whole.extend_from_slice(&self.bytes[part.clone()]);
-        }
-        self.clear();
-        true
-    }
-}
-
-/// What a datagram begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Frame {
-    request: u16,
-    part: usize,
-    parts: usize,
-}
-
-impl Frame {
-    /// Of a request, which has one part.
-    fn request(request: u16) -> [u8; FRAME_BYTES] {
-        let [high, low] = request.to_be_bytes();
-        [high, low, 0, 0, 0, 1, 0, 0]
-    }
-
-    /// The frame and the text of a datagram; none if it is no datagram of memcached's.
-    fn parse(datagram: &[u8]) -> Option<(Self, &[u8])> {
-        let (frame, text) = datagram.split_first_chunk::<FRAME_BYTES>()?;
-        let [a, b, c, d, e, f, _, _] = *frame;
-        let [request, part, parts] = [[a, b], [c, d], [e, f]].map(u16::from_be_bytes);
-        let frame = Self { request, part: part.into(), parts: parts.into() };
-        (frame.part < frame.parts && frame.parts <= PARTS_MAX).then_some((frame, text))
-    }
 }
 
 /// One request of the batch.
@@ -136,11 +62,11 @@ impl Request {
     /// Takes a whole message.
     fn take(&mut self, text: &[u8], records: &Records, tally: &mut Tally) -> Result<()> {
         self.messages += 1;
-        let messages = self.messages;
+        let is_whole = self.messages == 1 && text.ends_with(b"END\r\n");
         let told = |asked: &Asked, answer: Answer<'_>| match answer {
             // Since 1.6 each value is a message of its own, numbered as the only one: which
             // were lost and which were never sent looks the same.
-            Answer::NotFound if messages > 1 => tally.given_up(asked),
+            Answer::NotFound if !is_whole => tally.given_up(asked),
             _ => tally.answered(asked, answer),
         };
         let used = self.reader.read(text, &mut self.batch, records, told)?;
@@ -335,7 +261,7 @@ impl Datagrams {
             let answer_bytes = LINE_BYTES_MAX + records.value_size();
             let bytes_max = answer_bytes * (request.batch.asked().len() + 1);
             ensure!(
-                request.assembly.bytes.len() + text.len() <= bytes_max,
+                request.assembly.held_bytes() + text.len() <= bytes_max,
                 "its answer is longer than what was asked for"
             );
             request.assembly.take(&frame, text);

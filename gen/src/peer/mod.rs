@@ -1,8 +1,8 @@
 //! Other stores, driven by the same workload, so that their figures stand beside ours.
 //!
 //! A [`target`] names a store and its protocol. Each thread runs a [`driver`] with a few
-//! connections to each store; [`memcached`] and [`redis`] write the requests of a [`batch`]
-//! and read the answers to it, over a TCP [`connection`] or in the datagrams of
+//! [`lane`]s, which draw operations; [`memcached`] and [`redis`] write the requests of a
+//! [`batch`] and read the answers to it, over a TCP [`connection`] or in the datagrams of
 //! [`memcached_udp`]. What came back goes into a [`tally`].
 //!
 //! Whatever a store sends is input: it ends in an answer or in an error that says what it
@@ -11,7 +11,9 @@
 pub mod batch;
 pub mod connection;
 pub mod driver;
+pub mod frame;
 pub mod keys;
+pub mod lane;
 pub mod link;
 pub mod memcached;
 pub mod memcached_udp;

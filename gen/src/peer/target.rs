@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail, ensure};
 
+use super::frame::FRAME_BYTES;
 use super::keys::{DIGITS, MEMCACHED_KEY_BYTES_MAX};
-use super::memcached_udp::{FRAME_BYTES, set_bytes};
+use super::memcached_udp::set_bytes;
 use super::{BATCH_MAX, VALUE_BYTES_MAX};
 use crate::flags::Flags;
 
