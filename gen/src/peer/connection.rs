@@ -146,10 +146,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes the answers that have come.
+    /// Takes the answers that have come. `is_closing`: the other end closed the connection, or
+    /// lost it, and behind the answers stands which.
     #[inline]
     pub fn receive(
         &mut self,
+        is_closing: bool,
         records: &Records,
         scratch: &mut Scratch,
         tally: &mut Tally,
@@ -180,8 +182,9 @@ impl Connection {
             };
             self.partial.clear();
             self.partial.extend_from_slice(&input[used..end]);
-            // A read that was not filled has emptied the socket.
-            if end < input.len() {
+            // A read that was not filled has emptied the socket, and what comes later is
+            // told of again.
+            if end < input.len() && !is_closing {
                 return Ok(());
             }
         }

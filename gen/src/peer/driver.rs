@@ -6,7 +6,7 @@
 //! become due by the time that the connection is free.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,6 +27,8 @@ use crate::driver::{Coordination, ThreadReport, Window};
 use crate::plan::Plan;
 use crate::threads::Common;
 
+/// How often a connection that is not there yet is looked at.
+const CONNECT_LOOK: Duration = Duration::from_millis(1);
 /// How often a thread looks for answers that are late.
 const LATE_NS: u64 = 1_000_000;
 /// How often it looks whether the other threads have come as far.
@@ -135,34 +137,32 @@ impl Driver {
     }
 
     fn connect(&mut self) -> Result<()> {
-        let began_ns = now_ns();
-        let patience_ns = self.plan.client.handshake_timeout_ns;
-        for at in 0..self.lanes.len() {
-            for server in 0..self.plan.servers.len() {
+        let until_ns = now_ns() + self.plan.client.handshake_timeout_ns;
+        let Self { lanes, records, scratch, tally, peers, .. } = self;
+        for lane in lanes {
+            for (server, link) in lane.links.iter_mut().enumerate() {
                 loop {
                     let now = now_ns();
-                    let link = &mut self.lanes[at].links[server];
-                    let connected = link.connect(now, &mut self.scratch);
-                    if connected.map_err(|error| cannot_connect(&self.peers, server, &error))? {
+                    let connected = link.connect(now, scratch);
+                    if connected.map_err(|error| cannot_connect(peers, server, &error))? {
                         break;
                     }
-                    if now >= began_ns + patience_ns {
-                        let error = anyhow!("no answer in {} s", patience_ns as f64 / 1e9);
-                        return Err(cannot_connect(&self.peers, server, &error));
+                    if now >= until_ns {
+                        let secs = self.plan.client.handshake_timeout_ns as f64 / 1e9;
+                        let error = anyhow!("no answer in {secs} s");
+                        return Err(cannot_connect(peers, server, &error));
                     }
-                    if self.is_stopped() {
+                    if self.coordination.stop.load(Ordering::Relaxed) {
                         return Ok(());
                     }
-                    self.poll.poll(&mut self.events, Some(Duration::from_millis(1))).or_else(
-                        |error| match error.kind() {
-                            ErrorKind::Interrupted => Ok(()),
-                            _ => Err(error),
-                        },
-                    )?;
+                    poll(&mut self.poll, &mut self.events, CONNECT_LOOK)?;
                 }
+                tally.counters.sessions_opened += 1;
+                // A store that has enough says so and closes; nobody tells of it again.
+                let received = link.receive(true, records, scratch, tally);
+                received.map_err(|error| cannot_connect(peers, server, &error))?;
             }
         }
-        self.tally.counters.sessions_opened += (self.lanes.len() * self.plan.servers.len()) as u64;
         Ok(())
     }
 
@@ -209,11 +209,11 @@ impl Driver {
         }
         loop {
             let now = now_ns();
+            self.tally.at(now);
             if now >= window.end_ns || self.is_stopped() {
                 self.tally.end(now.min(window.end_ns));
                 return Ok(());
             }
-            self.tally.at(now);
             let arrival_ns = self.take_arrivals(now);
             self.send_ready()?;
             let interval_ns = self.tally.recorder.interval_end_ns();
@@ -287,13 +287,9 @@ impl Driver {
     /// Takes what has come, or waits for it until a time.
     fn turn(&mut self, until_ns: u64) -> Result<()> {
         let rest_ns = self.rest_ns(until_ns);
-        let polled = self.poll.poll(&mut self.events, Some(Duration::from_nanos(rest_ns)));
+        poll(&mut self.poll, &mut self.events, Duration::from_nanos(rest_ns))?;
         if rest_ns > 0 {
             self.idle.woke();
-        }
-        match polled {
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
-            result => result?,
         }
         let Self { lanes, ready, source, records, scratch, tally, peers, events, idle, .. } = self;
         let servers = peers.names.len();
@@ -301,8 +297,9 @@ impl Driver {
             idle.worked();
             let (at, server) = (event.token().0 / servers, event.token().0 % servers);
             let link = &mut lanes[at].links[server];
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
-                let received = link.receive(records, scratch, tally);
+            let is_closing = event.is_read_closed() || event.is_error();
+            if event.is_readable() || is_closing {
+                let received = link.receive(is_closing, records, scratch, tally);
                 received.map_err(|error| failed(peers, server, &error))?;
             }
             if event.is_writable() {
@@ -351,6 +348,16 @@ impl Driver {
         }
         // What is left of a millisecond would be rounded up to a whole one.
         if rest_ns > SLEEP_NS_MIN { rest_ns / SLEEP_NS_MIN * SLEEP_NS_MIN } else { rest_ns }
+    }
+}
+
+fn poll(poll: &mut Poll, events: &mut Events, rest: Duration) -> io::Result<()> {
+    match poll.poll(events, Some(rest)) {
+        Err(error) if error.kind() == ErrorKind::Interrupted => {
+            events.clear();
+            Ok(())
+        }
+        result => result,
     }
 }
 

@@ -89,16 +89,17 @@ impl Link {
         }
     }
 
-    /// Takes what has come.
+    /// Takes what has come, and finds out how a connection ended that `is_closing`.
     #[inline]
     pub fn receive(
         &mut self,
+        is_closing: bool,
         records: &Records,
         scratch: &mut Scratch,
         tally: &mut Tally,
     ) -> Result<()> {
         match self {
-            Self::Connection(connection) => connection.receive(records, scratch, tally),
+            Self::Connection(connection) => connection.receive(is_closing, records, scratch, tally),
             Self::Datagrams(datagrams) => datagrams.receive(records, scratch, tally),
         }
     }

@@ -11,7 +11,7 @@ const PART_BYTES: usize = 500;
 
 /// What a store does about a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub(crate) enum Act {
     /// Executes it.
     Answer,
     /// Says that it will not.
@@ -25,28 +25,28 @@ pub enum Act {
 }
 
 /// An operation that a store was asked for: its key, and whether it was a write.
-pub type Heard = (String, bool);
+pub(crate) type Heard = (String, bool);
 
 /// What the connections of a store share.
-pub struct State {
+pub(crate) struct State {
     /// What it holds.
-    pub records: HashMap<String, Vec<u8>>,
+    pub(crate) records: HashMap<String, Vec<u8>>,
     /// What it was asked for, in its order.
-    pub heard: Vec<Heard>,
+    pub(crate) heard: Vec<Heard>,
     act: Box<dyn Fn(usize) -> Act + Send>,
     commands: usize,
 }
 
 /// A store that answers.
-pub struct FakeStore {
+pub(crate) struct FakeStore {
     /// `HOST:PORT`.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
 /// How a store is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
+pub(crate) enum Dialect {
     /// Text over TCP.
     Memcached,
     /// Text over UDP.
@@ -57,12 +57,12 @@ pub enum Dialect {
 
 impl FakeStore {
     /// Answers everything.
-    pub fn start(dialect: Dialect) -> Self {
+    pub(crate) fn start(dialect: Dialect) -> Self {
         Self::acting(dialect, |_| Act::Answer)
     }
 
     /// Does what `act` says about the command of each number.
-    pub fn acting(dialect: Dialect, act: impl Fn(usize) -> Act + Send + 'static) -> Self {
+    pub(crate) fn acting(dialect: Dialect, act: impl Fn(usize) -> Act + Send + 'static) -> Self {
         let records = HashMap::new();
         let state = State { records, heard: Vec::new(), act: Box::new(act), commands: 0 };
         let state = Arc::new(Mutex::new(state));
@@ -75,7 +75,7 @@ impl FakeStore {
     }
 
     /// What it knows now.
-    pub fn state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+    pub(crate) fn state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.lock().expect("no connection panicked"))
     }
 }
