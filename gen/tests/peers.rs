@@ -3,6 +3,7 @@
 
 mod fake_store;
 
+use std::io::Write as _;
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -195,6 +196,24 @@ fn a_store_that_is_not_there_is_named_with_what_to_do() {
         ended.assert_refused(&format!("cannot connect to {target} (Connection refused"));
         ended.assert_refused("start it");
     }
+}
+
+#[test]
+fn a_store_that_takes_no_more_connections_ends_the_run() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let target = format!("redis://{}", listener.local_addr().expect("it is bound"));
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().map_while(Result::ok) {
+            let _ = connection.write_all(b"-ERR max number of clients reached\r\n");
+        }
+    });
+    let began = Instant::now();
+    let ended = generate(&target, &["--secs", "60"]);
+    // It depends on how soon the store says it.
+    assert!(matches!(ended.status, Some(1 | 2)), "{ended:?}");
+    let errors = ended.stderr.iter().filter(|line| line.starts_with("gen: error: ")).count();
+    assert_eq!(errors, 1, "{ended:?}");
+    assert!(began.elapsed() < Duration::from_secs(30), "it waits for no timeout: {ended:?}");
 }
 
 #[test]

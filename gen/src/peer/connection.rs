@@ -202,6 +202,7 @@ fn write(io: &mut TcpStream, bytes: &[u8]) -> Result<usize> {
     let mut sent = 0;
     while sent < bytes.len() {
         match io.write(&bytes[sent..]) {
+            Ok(0) => bail!("the connection was lost"),
             Ok(length) => sent += length,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
