@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Result, bail};
-use host::report::{Counters, Phase};
+use host::report::Counters;
 use proto::client::Outcome;
 use proto::counters::ClientCounters;
 use proto::transmit::{Flush, Transmit};
@@ -70,6 +70,8 @@ pub struct ThreadReport {
     pub kernel_drops: u64,
     /// PUTs of the load phase that a server refused.
     pub load_refused: u64,
+    /// What another store said when it first refused an operation.
+    pub refusal: Option<String>,
     /// Counters of each worker that answered.
     pub servers: BTreeMap<SocketAddr, Counters>,
 }
@@ -245,17 +247,11 @@ impl Driver {
     }
 
     fn begin(&mut self, now_ns: u64, window: Window) {
-        let Window { start_ns, measure_ns, end_ns } = window;
-        if end_ns == start_ns {
+        if window.end_ns == window.start_ns {
             return self.ask(now_ns);
         }
-        let counters = self.sessions.counters();
-        if measure_ns > start_ns {
-            self.recorder.begin(Phase::Warmup, start_ns, measure_ns, &counters);
-        } else {
-            self.recorder.begin(Phase::Run, measure_ns, end_ns, &counters);
-        }
-        self.streams.start(&self.plan, now_ns.max(start_ns));
+        self.recorder.begin_window(&window, &self.sessions.counters());
+        self.streams.start(&self.plan, now_ns.max(window.start_ns));
         self.stage = Stage::Running(window);
     }
 
@@ -271,16 +267,12 @@ impl Driver {
         Ok(())
     }
 
-    /// Hands over the intervals that have ended; the phase after the warm-up begins there.
+    /// Hands over the intervals that have ended.
     fn turn(&mut self, now_ns: u64) {
         let counters = self.sessions.counters();
-        self.recorder.turn(now_ns, &counters);
-        if let Stage::Running(Window { measure_ns, end_ns, .. }) = self.stage
-            && self.recorder.interval_end_ns() == u64::MAX
-            && (measure_ns..end_ns).contains(&now_ns)
-        {
-            self.recorder.begin(Phase::Run, measure_ns, end_ns, &counters);
-            self.recorder.turn(now_ns, &counters);
+        match &self.stage {
+            Stage::Running(window) => self.recorder.turn_in(window, now_ns, &counters),
+            _ => self.recorder.turn(now_ns, &counters),
         }
     }
 

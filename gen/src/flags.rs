@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Parser;
 use history::sample::Sample;
 use host::flags::{count, power_of_two, theta};
-use proto::limits::{
-    KEY_BYTES_MAX, MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX,
-};
+use proto::limits::{KEY_BYTES_MAX, MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_MAX};
 use proto::order::Order;
 
+use crate::peer::target::{Protocol, Target};
+use crate::peer::{self, CONNECTIONS_MAX};
 use crate::workload::Mix;
 use crate::zipf::RECORDS_MAX;
 
@@ -19,19 +19,32 @@ pub const STREAMS_MAX: u64 = 1 << 20;
 pub const THREADS_MAX: u64 = 256;
 /// Most GETs of one stream that may be outstanding together.
 pub const BATCH_MAX: u64 = 1 << 20;
+const BATCH_DEFAULT: u32 = 1024;
 
-/// A load generator for `kv`: YCSB A, B and C.
+/// A load generator for `kv`, and for memcached and Redis beside it: YCSB A, B and C.
 ///
 /// Runs many sequential streams side by side and reports what was answered and how fast.
 /// Exit status: 0 if every operation was answered, 3 if the outcome of some is not known,
-/// 2 if it could not start, 130 if it was interrupted.
+/// 1 if it failed while it ran, 2 if it could not start, 130 if it was interrupted.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "gen", version)]
 pub struct Flags {
     /// The cluster's servers: HOST:PORT of the first worker of each, in the same order for
     /// every program.
-    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', required = true)]
+    #[arg(
+        long,
+        value_name = "HOST:PORT,…",
+        value_delimiter = ',',
+        required_unless_present = "target",
+        conflicts_with = "target"
+    )]
     pub servers: Vec<String>,
+
+    /// Instead of --servers, the same as kv://HOST:PORT, or other stores to compare with:
+    /// memcached://HOST:PORT (GETs in multi-gets), memcached+udp://HOST:PORT,
+    /// redis://HOST:PORT (pipelined), redis+mget://HOST:PORT (GETs in MGETs; Valkey too).
+    #[arg(long, value_name = "URL,…", value_delimiter = ',')]
+    pub target: Vec<Target>,
 
     /// ycsb-a (half reads), ycsb-b (95 % reads) or ycsb-c (reads only).
     #[arg(long, value_name = "NAME", default_value = "ycsb-b")]
@@ -55,17 +68,23 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES", default_value_t = 128)]
     pub value_size: usize,
 
-    /// Sequential workloads, side by side.
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = count::<usize>(STREAMS_MAX), allow_negative_numbers = true)]
-    pub streams: usize,
+    /// Sequential workloads, side by side. The default is 1024.
+    #[arg(long, value_name = "N", value_parser = count::<usize>(STREAMS_MAX), allow_negative_numbers = true)]
+    pub streams: Option<usize>,
+
+    /// Connections of each thread to each store of another kind, each a closed loop of
+    /// batches. The default is 1.
+    #[arg(long, value_name = "N", value_parser = count::<usize>(CONNECTIONS_MAX), allow_negative_numbers = true)]
+    pub connections: Option<usize>,
 
     /// Threads, each with a socket of its own; the streams are dealt out to them.
     #[arg(long, value_name = "N", default_value = "1", value_parser = count::<usize>(THREADS_MAX), allow_negative_numbers = true)]
     pub threads: usize,
 
-    /// GETs of a stream that may be outstanding together (in async order: operations).
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = count::<u32>(BATCH_MAX), allow_negative_numbers = true)]
-    pub batch: u32,
+    /// GETs of a stream that may be outstanding together (in async order: operations). The
+    /// default is 1024. For other stores: operations that a connection sends at once, 100.
+    #[arg(long, value_name = "N", value_parser = count::<u32>(BATCH_MAX), allow_negative_numbers = true)]
+    pub batch: Option<u32>,
 
     /// Instead of --batch: as many GETs as one request datagram of BYTES carries (the
     /// default is --mtu).
@@ -75,8 +94,9 @@ pub struct Flags {
 
     /// What waits for what: `strict` (a PUT waits for all earlier operations of its stream,
     /// and all later ones wait for it), `shard` (the same, for each server), or `async`.
-    #[arg(long, value_name = "MODE", default_value = "strict")]
-    pub order: Order,
+    /// The default is `strict`.
+    #[arg(long, value_name = "MODE")]
+    pub order: Option<Order>,
 
     /// Seconds before the measured ones.
     #[arg(long, value_name = "S", default_value = "2", value_parser = seconds,
@@ -123,22 +143,24 @@ pub struct Flags {
     #[arg(long, value_name = "1/N", default_value = "1/1", requires = "history")]
     pub history_sample: Sample,
 
-    /// Largest datagram, in bytes of UDP payload, that is sent and taken.
-    #[arg(long, value_name = "BYTES", default_value_t = MTU_BYTES_DEFAULT as u16,
-          value_parser = mtu())]
-    pub mtu: u16,
+    /// Largest datagram, in bytes of UDP payload, that is sent and taken. The default is
+    /// 1472.
+    #[arg(long, value_name = "BYTES", value_parser = mtu())]
+    pub mtu: Option<u16>,
 
     /// Request datagrams that a session may have outstanding: a power of two, at most 256.
-    #[arg(long, value_name = "N", default_value_t = WINDOW_DEFAULT, value_parser = power_of_two(WINDOW_MAX))]
-    pub window: usize,
+    /// The default is 64.
+    #[arg(long, value_name = "N", value_parser = power_of_two(WINDOW_MAX))]
+    pub window: Option<usize>,
 
     /// Seconds to wait for a server to open a session.
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     pub connect_timeout: f64,
 
-    /// Seconds to wait for the answer of an operation; then its outcome is not known.
-    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
-    pub answer_timeout: f64,
+    /// Seconds to wait for the answer of an operation; then its outcome is not known. The
+    /// default is 10, and 0.5 for memcached+udp://, where nothing is asked again.
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub answer_timeout: Option<f64>,
 
     /// Where the threads run: `auto` binds each to a core if there are enough, from the
     /// last on, `none` leaves it to the kernel.
@@ -148,6 +170,34 @@ pub struct Flags {
     /// End when the process with this id, our parent, is gone.
     #[arg(long, value_name = "PID")]
     pub die_with_parent: Option<u32>,
+}
+
+impl Flags {
+    /// HOST:PORT of each server, of whichever kind.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<&str> {
+        let targets = self.target.iter().map(|target| target.address.as_str());
+        self.servers.iter().map(String::as_str).chain(targets).collect()
+    }
+
+    /// How another store is spoken to; none for our own.
+    #[must_use]
+    pub fn peer(&self) -> Option<Protocol> {
+        self.target.first().and_then(|target| target.protocol)
+    }
+
+    /// `--batch`, or its default.
+    #[must_use]
+    pub fn batch(&self) -> u32 {
+        let default = if self.peer().is_some() { peer::BATCH_DEFAULT } else { BATCH_DEFAULT };
+        self.batch.unwrap_or(default)
+    }
+
+    /// `--mtu`, or its default.
+    #[must_use]
+    pub fn mtu(&self) -> u16 {
+        self.mtu.unwrap_or(MTU_BYTES_DEFAULT as u16)
+    }
 }
 
 fn mtu() -> clap::builder::RangedI64ValueParser<u16> {

@@ -4,7 +4,7 @@
 //! [`run`] is one run from its flags to its report. Each thread runs a [`driver`]: the
 //! [`streams`] that draw operations from a [`workload`], the [`sessions`] that carry them,
 //! a [`recorder`] of how fast they came back, and, if asked
-//! for, a [`history`] of what they did.
+//! for, a [`history`] of what they did. Other stores are driven by what is in [`peer`].
 #![forbid(unsafe_code)]
 
 pub mod arrivals;
@@ -12,6 +12,7 @@ pub mod driver;
 pub mod entropy;
 pub mod flags;
 pub mod history;
+pub mod peer;
 pub mod plan;
 pub mod progress;
 pub mod record;
@@ -20,5 +21,6 @@ pub mod report;
 pub mod run;
 pub mod sessions;
 pub mod streams;
+pub mod threads;
 pub mod workload;
 pub mod zipf;

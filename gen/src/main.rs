@@ -3,16 +3,20 @@
 
 use std::process::ExitCode;
 
+use generator::peer::target::Peers;
+use generator::plan::Plan;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let flags: generator::flags::Flags = host::flags::parse("gen");
-    let plan = match generator::plan::Plan::new(&flags) {
-        Ok(plan) => plan,
+    let planned = Peers::new(&flags).and_then(|peers| Ok((Plan::new(&flags)?, peers)));
+    let (plan, peers) = match planned {
+        Ok(planned) => planned,
         Err(error) => host::flags::fail("gen", format_args!("{error:#}")),
     };
-    match generator::run::run(&flags, plan) {
+    match generator::run::run(&flags, plan, peers) {
         Ok(status) => status.into(),
         Err(error) => {
             eprintln!("gen: error: {error:#}");

@@ -8,17 +8,23 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail, ensure};
 use history::operation::ValueId;
 use proto::client::ClientConfig;
-use proto::limits::{gets_per_datagram, value_bytes_max};
+use proto::limits::{WINDOW_DEFAULT, gets_per_datagram, value_bytes_max};
 use proto::order::Order;
 
 use crate::entropy::Entropy;
 use crate::flags::Flags;
+use crate::peer::ANSWER_TIMEOUT_UDP_DEFAULT;
+use crate::peer::target::Protocol;
 use crate::record::{KeyFormat, ValueFormat};
 use crate::workload::Workload;
 use crate::zipf::Zipf;
 
 /// Bytes of the table that draws one record.
 const ZIPF_BYTES_PER_RECORD: u64 = 8;
+
+const STREAMS_DEFAULT: usize = 1024;
+/// Seconds to wait for an answer.
+const ANSWER_TIMEOUT_DEFAULT: f64 = 10.0;
 
 /// Everything that the threads of a run share and none changes.
 #[derive(Debug)]
@@ -75,8 +81,11 @@ impl Plan {
             let made = std::fs::create_dir_all(folder);
             made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
-        let mtu_bytes = usize::from(flags.mtu);
-        check_value_fits(flags.value_size, flags.key_size, mtu_bytes)?;
+        let mtu_bytes = usize::from(flags.mtu());
+        let peer = flags.peer();
+        if peer.is_none() {
+            check_value_fits(flags.value_size, flags.key_size, mtu_bytes)?;
+        }
         let keys = KeyFormat::new(flags.key_size, flags.records)?;
         let table_bytes = if flags.theta > 0.0 { flags.records * ZIPF_BYTES_PER_RECORD } else { 0 };
         let machine_bytes = host::machine::facts().mem_bytes;
@@ -87,22 +96,33 @@ impl Plan {
             flags.records,
             table_bytes >> 20
         );
-        let servers = flags.servers.iter().map(|name| resolve(name)).collect::<Result<Vec<_>>>()?;
+        let named = if flags.target.is_empty() { "--servers" } else { "--target" };
+        let addresses = flags.addresses();
+        let servers = addresses.iter().map(|name| resolve(name)).collect::<Result<Vec<_>>>()?;
         for (index, server) in servers.iter().enumerate() {
             ensure!(
                 !servers[..index].contains(server),
-                "--servers names {server} twice: each server holds a share of its own"
+                "{named} names {server} twice: each server holds a share of its own"
             );
         }
         ensure!(
-            servers.iter().all(|server| server.is_ipv4() == servers[0].is_ipv4()),
-            "--servers mixes IPv4 and IPv6 addresses: one socket speaks one of them"
+            peer.is_some() || servers.iter().all(|server| server.is_ipv4() == servers[0].is_ipv4()),
+            "{named} mixes IPv4 and IPv6 addresses: one socket speaks one of them"
         );
         let batch = match flags.batch_mtu {
-            None => flags.batch,
+            None => flags.batch(),
             Some(bytes) => {
-                gets_per_datagram(usize::from(bytes.unwrap_or(flags.mtu)), flags.key_size) as u32
+                gets_per_datagram(usize::from(bytes.unwrap_or(flags.mtu())), flags.key_size) as u32
             }
+        };
+        // Each connection to another store is one stream.
+        let streams = match peer {
+            Some(_) => flags.threads * flags.connections.unwrap_or(1),
+            None => flags.streams.unwrap_or(STREAMS_DEFAULT),
+        };
+        let answer_timeout_default = match peer {
+            Some(Protocol::MemcachedUdp) => ANSWER_TIMEOUT_UDP_DEFAULT,
+            _ => ANSWER_TIMEOUT_DEFAULT,
         };
         Ok(Self {
             servers,
@@ -112,10 +132,10 @@ impl Plan {
             ),
             keys,
             values: ValueFormat::new(flags.value_size),
-            order: flags.order,
+            order: flags.order.unwrap_or(Order::Strict),
             batch,
-            streams: flags.streams,
-            threads: flags.threads.min(flags.streams),
+            streams,
+            threads: flags.threads.min(streams),
             seed: match flags.seed {
                 Some(seed) => seed,
                 None => Entropy::System.next_u64()?,
@@ -126,10 +146,12 @@ impl Plan {
             measure_ns: nanoseconds(flags.secs),
             client: ClientConfig {
                 mtu_bytes,
-                window: flags.window,
+                window: flags.window.unwrap_or(WINDOW_DEFAULT),
                 reply_bytes_max: 0,
                 handshake_timeout_ns: nanoseconds(flags.connect_timeout),
-                answer_timeout_ns: nanoseconds(flags.answer_timeout),
+                answer_timeout_ns: nanoseconds(
+                    flags.answer_timeout.unwrap_or(answer_timeout_default),
+                ),
             },
         })
     }
@@ -157,7 +179,7 @@ fn resolve(name: &str) -> Result<SocketAddr> {
     addresses.sort_by_key(SocketAddr::is_ipv6);
     match addresses.first() {
         Some(address) if address.port() > 0 => Ok(*address),
-        Some(_) => bail!("the server '{name}' has port 0: give the port that kv printed"),
+        Some(_) => bail!("the server '{name}' has port 0: give the port that it listens on"),
         None => bail!("the server '{name}' has no address"),
     }
 }

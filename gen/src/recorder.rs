@@ -6,6 +6,8 @@ use hdrhistogram::Histogram;
 use host::report::Phase;
 use proto::counters::ClientCounters;
 
+use crate::driver::Window;
+
 /// Longest latency that is told apart, in nanoseconds; longer ones count as this.
 const LATENCY_NS_MAX: u64 = 1_000_000_000_000;
 const SIGNIFICANT_DIGITS: u8 = 3;
@@ -109,6 +111,27 @@ impl Recorder {
         self.phase_end_ns = end_ns;
         let interval_end_ns = end_ns.min(start_ns + SECOND_NS);
         self.current = Some(Interval::new(phase, start_ns, interval_end_ns));
+    }
+
+    /// Begins the first phase of a window.
+    pub fn begin_window(&mut self, window: &Window, counters: &ClientCounters) {
+        let &Window { start_ns, measure_ns, end_ns } = window;
+        if measure_ns > start_ns {
+            self.begin(Phase::Warmup, start_ns, measure_ns, counters);
+        } else {
+            self.begin(Phase::Run, measure_ns, end_ns, counters);
+        }
+    }
+
+    /// Hands over the intervals that have ended by now; the phase after the warm-up begins
+    /// there.
+    pub fn turn_in(&mut self, window: &Window, now_ns: u64, counters: &ClientCounters) {
+        self.turn(now_ns, counters);
+        let &Window { measure_ns, end_ns, .. } = window;
+        if self.current.is_none() && (measure_ns..end_ns).contains(&now_ns) {
+            self.begin(Phase::Run, measure_ns, end_ns, counters);
+            self.turn(now_ns, counters);
+        }
     }
 
     /// Ends the phase early, or after its last interval; what comes back later is not

@@ -2,32 +2,28 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, OnceLock};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use host::report::{ClientSample, Latency, Phase};
 use host::sample::Sampler;
 use host::time::unix_time_ms;
 use udp::clock::now_ns;
-use udp::core_loop;
-use udp::idle::Idle;
-use udp::pin::{allowed_cores, pin_to};
-use udp::socket::Socket;
 
-use crate::driver::{Coordination, Driver, Setup, ThreadReport, Window};
+use crate::driver::{Coordination, ThreadReport, Window};
 use crate::entropy::Entropy;
 use crate::flags::Flags;
-use crate::history::{self, History};
+use crate::peer;
+use crate::peer::target::Peers;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::recorder::{Interval, Recorder};
 use crate::report;
+use crate::threads::{self, Common, ThreadHandle};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +58,13 @@ const LOOK: Duration = Duration::from_millis(20);
 const START_NS: u64 = 5_000_000;
 
 /// Runs a plan.
-pub fn run(flags: &Flags, plan: Plan) -> Result<Status> {
+pub fn run(flags: &Flags, plan: Plan, peers: Option<Peers>) -> Result<Status> {
     let stop = host::signals::stop_flag()?;
     if let Some(parent) = flags.die_with_parent {
         host::signals::die_with_parent(parent)?;
     }
-    let mut run = Run::start(flags, Arc::new(plan), stop)?;
+    let is_peer = peers.is_some();
+    let mut run = Run::start(flags, Arc::new(plan), peers.map(Arc::new), stop)?;
     let mut loaded = 0;
     let mut load_secs = 0.0;
     let mut window_ms = (0, 0);
@@ -96,8 +93,11 @@ pub fn run(flags: &Flags, plan: Plan) -> Result<Status> {
     if run.is_stopped() {
         window_ms.1 = window_ms.1.min(unix_time_ms());
     }
-    let report =
+    let mut report =
         report::client_report(&run.plan, &whole, loaded, window_ms, &threads, run.is_stopped());
+    if is_peer {
+        report.order = peer::ORDER.to_owned();
+    }
     report::print(flags, &report, load_secs);
     if let Some(path) = &flags.json {
         report::write_json(path, &report)?;
@@ -106,9 +106,14 @@ pub fn run(flags: &Flags, plan: Plan) -> Result<Status> {
         report::write_hdr(path, &run.measured)?;
     }
     let load_refused: u64 = threads.iter().map(|thread| thread.load_refused).sum();
+    let refusal = threads.iter().find_map(|thread| thread.refusal.as_deref());
     if load_refused > 0 {
-        eprintln!("gen: error: {load_refused} records were refused: the servers' memory is full");
+        let reason = refusal.unwrap_or("the servers' memory is full");
+        eprintln!("gen: error: {load_refused} records were refused: {reason}");
         return Ok(Status::Failed);
+    }
+    if let (Some(reason), true) = (refusal, report.refused > 0) {
+        eprintln!("gen: warning: {} operations were refused: {reason}", report.refused);
     }
     Ok(match () {
         () if run.is_stopped() => Status::Interrupted,
@@ -116,8 +121,6 @@ pub fn run(flags: &Flags, plan: Plan) -> Result<Status> {
         () => Status::Answered,
     })
 }
-
-type ThreadHandle = JoinHandle<Result<ThreadReport>>;
 
 /// A run under way.
 struct Run {
@@ -137,7 +140,12 @@ struct Run {
 }
 
 impl Run {
-    fn start(flags: &Flags, plan: Arc<Plan>, stop: Arc<AtomicBool>) -> Result<Self> {
+    fn start(
+        flags: &Flags,
+        plan: Arc<Plan>,
+        peers: Option<Arc<Peers>>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
         let coordination = Arc::new(Coordination {
             connected: AtomicUsize::new(0),
             may_load: AtomicBool::new(false),
@@ -152,9 +160,20 @@ impl Run {
         let samples = samples.transpose()?;
         let (sender, intervals) = channel();
         let generator = Entropy::System.next_u64()?;
-        let threads = (0..plan.threads)
-            .map(|thread| spawn(flags, generator, thread, &plan, &coordination, sender.clone()))
-            .collect::<Result<Vec<_>>>()?;
+        let spawn = |thread| {
+            let common = Common {
+                thread,
+                plan: plan.clone(),
+                coordination: coordination.clone(),
+                recorder: Recorder::new(sender.clone()),
+            };
+            match &peers {
+                Some(peers) => threads::spawn_peer(flags, peers.clone(), common),
+                None => threads::spawn(flags, generator, common),
+            }
+        };
+        let threads = (0..plan.threads).map(spawn).collect::<Result<Vec<_>>>()?;
+        drop(sender);
         Ok(Self {
             plan,
             coordination,
@@ -354,72 +373,4 @@ impl Run {
         }
         (at_ns as f64 / length_ns.max(1) as f64, message)
     }
-}
-
-fn spawn(
-    flags: &Flags,
-    generator: u64,
-    thread: usize,
-    plan: &Arc<Plan>,
-    coordination: &Arc<Coordination>,
-    intervals: Sender<Interval>,
-) -> Result<ThreadHandle> {
-    let cores = allowed_cores();
-    let fits = plan.threads <= cores.len();
-    // Servers take cores from the first on, generators from the last.
-    let core = (fits && flags.pin == "auto").then(|| cores[cores.len() - 1 - thread]);
-    let any = if plan.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let any: SocketAddr = any.parse().expect("it is an address");
-    let mut socket = Socket::bind(any).context("cannot open a socket")?;
-    let writer = Entropy::System.next_u64()?;
-    let history = match &flags.history {
-        Some(folder) => Some(open_history(folder, flags, plan, generator, thread, writer)?),
-        None => None,
-    };
-    let (plan, coordination) = (plan.clone(), coordination.clone());
-    let run = move || {
-        if let Some(core) = core
-            && !pin_to(core)
-        {
-            eprintln!("gen: warning: thread {thread} could not be bound to core {core}");
-        }
-        let recorder = Recorder::new(intervals);
-        let setup = Setup {
-            thread,
-            receive_buffer_bytes: socket.receive_buffer_bytes(),
-            writer,
-            entropy: Entropy::System,
-            recorder,
-            history,
-        };
-        let mut driver = Driver::new(now_ns(), plan, coordination, setup)?;
-        core_loop::run(&mut socket, Idle::new(fits), &mut driver).context("the socket failed")?;
-        if let (Some(error), true) = (socket.sender.last_error(), driver.has_failed()) {
-            let error = std::io::Error::from_raw_os_error(error);
-            bail!(driver.finish().unwrap_err().context(format!("sending failed with '{error}'")));
-        }
-        let port = socket.address().port();
-        let mut report = driver.finish()?;
-        // Without /proc nobody can tell; the rest stays true.
-        report.kernel_drops = host::sample::kernel_drops(&[port]).unwrap_or(0);
-        Ok(report)
-    };
-    Ok(Builder::new().name(format!("gen-{thread}")).spawn(run)?)
-}
-
-/// Begins the history of a thread.
-fn open_history(
-    folder: &Path,
-    flags: &Flags,
-    plan: &Plan,
-    generator: u64,
-    thread: usize,
-    writer: u64,
-) -> Result<History> {
-    let now_ns = now_ns();
-    let mut header = history::header(plan, flags.history_sample, now_ns, generator, thread);
-    header.writer = writer;
-    header.clock_id = history::clock_id();
-    header.epoch_offset_ns = history::epoch_offset_ns(now_ns);
-    History::new(history::create(folder, &header)?, header).context("cannot write the history")
 }

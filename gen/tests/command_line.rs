@@ -156,6 +156,8 @@ fn the_help_tells_every_flag() {
     let help = ended.stdout.join("\n");
     for flag in [
         "servers",
+        "target",
+        "connections",
         "workload",
         "theta",
         "records",

@@ -142,7 +142,7 @@ impl Latency {
 /// What `gen --json FILE` writes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClientReport {
-    /// `strict`, `shard` or `async`.
+    /// `strict`, `shard` or `async`; `pipelined` of another store's connections.
     pub order: String,
     /// `ycsb-a`, `ycsb-b` or `ycsb-c`.
     pub workload: String,

@@ -1,0 +1,125 @@
+//! A way to a store, whatever carries it.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use mio::{Interest, Registry, Token};
+
+use super::batch::{Asked, Batch};
+use super::connection::{Connection, Scratch};
+use super::keys::Records;
+use super::memcached_udp::Datagrams;
+use super::tally::Tally;
+use super::target::Protocol;
+
+/// A connection, or a socket for datagrams.
+#[derive(Debug)]
+pub enum Link {
+    /// Over TCP.
+    Connection(Connection),
+    /// Over UDP.
+    Datagrams(Datagrams),
+}
+
+impl Link {
+    /// Begins to connect.
+    pub fn new(protocol: Protocol, address: SocketAddr, mtu_bytes: usize) -> Result<Self> {
+        Ok(match protocol {
+            Protocol::MemcachedUdp => Self::Datagrams(Datagrams::new(address, mtu_bytes)?),
+            _ => Self::Connection(Connection::new(protocol, address)?),
+        })
+    }
+
+    /// Has a poll tell of it.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Self::Connection(connection) => registry.register(&mut connection.io, token, both),
+            Self::Datagrams(datagrams) => registry.register(&mut datagrams.io, token, both),
+        }
+    }
+
+    /// Goes on to connect; returns whether it is.
+    pub fn connect(&mut self, now_ns: u64, scratch: &mut Scratch) -> Result<bool> {
+        match self {
+            Self::Connection(connection) => connection.connect(),
+            Self::Datagrams(datagrams) => datagrams.connect(now_ns, scratch),
+        }
+    }
+
+    /// The batch that the next [`send`](Self::send) sends.
+    #[inline]
+    pub fn batch(&mut self) -> &mut Batch {
+        match self {
+            Self::Connection(connection) => connection.batch(),
+            Self::Datagrams(datagrams) => datagrams.batch(),
+        }
+    }
+
+    /// Whether nothing is outstanding.
+    #[must_use]
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        match self {
+            Self::Connection(connection) => connection.is_idle(),
+            Self::Datagrams(datagrams) => datagrams.is_idle(),
+        }
+    }
+
+    /// Sends its batch, whose answers have time until `deadline_ns`.
+    #[inline]
+    pub fn send(
+        &mut self,
+        deadline_ns: u64,
+        records: &mut Records,
+        scratch: &mut Scratch,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        match self {
+            Self::Connection(connection) => connection.send(deadline_ns, records, scratch, tally),
+            Self::Datagrams(datagrams) => datagrams.send(deadline_ns, records, tally),
+        }
+    }
+
+    /// Sends what its socket had no room for.
+    pub fn flush(&mut self, tally: &mut Tally) -> Result<()> {
+        match self {
+            Self::Connection(connection) => connection.flush(),
+            Self::Datagrams(datagrams) => datagrams.flush(tally),
+        }
+    }
+
+    /// Takes what has come, and finds out how a connection ended that `is_closing`.
+    #[inline]
+    pub fn receive(
+        &mut self,
+        is_closing: bool,
+        records: &Records,
+        scratch: &mut Scratch,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        match self {
+            Self::Connection(connection) => connection.receive(is_closing, records, scratch, tally),
+            Self::Datagrams(datagrams) => datagrams.receive(records, scratch, tally),
+        }
+    }
+
+    /// Gives up what is late, or says that it cannot go on.
+    pub fn handle_timeout(&mut self, now_ns: u64, tally: &mut Tally) -> Result<()> {
+        match self {
+            Self::Connection(connection) => connection.handle_timeout(now_ns),
+            Self::Datagrams(datagrams) => {
+                datagrams.handle_timeout(now_ns, tally);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells of each operation that was not answered yet.
+    pub fn each_outstanding(&self, told: impl FnMut(&Asked)) {
+        match self {
+            Self::Connection(connection) => connection.outstanding().iter().for_each(told),
+            Self::Datagrams(datagrams) => datagrams.outstanding().for_each(told),
+        }
+    }
+}

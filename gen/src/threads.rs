@@ -1,0 +1,145 @@
+//! The threads of a run: where each runs, and what it is given.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{Builder, JoinHandle};
+
+use anyhow::{Context as _, Result, bail};
+use udp::clock::now_ns;
+use udp::core_loop;
+use udp::idle::Idle;
+use udp::pin::{allowed_cores, pin_to};
+use udp::socket::Socket;
+
+use crate::driver::{Coordination, Driver, Setup, ThreadReport};
+use crate::entropy::Entropy;
+use crate::flags::Flags;
+use crate::history::{self, History};
+use crate::peer;
+use crate::peer::target::Peers;
+use crate::plan::Plan;
+use crate::recorder::Recorder;
+
+/// Ends with what the thread knows then, or with why it failed.
+pub type ThreadHandle = JoinHandle<Result<ThreadReport>>;
+
+/// What every thread is given.
+#[derive(Debug)]
+pub struct Common {
+    /// Which thread it is, of the plan's.
+    pub thread: usize,
+    /// What is to be done.
+    pub plan: Arc<Plan>,
+    /// How the threads go together.
+    pub coordination: Arc<Coordination>,
+    /// Counts and measures.
+    pub recorder: Recorder,
+}
+
+/// Where a thread runs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    thread: usize,
+    core: Option<usize>,
+    /// Whether every thread has a core.
+    fits: bool,
+}
+
+impl Place {
+    /// Servers take cores from the first on, generators from the last.
+    fn new(flags: &Flags, thread: usize, threads: usize) -> Self {
+        let cores = allowed_cores();
+        let fits = threads <= cores.len();
+        let core = (fits && flags.pin == "auto").then(|| cores[cores.len() - 1 - thread]);
+        Self { thread, core, fits }
+    }
+
+    /// Binds the calling thread.
+    fn take(self) {
+        if let Some(core) = self.core
+            && !pin_to(core)
+        {
+            eprintln!("gen: warning: thread {} could not be bound to core {core}", self.thread);
+        }
+    }
+
+    fn start(
+        self,
+        run: impl FnOnce() -> Result<ThreadReport> + Send + 'static,
+    ) -> Result<ThreadHandle> {
+        Ok(Builder::new().name(format!("gen-{}", self.thread)).spawn(run)?)
+    }
+}
+
+/// Starts a thread that drives our own store.
+pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHandle> {
+    let Common { thread, plan, coordination, recorder } = common;
+    let place = Place::new(flags, thread, plan.threads);
+    let any = if plan.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let any: SocketAddr = any.parse().expect("it is an address");
+    let mut socket = Socket::bind(any).context("cannot open a socket")?;
+    let writer = Entropy::System.next_u64()?;
+    let history = match &flags.history {
+        Some(folder) => Some(open_history(folder, flags, &plan, generator, thread, writer)?),
+        None => None,
+    };
+    place.start(move || {
+        place.take();
+        let setup = Setup {
+            thread,
+            receive_buffer_bytes: socket.receive_buffer_bytes(),
+            writer,
+            entropy: Entropy::System,
+            recorder,
+            history,
+        };
+        let mut driver = Driver::new(now_ns(), plan, coordination, setup)?;
+        let idle = Idle::new(place.fits);
+        core_loop::run(&mut socket, idle, &mut driver).context("the socket failed")?;
+        if let (Some(error), true) = (socket.sender.last_error(), driver.has_failed()) {
+            let error = std::io::Error::from_raw_os_error(error);
+            bail!(driver.finish().unwrap_err().context(format!("sending failed with '{error}'")));
+        }
+        let port = socket.address().port();
+        let mut report = driver.finish()?;
+        // Without /proc nobody can tell; the rest stays true.
+        report.kernel_drops = host::sample::kernel_drops(&[port]).unwrap_or(0);
+        Ok(report)
+    })
+}
+
+/// Starts a thread that drives other stores.
+pub fn spawn_peer(flags: &Flags, peers: Arc<Peers>, common: Common) -> Result<ThreadHandle> {
+    let place = Place::new(flags, common.thread, common.plan.threads);
+    let writer = Entropy::System.next_u64()?;
+    place.start(move || {
+        place.take();
+        let coordination = common.coordination.clone();
+        let driver = peer::driver::Driver::new(common, peers, writer, Idle::new(place.fits));
+        let result = driver.and_then(peer::driver::Driver::run);
+        if result.is_err() {
+            // The figures of the others would be of another run than was asked for.
+            coordination.stop.store(true, Ordering::Relaxed);
+        }
+        result
+    })
+}
+
+/// Begins the history of a thread.
+fn open_history(
+    folder: &Path,
+    flags: &Flags,
+    plan: &Plan,
+    generator: u64,
+    thread: usize,
+    writer: u64,
+) -> Result<History> {
+    let now_ns = now_ns();
+    let mut header = history::header(plan, flags.history_sample, now_ns, generator, thread);
+    header.writer = writer;
+    header.clock_id = history::clock_id();
+    header.epoch_offset_ns = history::epoch_offset_ns(now_ns);
+    History::new(history::create(folder, &header)?, header).context("cannot write the history")
+}
