@@ -14,7 +14,7 @@ use proto::order::Order;
 use crate::entropy::Entropy;
 use crate::flags::Flags;
 use crate::record::{KeyFormat, ValueFormat};
-use crate::workload::Workload;
+use crate::workload::{Mix, Workload};
 use crate::zipf::Zipf;
 
 /// Bytes of the table that draws one record.
@@ -107,7 +107,7 @@ impl Plan {
         Ok(Self {
             servers,
             workload: Workload::new(
-                flags.workload,
+                flags.read_pct.map_or(flags.workload, Mix::Reads),
                 Arc::new(Zipf::new(flags.records, flags.theta)?),
             ),
             keys,
