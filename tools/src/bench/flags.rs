@@ -54,13 +54,17 @@ impl Setting {
     /// What a generator is told, but for how long.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
-        arguments([
-            ("--workload", &self.workload),
+        let mix = match &self.workload {
+            Mix::Reads(pct) => arguments([("--read-pct", pct)]),
+            named => arguments([("--workload", named)]),
+        };
+        let others = arguments([
             ("--theta", &self.theta),
             ("--records", &self.records),
             ("--value-size", &self.value_size),
             ("--threads", &self.threads),
-        ])
+        ]);
+        [mix, others].concat()
     }
 
     /// How long it runs.
