@@ -45,12 +45,7 @@ impl Peer {
     /// Where its program is.
     #[must_use]
     pub fn find(self) -> Option<PathBuf> {
-        // Debian keeps some servers where only root's path leads.
-        let elsewhere = || {
-            let folders = ["/usr/local/bin", "/usr/sbin", "/usr/local/sbin"];
-            folders.map(|folder| Path::new(folder).join(self.program())).into_iter()
-        };
-        on_path(self.program()).or_else(|| elsewhere().find(|program| program.is_file()))
+        on_path(self.program())
     }
 
     /// What to do when it is not there.

@@ -26,7 +26,7 @@ pub(super) fn draw(curve: &Measured) -> anyhow::Result<String> {
         // A range of one point has no length.
         draw_on(curve, (x_min..x_max.max(x_min * 10.0)).log_scale())
     } else {
-        draw_on(curve, 0.0..x_max)
+        draw_on(curve, 0.0..plot::axis_end(x_max))
     }
 }
 
