@@ -92,7 +92,7 @@ fn compare_fakes(folder: &Path, of_generator: &str, arguments: &[&str]) -> (Opti
 fn a_peer_is_measured_at_its_best_and_asked_for_parts_of_that() {
     let folder = tempfile::tempdir().unwrap();
     let of_generator = "
-        ops_per_s=$((100000 - (batch - 316) * (batch - 316) / 10 - (connections - 16) * 100))
+        ops_per_s=$((100000 - (batch - 316) * (batch - 316) / 10 + (connections - 16) * 100))
         [ $connections -le 16 ] || ops_per_s=7
         [ $rate = 0 ] || ops_per_s=$rate";
     let (status, text) = compare_fakes(folder.path(), of_generator, &["--only", "memcached-tcp"]);
@@ -197,12 +197,13 @@ fn an_interrupt_leaves_no_process() {
     // The server, and the generator that measures: the load is over soon.
     let deadline = Instant::now() + DEADLINE;
     let mut children = Vec::new();
-    while !children.iter().any(|&child| command_line(child).contains("--secs\u{0}600")) {
-        assert!(Instant::now() < deadline, "it measures nothing");
+    let measures = |&child: &u32| command_line(child).contains("--secs\u{0}600");
+    // The kernel's list of children may miss one while another ends.
+    while children.len() < 2 || !children.iter().any(measures) {
+        assert!(Instant::now() < deadline, "it measures nothing: {children:?}");
         std::thread::sleep(Duration::from_millis(5));
         children = children_of(pid);
     }
-    assert_eq!(children.len(), 2, "a server and a generator");
     process.signal(Signal::INT);
     assert_eq!(process.wait_for_end(DEADLINE), Some(130));
     for child in children {
@@ -224,8 +225,7 @@ fn what_cannot_be_compared_is_refused_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("old.json"), "{}").unwrap();
     let out = folder.path().to_str().unwrap();
-    beside(COMPARE, "kv");
-    beside(COMPARE, "gen");
+    let (_kv, _generator) = (beside(COMPARE, "kv"), beside(COMPARE, "gen"));
     for (arguments, reason) in [
         (vec!["--only", "nobody"], "--only names \"nobody\": the candidates are kv-null"),
         (vec!["--out", out], "is not empty: choose another --out"),
