@@ -50,6 +50,11 @@ pub struct Flags {
     #[arg(long, value_name = "NAME", default_value = "ycsb-b")]
     pub workload: Mix,
 
+    /// Instead of --workload: so many of 100 operations read.
+    #[arg(long, value_name = "N", conflicts_with = "workload",
+          value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub read_pct: Option<u8>,
+
     /// Skew of the Zipf distribution of keys; 0 is uniform.
     #[arg(long, value_name = "T", default_value = "0.99", value_parser = theta,
           allow_hyphen_values = true)]
@@ -229,6 +234,16 @@ mod tests {
     fn the_flags_are_consistent() {
         use clap::CommandFactory as _;
         Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_have_a_share_or_a_workload_has() {
+        let parse = |arguments: &[&str]| {
+            Flags::try_parse_from([&["gen", "--servers", "a:1"], arguments].concat())
+        };
+        assert_eq!(parse(&["--read-pct", "70"]).unwrap().read_pct, Some(70));
+        assert!(parse(&["--read-pct", "101"]).is_err());
+        assert!(parse(&["--read-pct", "70", "--workload", "ycsb-a"]).is_err());
     }
 
     #[test]

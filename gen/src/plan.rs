@@ -16,7 +16,7 @@ use crate::flags::Flags;
 use crate::peer::ANSWER_TIMEOUT_UDP_DEFAULT;
 use crate::peer::target::Protocol;
 use crate::record::{KeyFormat, ValueFormat};
-use crate::workload::Workload;
+use crate::workload::{Mix, Workload};
 use crate::zipf::Zipf;
 
 /// Bytes of the table that draws one record.
@@ -127,7 +127,7 @@ impl Plan {
         Ok(Self {
             servers,
             workload: Workload::new(
-                flags.workload,
+                flags.read_pct.map_or(flags.workload, Mix::Reads),
                 Arc::new(Zipf::new(flags.records, flags.theta)?),
             ),
             keys,

@@ -10,7 +10,7 @@ use rand_pcg::Mcg128Xsl64;
 
 use crate::zipf::Zipf;
 
-/// The share of reads and writes, by the name of the YCSB core workload that has it.
+/// The share of reads and writes, by the name of the YCSB core workload that has it, or as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mix {
     /// YCSB A: half of the operations write.
@@ -19,19 +19,22 @@ pub enum Mix {
     B,
     /// YCSB C: none writes.
     C,
+    /// So many of 100 operations read.
+    Reads(u8),
 }
 
 impl Mix {
-    /// Every mix, in the order in which help and errors list them.
+    /// Every mix that has a name, in the order in which help and errors list them.
     pub const ALL: [Self; 3] = [Self::A, Self::B, Self::C];
 
-    /// The name in lower case.
+    /// The name in lower case; the same for every share that has no name of its own.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::A => "ycsb-a",
             Self::B => "ycsb-b",
             Self::C => "ycsb-c",
+            Self::Reads(_) => "reads",
         }
     }
 
@@ -42,13 +45,17 @@ impl Mix {
             Self::A => 50,
             Self::B => 5,
             Self::C => 0,
+            Self::Reads(pct) => 100 - pct.min(100),
         }
     }
 }
 
 impl fmt::Display for Mix {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.name())
+        match self {
+            Self::Reads(pct) => formatter.pad(&format!("{}-{pct}", self.name())),
+            _ => formatter.pad(self.name()),
+        }
     }
 }
 
@@ -111,7 +118,9 @@ impl Workload {
     #[must_use]
     pub fn new(mix: Mix, zipf: Arc<Zipf>) -> Self {
         let write_below = (u128::from(mix.writes_pct()) << 64) / 100;
-        Self { mix, zipf, write_below: write_below as u64 }
+        // All are one more than 64 bits can say; the one draw in 2^64 that reads is missed by nobody.
+        let write_below = u64::try_from(write_below).unwrap_or(u64::MAX);
+        Self { mix, zipf, write_below }
     }
 
     /// The share of reads and writes.
@@ -189,6 +198,12 @@ mod tests {
     }
 
     #[test]
+    fn a_share_without_a_name_is_told_as_it_is() {
+        assert_eq!(Mix::Reads(70).to_string(), "reads-70");
+        assert_eq!(Mix::Reads(70).writes_pct(), 30);
+    }
+
+    #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         for text in ["ycsb-d", "", "a", "ycsb-a "] {
             assert_eq!(
@@ -202,12 +217,19 @@ mod tests {
     fn writes_have_their_share() {
         const SEED: u64 = 3;
         const OPERATIONS: u32 = 1_000_000;
-        for (mix, share) in [(Mix::A, 0.5), (Mix::B, 0.05), (Mix::C, 0.0)] {
+        for (mix, share) in [
+            (Mix::A, 0.5),
+            (Mix::B, 0.05),
+            (Mix::C, 0.0),
+            (Mix::Reads(80), 0.2),
+            (Mix::Reads(0), 1.0),
+            (Mix::Reads(100), 0.0),
+        ] {
             let workload = workload(mix);
             let mut random = StreamRandom::new(SEED, 0, 0);
             let writes = (0..OPERATIONS).filter(|_| workload.next(&mut random).write).count();
             let expected = f64::from(OPERATIONS) * share;
-            // A right share goes beyond this bound once in 1000 seeds; that of no writes is 0.
+            // A right share goes beyond this bound once in 1000 seeds; that of no or only writes is 0.
             let bound = 3.29 * (expected * (1.0 - share)).sqrt();
             assert!(
                 (writes as f64 - expected).abs() <= bound,

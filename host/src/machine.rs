@@ -32,6 +32,11 @@ pub fn facts() -> Machine {
     }
 }
 
+/// Memory that programs may still take without swapping; 0 if nobody tells.
+pub fn available_bytes() -> u64 {
+    Meminfo::current().map_or(0, |memory| memory.mem_available.unwrap_or(memory.mem_free))
+}
+
 /// Speed of the fastest interface that is up and not the loopback, and its name; or
 /// 10 Gbit/s and `assumed` where none tells a speed, as on loopback and most virtual machines.
 ///
@@ -146,6 +151,7 @@ mod tests {
         assert!(machine.cores > 0);
         assert!(!machine.kernel.is_empty());
         assert!(machine.mem_bytes > 0);
+        assert!((1..=machine.mem_bytes).contains(&available_bytes()));
         assert!(machine.mtu.contains_key("lo"));
     }
 }

@@ -91,6 +91,27 @@ fn usage(previous: &Reading, reading: &Reading, mem_bytes: u64, memory: &Meminfo
     }
 }
 
+/// What a process has used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ProcessUse {
+    /// CPU seconds of all its threads, in ticks of 10 ms.
+    pub cpu_s: f64,
+    /// Resident memory.
+    pub mem_bytes: u64,
+}
+
+/// What a process of this machine has used since its start.
+pub fn process_use(pid: u32) -> anyhow::Result<ProcessUse> {
+    let process = i32::try_from(pid).context("no process has such a number")?;
+    let stat = Process::new(process)
+        .and_then(|process| process.stat())
+        .with_context(|| format!("/proc/{pid}/stat"))?;
+    Ok(ProcessUse {
+        cpu_s: (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64,
+        mem_bytes: stat.rss.saturating_mul(procfs::page_size()),
+    })
+}
+
 /// Zero for an empty whole: a NaN could not be written as JSON.
 fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
@@ -211,6 +232,13 @@ mod tests {
         assert!(usage.mem_pct > 0.0 && usage.mem_pct < 100.0, "{usage:?}");
         assert!(usage.node_mem_pct > 0.0 && usage.node_mem_pct < 100.0, "{usage:?}");
         assert!((0.0..=100.0).contains(&usage.node_cpu_pct), "{usage:?}");
+    }
+
+    #[test]
+    fn what_a_process_uses_is_known_while_it_is_there() {
+        let used = process_use(std::process::id()).unwrap();
+        assert!(used.mem_bytes > 100_000 && used.cpu_s >= 0.0, "{used:?}");
+        assert!(process_use(u32::MAX).is_err());
     }
 
     #[test]

@@ -1,11 +1,18 @@
-//! Programs that read what runs leave behind.
+//! Programs that measure, and that read what runs leave behind.
 //!
-//! `summarize` turns a run's folder into its report, `facts` writes what was run and on
+//! `compare` sets the store beside others and `curves` shows how it grows, both with what
+//! `bench` has for them. `summarize` turns a run's folder into its report, `facts` writes what was run and on
 //! which machine. The binaries in `src/bin` only read their flags.
 #![forbid(unsafe_code)]
 
+pub mod bench;
+pub mod compare;
+pub mod curves;
 pub mod facts;
 pub mod lincheck;
+mod median;
 pub mod output;
+mod plot;
 pub mod sim;
 pub mod summarize;
+mod table;

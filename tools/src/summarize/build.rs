@@ -9,8 +9,8 @@ use host::report::{
 
 use super::folder::{Client, Folder, Server};
 use super::hdr;
-use super::median::median;
 use super::window::{Interval, Window};
+use crate::median::median;
 
 /// The figures, and the histogram that the latencies are from.
 #[derive(Debug)]

@@ -9,13 +9,10 @@ mod find;
 mod folder;
 mod hdr;
 mod jsonl;
-mod median;
 mod names;
 mod plausible;
-mod plot;
 mod plot_latency;
 mod plot_throughput;
-mod table;
 mod text;
 mod window;
 

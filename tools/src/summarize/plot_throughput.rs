@@ -4,8 +4,8 @@ use host::report::ServerSample;
 use plotters::prelude::*;
 
 use super::folder::Server;
-use super::plot::{self, LABEL, MARGIN, SIZE, TITLE, X_LABELS_HEIGHT, Y_LABELS_WIDTH};
 use super::window::{Interval, Window};
+use crate::plot::{self, LABEL, MARGIN, SIZE, TITLE, X_LABELS_HEIGHT, Y_LABELS_WIDTH};
 
 /// Draws the plot, with the measured window shaded.
 pub(super) fn draw(servers: &[Server], window: &Window) -> anyhow::Result<String> {

@@ -6,7 +6,7 @@ use host::report::{Latency, Summary};
 
 use super::build::Built;
 use super::folder::{Client, Folder};
-use super::table::Table;
+use crate::table::Table;
 
 /// The parts of a report, put together by [`Report::terminal`] or [`Report::markdown`].
 #[derive(Debug)]

@@ -3,22 +3,22 @@
 use plotters::prelude::*;
 
 /// Width and height.
-pub(super) const SIZE: (u32, u32) = (960, 480);
+pub(crate) const SIZE: (u32, u32) = (960, 480);
 const FONT: &str = "sans-serif";
 /// Sizes are of plotters' kind: letters come out at two thirds of them.
-pub(super) const TITLE: (&str, u32) = (FONT, 26);
-pub(super) const LABEL: (&str, u32) = (FONT, 18);
-pub(super) const MARGIN: u32 = 16;
-pub(super) const X_LABELS_HEIGHT: u32 = 48;
-pub(super) const Y_LABELS_WIDTH: u32 = 72;
+pub(crate) const TITLE: (&str, u32) = (FONT, 26);
+pub(crate) const LABEL: (&str, u32) = (FONT, 18);
+pub(crate) const MARGIN: u32 = 16;
+pub(crate) const X_LABELS_HEIGHT: u32 = 48;
+pub(crate) const Y_LABELS_WIDTH: u32 = 72;
 
 /// Where an axis that begins at zero ends, so that the highest value is below the edge.
-pub(super) fn axis_end(value_max: f64) -> f64 {
+pub(crate) fn axis_end(value_max: f64) -> f64 {
     if value_max > 0.0 { value_max * 1.1 } else { 1.0 }
 }
 
 /// A number as short as a label should be: `1.5M`.
-pub(super) fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let units = [(1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")];
     for (unit, suffix) in units {
         if value >= unit {
@@ -31,7 +31,7 @@ pub(super) fn short(value: f64) -> String {
 }
 
 /// The colour of the series with this number.
-pub(super) fn colour(series: usize) -> RGBAColor {
+pub(crate) fn colour(series: usize) -> RGBAColor {
     Palette99::pick(series).to_rgba()
 }
 

@@ -1,0 +1,140 @@
+//! Who takes part.
+
+use anyhow::{Result, bail};
+use clap::{Parser as _, ValueEnum as _};
+use kv::table::Choice;
+use proto::order::Order;
+
+use super::flags::Flags;
+use crate::bench::peers::Peer;
+
+/// The yardstick for a single round trip.
+pub(super) const ECHO: &str = "echo";
+
+/// One row of the comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Candidate {
+    pub(super) name: String,
+    pub(super) server: ServerKind,
+    pub(super) way: Way,
+}
+
+/// Which server a candidate asks. Candidates that ask the same share one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerKind {
+    /// Ours, with this table.
+    Kv(Choice),
+    /// Another's.
+    Peer(Peer),
+}
+
+/// How the generator asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By our protocol, in this order.
+    Kv(Order),
+    /// By a peer's protocol, named as `gen --target` names it.
+    Target(&'static str),
+}
+
+impl Candidate {
+    /// Whether it is ours, be it only the ceiling.
+    pub(super) const fn is_ours(&self) -> bool {
+        matches!(self.server, ServerKind::Kv(_))
+    }
+
+    /// Whether it answers with a constant.
+    pub(super) fn is_null(&self) -> bool {
+        self.server == ServerKind::Kv(Choice::Null)
+    }
+}
+
+/// The table that `kv` has if nobody tells.
+pub(super) fn default_table() -> Choice {
+    kv::flags::Flags::parse_from(["kv"]).table
+}
+
+/// Every candidate, the ceiling first.
+pub(super) fn all() -> Vec<Candidate> {
+    let mut tables: Vec<Choice> = Choice::value_variants().to_vec();
+    // Stable: the others stay in their order.
+    tables.sort_by_key(|&table| table != Choice::Null);
+    let mut all = Vec::new();
+    for table in tables {
+        let value = table.to_possible_value().expect("no table is hidden");
+        let name = format!("kv-{}", value.get_name());
+        let server = ServerKind::Kv(table);
+        all.push(Candidate { name: name.clone(), server, way: Way::Kv(Order::Strict) });
+        if table == default_table() {
+            all.push(Candidate {
+                name: format!("{name}-async"),
+                server,
+                way: Way::Kv(Order::Async),
+            });
+        }
+    }
+    for (peer, way, target) in [
+        (Peer::Memcached, "tcp", "memcached"),
+        (Peer::Memcached, "udp", "memcached+udp"),
+        (Peer::Redis, "pipeline", "redis"),
+        (Peer::Redis, "mget", "redis+mget"),
+        (Peer::Valkey, "pipeline", "redis"),
+        (Peer::Valkey, "mget", "redis+mget"),
+    ] {
+        all.push(Candidate {
+            name: format!("{}-{way}", peer.name()),
+            server: ServerKind::Peer(peer),
+            way: Way::Target(target),
+        });
+    }
+    all
+}
+
+/// The names that `--only` takes.
+pub(super) fn names() -> Vec<String> {
+    all().into_iter().map(|candidate| candidate.name).chain([ECHO.to_owned()]).collect()
+}
+
+/// Who was chosen.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) echo: bool,
+}
+
+/// Those that `--only` names, or all.
+pub(super) fn choose(flags: &Flags) -> Result<Chosen> {
+    let known = names();
+    if let Some(unknown) = flags.only.iter().find(|name| !known.contains(name)) {
+        bail!("--only names {unknown:?}: the candidates are {}", known.join(", "));
+    }
+    let is_chosen = |name: &str| flags.only.is_empty() || flags.only.iter().any(|n| n == name);
+    let candidates = all().into_iter().filter(|candidate| is_chosen(&candidate.name)).collect();
+    Ok(Chosen { candidates, echo: is_chosen(ECHO) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_takes_part_and_the_default_in_two_orders() {
+        let all = all();
+        for table in Choice::value_variants() {
+            let of_table = all.iter().filter(|one| one.server == ServerKind::Kv(*table));
+            assert_eq!(of_table.count(), 1 + usize::from(*table == default_table()));
+        }
+        assert!(all[0].is_null());
+    }
+
+    #[test]
+    fn names_are_those_that_only_takes() {
+        let flags = |only: &str| Flags::parse_from(["compare", "--only", only]);
+        let chosen = choose(&flags("redis-mget,echo")).unwrap();
+        assert!(chosen.echo);
+        assert_eq!(chosen.candidates.len(), 1);
+        assert_eq!(chosen.candidates[0].way, Way::Target("redis+mget"));
+        let error = choose(&flags("redis")).unwrap_err().to_string();
+        assert!(error.contains("\"redis\": the candidates are kv-null, kv-bucket"), "{error}");
+    }
+}

@@ -1,0 +1,196 @@
+//! Measures the points of a curve in turn.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use super::curve::{Cluster, Curve, Name, Point};
+use super::results::{Measured, MeasuredPoint};
+use crate::bench::figures::{Figures, Round, rate_text, turns};
+use crate::bench::flags::{arguments, load_arguments};
+use crate::bench::generator::Generator;
+use crate::bench::processes::Stop;
+use crate::bench::progress::Progress;
+use crate::bench::servers::{Kv, Server};
+
+/// What the servers of a curve may take of the memory that is available.
+const MEMORY_SHARE: f64 = 0.8;
+
+/// What a sweep needs.
+pub(super) struct Sweep<'a> {
+    pub(super) kv: &'a Path,
+    pub(super) generator: &'a Generator,
+    pub(super) logs: PathBuf,
+    pub(super) progress: &'a Progress,
+    pub(super) stop: &'a Stop,
+}
+
+/// Servers that hold their records.
+struct Running {
+    cluster: Cluster,
+    servers: Vec<Server>,
+}
+
+impl Running {
+    fn addresses(&self) -> String {
+        let addresses: Vec<&str> =
+            self.servers.iter().map(|server| server.address.as_str()).collect();
+        addresses.join(",")
+    }
+}
+
+impl Sweep<'_> {
+    /// Measures a curve. Its servers are up, and loaded once, until it is done.
+    pub(super) fn measure(&self, curve: &Curve, rounds: usize) -> Result<Measured> {
+        let mut running: Vec<Running> = Vec::new();
+        let mut measured = Measured::new(curve);
+        let mut free_bytes = (host::machine::available_bytes() as f64 * MEMORY_SHARE) as u64;
+        for (point, taken) in curve.points.iter().zip(&mut measured.points) {
+            if running.iter().any(|running| running.cluster == point.cluster) {
+                continue;
+            }
+            let needed_bytes = self.needed_bytes(point);
+            if needed_bytes > free_bytes {
+                let mib = |bytes: u64| bytes >> 20;
+                let (needed, free) = (mib(needed_bytes), mib(free_bytes));
+                let reason =
+                    format!("left out: it may need {needed} MiB of memory, and {free} are free");
+                self.progress.note(&format!("{} {}: {reason}", curve.name, point.x));
+                taken.skipped = Some(reason);
+                continue;
+            }
+            match self.start(point) {
+                Ok(started) => running.push(started),
+                Err(error) => self.fail(curve, taken, &error)?,
+            }
+            free_bytes -= needed_bytes;
+        }
+
+        let mut points = curve.points.clone();
+        if curve.name == Name::Load {
+            self.turn_into_rates(&mut points, &mut measured, &running)?;
+        }
+        self.progress.begin(rounds * points.len());
+        for round in 0..rounds {
+            for index in turns(points.len(), round) {
+                let (point, taken) = (&points[index], &mut measured.points[index]);
+                if taken.skipped.is_some() || taken.failed.is_some() {
+                    continue;
+                }
+                let mut flags = point.flags.clone();
+                flags.extend(point.setting.times());
+                match self.run(point, &running, flags) {
+                    Ok(round_taken) => {
+                        self.progress.step(&format!(
+                            "{}, round {}/{rounds}: {} {} op/s",
+                            curve.name,
+                            round + 1,
+                            taken.x,
+                            rate_text(round_taken.ops_per_s)
+                        ));
+                        taken.rounds.push(round_taken);
+                    }
+                    Err(error) => self.fail(curve, taken, &error)?,
+                }
+            }
+        }
+        for point in &mut measured.points {
+            point.figures = Figures::of(&point.rounds);
+        }
+        Ok(measured)
+    }
+
+    /// One failed point does not keep the others from being measured; a signal does.
+    fn fail(&self, curve: &Curve, taken: &mut MeasuredPoint, error: &anyhow::Error) -> Result<()> {
+        self.stop.check()?;
+        let reason = format!("{error:#}");
+        self.progress.note(&format!("{} {} failed: {reason}", curve.name, taken.x));
+        taken.failed = Some(reason);
+        Ok(())
+    }
+
+    /// The bound of the servers' memory, and what the generator's table takes.
+    fn needed_bytes(&self, point: &Point) -> u64 {
+        let cluster = &point.cluster;
+        let servers = self.kv(cluster, 0).memory_bytes() * cluster.servers;
+        servers + 8 * cluster.records
+    }
+
+    /// Servers are dealt out to the cores in turn, the generator has the last.
+    fn kv(&self, cluster: &Cluster, index: u64) -> Kv {
+        let cores = udp::pin::allowed_cores();
+        // Keys are dealt out by hash: an eighth more than an equal share is room enough.
+        let share = cluster.records / cluster.servers;
+        let room = if cluster.servers > 1 { share / 8 + 1024 } else { 0 };
+        Kv {
+            program: self.kv.to_owned(),
+            table: None,
+            records: share + room,
+            value_size: cluster.value_size,
+            window: None,
+            core: Some(cores[index as usize % cores.len()]),
+        }
+    }
+
+    fn start(&self, point: &Point) -> Result<Running> {
+        let cluster = point.cluster;
+        let mut running = Running { cluster, servers: Vec::new() };
+        let Cluster { records, value_size, servers } = cluster;
+        for index in 0..servers {
+            let name = format!("kv-{records}-{value_size}-{}-of-{servers}", index + 1);
+            let log = self.logs.join(format!("{name}.log"));
+            running.servers.push(self.kv(&cluster, index).start(&name, &log, self.stop)?);
+        }
+        let mut flags = arguments([("--servers", &running.addresses())]);
+        flags.extend(point.setting.arguments());
+        flags.extend(load_arguments());
+        let loaded = self.generator.run(&flags, &[])?;
+        if loaded.refused > 0 {
+            bail!("{} records were refused", loaded.refused);
+        }
+        for server in &mut running.servers {
+            server.check()?;
+        }
+        let loaded = format!("loaded {records} records of {value_size} bytes, {servers} servers");
+        self.progress.note(&loaded);
+        Ok(running)
+    }
+
+    fn run(&self, point: &Point, running: &[Running], flags: Vec<String>) -> Result<Round> {
+        let Some(cluster) = running.iter().find(|running| running.cluster == point.cluster) else {
+            bail!("it has no servers");
+        };
+        let pids: Vec<u32> = cluster.servers.iter().map(Server::pid).collect();
+        let mut all = arguments([("--servers", &cluster.addresses())]);
+        all.extend(point.setting.arguments());
+        all.extend(flags);
+        self.generator.run(&all, &pids)
+    }
+
+    /// Measures what the store can do, and offers parts of it.
+    fn turn_into_rates(
+        &self,
+        points: &mut [Point],
+        measured: &mut Measured,
+        running: &[Running],
+    ) -> Result<()> {
+        let Some(first) = points.first() else { return Ok(()) };
+        let max_ops_per_s = match self.run(first, running, first.setting.times()) {
+            Ok(round) => round.ops_per_s,
+            Err(error) => {
+                self.stop.check()?;
+                for taken in &mut measured.points {
+                    taken.failed = Some(format!("what the store can do is unknown: {error:#}"));
+                }
+                return Ok(());
+            }
+        };
+        self.progress.note(&format!("load: the store can do {} op/s", rate_text(max_ops_per_s)));
+        for (point, taken) in points.iter_mut().zip(&mut measured.points) {
+            let rate = (max_ops_per_s * point.x / 100.0).round().max(1.0);
+            (point.x, taken.x) = (rate, rate);
+            point.flags = arguments([("--rate", &rate)]);
+        }
+        Ok(())
+    }
+}
