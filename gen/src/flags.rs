@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use history::sample::Sample;
-use host::flags::{count, power_of_two, theta};
+use host::flags::{count, percent, power_of_two, theta};
 use proto::limits::{KEY_BYTES_MAX, MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_MAX};
 use proto::order::Order;
 
@@ -171,6 +171,10 @@ pub struct Flags {
     /// last on, `none` leaves it to the kernel.
     #[arg(long, value_name = "WHERE", default_value = "auto", value_parser = ["auto", "none"])]
     pub pin: String,
+
+    /// Drop this share of the datagrams that arrive, in percent, to see what loss costs.
+    #[arg(long, value_name = "PCT", default_value = "0", value_parser = percent)]
+    pub drop_pct: f64,
 
     /// End when the process with this id, our parent, is gone.
     #[arg(long, value_name = "PID")]

@@ -130,7 +130,7 @@ pub fn print(flags: &Flags, report: &ClientReport, load_secs: f64) {
 }
 
 /// Counters that tell of trouble, shown when they are not zero.
-const TROUBLE: [&str; 15] = [
+const TROUBLE: [&str; 16] = [
     "gets_asked_again",
     "window_reductions",
     "answers_duplicate",
@@ -141,6 +141,7 @@ const TROUBLE: [&str; 15] = [
     "refusals",
     "sessions_lost",
     "messages_truncated",
+    "datagrams_dropped",
     "gso_fallbacks",
     "send_blocked",
     "send_errors",

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use udp::clock::now_ns;
 use udp::core_loop;
 use udp::idle::Idle;
+use udp::loss::Loss;
 use udp::pin::{allowed_cores, pin_to};
 use udp::socket::Socket;
 
@@ -80,6 +81,9 @@ pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHand
     let any = if plan.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let any: SocketAddr = any.parse().expect("it is an address");
     let mut socket = Socket::bind(any).context("cannot open a socket")?;
+    if flags.drop_pct > 0.0 {
+        socket.lose(Loss::new(flags.drop_pct, Entropy::System.next_u64()?));
+    }
     let writer = Entropy::System.next_u64()?;
     let history = match &flags.history {
         Some(folder) => Some(open_history(folder, flags, &plan, generator, thread, writer)?),

@@ -52,6 +52,14 @@ pub fn theta(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A share in percent, from 0 to 100.
+pub fn percent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent + 0.0),
+        _ => Err("expected percent, from 0 to 100".to_owned()),
+    }
+}
+
 /// A number of bytes: `128`, `4k`, `64MiB`.
 ///
 /// `k`, `m`, `g` and `t`, in any case and with or without `B` or `iB`, are powers of 1024.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::table::Choice;
 use clap::Parser;
-use host::flags::power_of_two;
+use host::flags::{percent, power_of_two};
 use proto::limits::{MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX};
 
 /// Most workers of a server.
@@ -68,6 +68,10 @@ pub struct Flags {
     /// Write a JSON line each second to this file: operations, CPU, memory, network.
     #[arg(long, value_name = "FILE")]
     pub samples: Option<PathBuf>,
+
+    /// Drop this share of the datagrams that arrive, in percent, to see what loss costs.
+    #[arg(long, value_name = "PCT", default_value = "0", value_parser = percent)]
+    pub drop_pct: f64,
 
     /// End when the process with this id, our parent, is gone.
     #[arg(long, value_name = "PID")]

@@ -17,7 +17,7 @@ use crate::table::Table;
 use crate::worker::{Published, WorkerCounters};
 
 /// Counters that tell of trouble, shown as soon as they grow.
-const TROUBLE: [&str; 12] = [
+const TROUBLE: [&str; 13] = [
     "malformed",
     "other_version",
     "unknown_session",
@@ -28,6 +28,7 @@ const TROUBLE: [&str; 12] = [
     "requests_duplicate",
     "requests_old",
     "messages_truncated",
+    "datagrams_dropped",
     "send_errors",
     "kernel_drops",
 ];

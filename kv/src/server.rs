@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use proto::server::ServerConfig;
 use udp::core_loop;
 use udp::idle::Idle;
+use udp::loss::Loss;
 use udp::pin::{allowed_cores, pin_to};
 use udp::socket::Socket;
 
@@ -48,7 +49,10 @@ pub fn start(flags: &Flags) -> Result<Running> {
 
     let incarnation = random()?;
     let mut workers = Vec::new();
-    for (index, socket) in sockets.into_iter().enumerate() {
+    for (index, mut socket) in sockets.into_iter().enumerate() {
+        if flags.drop_pct > 0.0 {
+            socket.lose(Loss::new(flags.drop_pct, u64::from_le_bytes(random()?)));
+        }
         let config = ServerConfig {
             mtu_bytes: usize::from(flags.mtu),
             window: flags.window,

@@ -10,6 +10,7 @@ use proto::transmit::{Flush, Transmit};
 
 use crate::clock::now_ns;
 use crate::idle::{Idle, Rest};
+use crate::loss::Loss;
 use crate::receiver::MESSAGES_MAX;
 use crate::sender::{Sender, SocketCounters};
 use crate::socket::Socket;
@@ -48,7 +49,7 @@ pub fn run(socket: &mut Socket, mut idle: Idle, endpoint: &mut impl Endpoint) ->
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(4);
     poll.registry().register(&mut socket.io, Token(0), Interest::READABLE)?;
-    let Socket { io, receiver, sender, .. } = socket;
+    let Socket { io, receiver, sender, loss, .. } = socket;
     let mut drained_ns = now_ns();
     loop {
         let messages = match receiver.fill(io, &sender.state, &mut sender.counters) {
@@ -61,6 +62,10 @@ pub fn run(socket: &mut Socket, mut idle: Idle, endpoint: &mut impl Endpoint) ->
         for index in 0..messages {
             let (from, datagrams) = receiver.message(index);
             for datagram in datagrams {
+                if loss.as_mut().is_some_and(Loss::drops) {
+                    sender.counters.datagrams_dropped += 1;
+                    continue;
+                }
                 endpoint.handle_datagram(now, from, datagram);
                 work += 1 + transmit(&mut poll, io, sender, endpoint, now, Flush::Full)?;
             }

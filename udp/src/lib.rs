@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod core_loop;
 pub mod idle;
+pub mod loss;
 pub mod pin;
 pub mod receiver;
 pub mod sender;

@@ -13,6 +13,8 @@ proto::counters! {
         messages_received,
         /// Messages cut because they were longer than their buffer.
         messages_truncated,
+        /// Datagrams that came and were dropped on purpose.
+        datagrams_dropped,
         /// Calls that sent a burst.
         bursts_sent,
         /// Bursts that GSO could not send, and that went out datagram by datagram.

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use quinn_udp::{UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
+use crate::loss::Loss;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 
@@ -21,6 +22,7 @@ pub struct Socket {
     pub receiver: Receiver,
     /// Sends bursts out.
     pub sender: Sender,
+    pub(crate) loss: Option<Loss>,
     address: SocketAddr,
     receive_buffer_bytes: usize,
     send_buffer_bytes: usize,
@@ -48,6 +50,7 @@ impl Socket {
         Ok(Self {
             receiver: Receiver::new(),
             sender: Sender::new(state),
+            loss: None,
             io: mio::net::UdpSocket::from_std(io),
             address,
             receive_buffer_bytes,
@@ -77,6 +80,11 @@ impl Socket {
             sockets.push(Self::bind(SocketAddr::new(base.ip(), port))?);
         }
         Ok(sockets)
+    }
+
+    /// Drops a share of what arrives from now on.
+    pub fn lose(&mut self, loss: Loss) {
+        self.loss = Some(loss);
     }
 
     /// Where it is bound.

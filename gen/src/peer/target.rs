@@ -155,6 +155,7 @@ fn refuse_flags_without_meaning(flags: &Flags, protocol: Protocol) -> Result<()>
     let given = [
         ("--order", flags.order.is_some()),
         ("--window", flags.window.is_some()),
+        ("--drop-pct", flags.drop_pct > 0.0),
         ("--mtu", flags.mtu.is_some() && !is_udp),
         ("--history", flags.history.is_some()),
         ("--streams", flags.streams.is_some()),
