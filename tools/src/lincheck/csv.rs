@@ -144,7 +144,7 @@ impl Sorter {
             (b"get", [], Some(_)) => Action::NotFound,
             (b"get", _, Some(_)) => Action::Found(id),
             _ => {
-                let op = String::from_utf8_lossy(op);
+                let op = shown(&String::from_utf8_lossy(op));
                 return Err(format!("the op '{op}' is neither get nor put"));
             }
         };
@@ -226,7 +226,7 @@ fn value_id(value: &[u8]) -> ValueId {
 fn nanoseconds(text: &[u8], column: &str) -> Result<u64, String> {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     number.ok_or_else(|| {
-        let text = String::from_utf8_lossy(text);
+        let text = shown(&String::from_utf8_lossy(text));
         format!("{column} '{text}' is no number of nanoseconds")
     })
 }

@@ -26,13 +26,6 @@ impl InputError {
     pub fn new(path: &Path, message: impl fmt::Display) -> Self {
         Self { path: path.to_owned(), message: message.to_string() }
     }
-
-    /// What `path` tells is what `first` told.
-    #[must_use]
-    pub fn given_twice(path: &Path, first: &Path) -> Self {
-        let first = first.display();
-        Self::new(path, format_args!("it is {first}, given twice: leave one of them out"))
-    }
 }
 
 impl From<(&Path, Fault)> for InputError {
@@ -104,7 +97,8 @@ fn refuse_same_files(paths: &[&PathBuf]) -> Result<(), InputError> {
     for &path in paths {
         let facts = fs::metadata(path).map_err(|error| InputError::new(path, error))?;
         if let Some(first) = known.insert((facts.dev(), facts.ino()), path) {
-            return Err(InputError::given_twice(path, first));
+            let message = format!("it is {}, given twice: leave one out", first.display());
+            return Err(InputError::new(path, message));
         }
     }
     Ok(())

@@ -76,7 +76,12 @@ fn refuse_same_threads(sources: &[Source]) -> Result<(), InputError> {
     for source in sources {
         let FileHeader { generator, thread, .. } = source.header;
         if let Some(first) = known.insert((generator, thread), source.path()) {
-            return Err(InputError::given_twice(source.path(), first));
+            let message = format!(
+                "it is of the generator and the thread of {}, as one history given twice: leave \
+                 one of them out",
+                first.display()
+            );
+            return Err(InputError::new(source.path(), message));
         }
     }
     Ok(())
