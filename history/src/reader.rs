@@ -97,7 +97,10 @@ impl<R: Read> Reader<R> {
         if header.checksum != header.sum() {
             return Err(fault(Problem::Checksum));
         }
-        if header.header_bytes as usize != FILE_HEADER_BYTES || header.sample == 0 {
+        if header.header_bytes as usize != FILE_HEADER_BYTES
+            || header.sample == 0
+            || header.reserved != [0; 3]
+        {
             return Err(fault(Problem::Field("the header")));
         }
         Ok(Self {

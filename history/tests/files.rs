@@ -161,6 +161,17 @@ fn a_cut_file_gives_its_whole_blocks_and_the_place_of_the_cut() {
 }
 
 #[test]
+fn a_header_with_something_where_nothing_belongs_is_refused() {
+    for place in 0..3 {
+        let mut header = header();
+        header.reserved[place] = 1;
+        let bytes = bytemuck::bytes_of(&header.sealed()).to_vec();
+        let fault = Reader::new(bytes.as_slice()).unwrap_err();
+        assert!(matches!(fault.problem, Problem::Field("the header")), "{fault}");
+    }
+}
+
+#[test]
 fn a_file_that_goes_on_behind_its_end_is_refused() {
     let mut bytes = written(&many()[..10]);
     let length = bytes.len() as u64;

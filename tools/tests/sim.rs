@@ -1,7 +1,8 @@
 //! The simulator repeats itself, finds nothing in what we ship, and has not forgotten what it
 //! found once.
 
-use std::process::Command;
+use std::fs::OpenOptions;
+use std::process::{Command, Output, Stdio};
 
 use tools::sim::run_seed;
 
@@ -48,8 +49,13 @@ fn seed_0_the_streams_begin_when_they_may() {
 
 #[test]
 fn wrong_flags_are_told_and_exit_2() {
-    for flags in [&["--seeds", "0"][..], &["--seed", "x"], &["--trace"], &["--seed", "1", "--json"]]
-    {
+    for flags in [
+        &["--seeds", "0"][..],
+        &["--seed", "x"],
+        &["--trace"],
+        &["--seeds", "2", "--trace"],
+        &["--seed", "1", "--json"],
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_sim")).args(flags).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{flags:?}");
     }
@@ -60,4 +66,29 @@ fn wrong_flags_are_told_and_exit_2() {
 #[test]
 fn seed_16461_an_answer_of_a_former_life_that_is_late_is_no_second_life() {
     assert_eq!(failure_of(16461), None);
+}
+
+/// `… | head -1`: who has seen enough ends nothing but the printing.
+#[test]
+fn a_trace_whose_reader_is_gone_ends_quietly() {
+    let mut sim = Command::new(env!("CARGO_BIN_EXE_sim"))
+        .args(["--seed", "5", "--trace"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(sim.stdout.take());
+    let Output { status, stderr, .. } = sim.wait_with_output().unwrap();
+    assert_eq!((status.code(), String::from_utf8(stderr).unwrap().as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_trace_that_cannot_be_written_is_told() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut sim = Command::new(env!("CARGO_BIN_EXE_sim"));
+    let Output { status, stderr, .. } =
+        sim.args(["--seed", "5", "--trace"]).stdout(full).output().unwrap();
+    let errors = String::from_utf8(stderr).unwrap();
+    assert_eq!((status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
+    assert!(errors.starts_with("sim: error: cannot write the trace: No space left"), "{errors}");
 }

@@ -8,6 +8,7 @@ use clap::Parser;
 use host::flags::{count, duration_ns};
 use serde_json::json;
 use tools::lincheck::check::{Request, check};
+use tools::lincheck::names::shown;
 use tools::lincheck::{Verdict, Violation};
 
 const PROGRAM: &str = "lincheck";
@@ -27,7 +28,8 @@ const THREADS_MAX: u64 = 1024;
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version)]
 struct Flags {
-    /// History files, CSV files, folders of history files, or folders of runs
+    /// History files, folders of them, folders of single runs (such as bench-results/latest),
+    /// or CSV files
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 
@@ -67,12 +69,27 @@ fn main() -> ExitCode {
     if let Err(error) = tools::output::print(&text) {
         host::flags::fail(PROGRAM, format_args!("{error:#}"));
     }
+    if let Ok(verdict) = &verdict {
+        tell_what_is_missing(verdict);
+    }
     ExitCode::from(u8::from(verdict.is_err()))
+}
+
+/// A good verdict on less than somebody may think.
+fn tell_what_is_missing(verdict: &Verdict) {
+    match verdict.unanswered_gets {
+        0 => {}
+        1 => eprintln!("{PROGRAM}: 1 unanswered get left out"),
+        gets => eprintln!("{PROGRAM}: {gets} unanswered gets left out"),
+    }
+    if verdict.operations == 0 {
+        eprintln!("{PROGRAM}: warning: nothing was checked");
+    }
 }
 
 fn as_text(verdict: &Result<Verdict, Violation>) -> String {
     match verdict {
-        Ok(Verdict { operations, keys, restarts }) => {
+        Ok(Verdict { operations, keys, restarts, .. }) => {
             let mut text = format!("linearizable: {operations} operations, {keys} keys\n");
             for lost in restarts {
                 text += &format!(
@@ -84,7 +101,7 @@ fn as_text(verdict: &Result<Verdict, Violation>) -> String {
             text
         }
         Err(Violation { key, text }) => {
-            let key = key.as_ref().map(|key| format!(": key {key}")).unwrap_or_default();
+            let key = key.as_ref().map(|key| format!(": key {}", shown(key))).unwrap_or_default();
             format!("not linearizable{key}\n{text}")
         }
     }
@@ -92,7 +109,7 @@ fn as_text(verdict: &Result<Verdict, Violation>) -> String {
 
 fn as_json(verdict: &Result<Verdict, Violation>) -> String {
     let json = match verdict {
-        Ok(Verdict { operations, keys, restarts }) => {
+        Ok(Verdict { operations, keys, unanswered_gets, restarts }) => {
             let restarts: Vec<_> = restarts
                 .iter()
                 .map(|lost| {
@@ -107,6 +124,7 @@ fn as_json(verdict: &Result<Verdict, Violation>) -> String {
                 "linearizable": true,
                 "operations": operations,
                 "keys": keys,
+                "unanswered_gets": unanswered_gets,
                 "restarts": restarts,
             })
         }

@@ -40,7 +40,7 @@ struct Flags {
     seed: Option<u64>,
 
     /// Print every event of the seed
-    #[arg(long, requires = "seed")]
+    #[arg(long, requires = "seed", conflicts_with_all = ["seeds", "seed_start"])]
     trace: bool,
 
     /// Threads, each with seeds of its own; the default is one for each core
@@ -57,6 +57,9 @@ fn main() -> ExitCode {
     let (text, failure) = match flags.seed {
         Some(seed) => {
             let outcome = run_seed(seed, flags.trace);
+            if let Some(error) = &outcome.print_error {
+                host::flags::fail(PROGRAM, format_args!("cannot write the trace: {error}"));
+            }
             (report::seed(&outcome), report::failure(&outcome))
         }
         None => many(&flags),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::lincheck::checker::{Assumptions, Checker, Finding, Share};
-use crate::lincheck::counterexample::{Collection, Witness};
+use crate::lincheck::counterexample::{Collection, Reason, Witness};
 use crate::lincheck::explain::explain;
 use crate::lincheck::input::{InputError, Inputs};
 use crate::lincheck::merge::{Merge, Source, Trust, look_through};
@@ -49,7 +49,12 @@ pub fn check(request: &Request) -> Result<Result<Verdict, Violation>, InputError
         }
     };
     Ok(match whole.lives.restarts() {
-        Ok(restarts) => Ok(Verdict { operations: whole.operations, keys: whole.keys, restarts }),
+        Ok(restarts) => Ok(Verdict {
+            operations: whole.operations,
+            keys: whole.keys,
+            unanswered_gets: inputs.unanswered_gets,
+            restarts,
+        }),
         Err(two) => Err(Violation { key: None, text: two.to_string() }),
     })
 }
@@ -134,6 +139,17 @@ fn pass(
     Ok(checker.finish())
 }
 
+/// No generator gives two PUTs one value, so that this says nothing about the store.
+fn written_twice(sources: &[Source], first: &Witness, again: &Witness) -> InputError {
+    let path = |witness: &Witness| sources[witness.file].path();
+    let message = format!(
+        "key {} has the value of one PUT twice, the first time in {}: the file is damaged",
+        again.operation.key,
+        path(first).display()
+    );
+    InputError::new(path(again), message)
+}
+
 /// Reads the files again, for the operations of one register.
 fn violation(
     sources: &[Source],
@@ -150,6 +166,9 @@ fn violation(
         }
     }
     let reason = collection.reason().expect("what one pass found, the other finds again");
+    if let Reason::WrittenTwice(first, again) = reason {
+        return Err(written_twice(sources, &first, &again));
+    }
     let mut text = explain(&reason, names);
     if matches!(names, Names::Workload) {
         for (number, source) in sources.iter().enumerate() {

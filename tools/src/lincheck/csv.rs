@@ -5,16 +5,20 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use csv::{ByteRecord, Reader, ReaderBuilder};
+use csv::{ByteRecord, Reader};
 use history::format::{FILE_HEADER_BYTES, FORMAT_VERSION, FileHeader, MAGIC};
 use history::operation::{Action, Operation, ValueId};
 use history::writer::Writer;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::lincheck::csv_puts::{Put, Puts};
+use crate::lincheck::csv_quotes::{Place, StrictQuotes};
+use crate::lincheck::file::HistoryFile;
 use crate::lincheck::input::InputError;
+use crate::lincheck::names::{shown, shown_value};
 
 /// The first row.
 pub const HEADER: [&str; 6] = ["client", "key", "op", "value", "start_ns", "end_ns"];
@@ -44,52 +48,55 @@ impl Numbers {
 /// Tables, as history files.
 #[derive(Debug)]
 pub struct Sorted {
-    /// History files.
-    pub files: Vec<PathBuf>,
+    /// History files, temporary ones.
+    pub files: Vec<HistoryFile>,
     /// The keys' names, by their numbers.
     pub keys: Vec<String>,
     /// The clients' names, by their numbers.
     pub clients: Vec<String>,
+    /// GETs that were not answered, and are in no file.
+    pub unanswered_gets: u64,
 }
 
 /// Sorts rows into history files.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sorter {
-    folder: PathBuf,
-    files: Vec<PathBuf>,
+    tables: Vec<PathBuf>,
+    files: Vec<HistoryFile>,
     rows: Vec<Operation>,
+    puts: Puts,
     keys: Numbers,
     clients: Numbers,
+    unanswered_gets: u64,
 }
 
 impl Sorter {
-    /// The files are made in `folder`.
-    #[must_use]
-    pub fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            files: Vec::new(),
-            rows: Vec::new(),
-            keys: Numbers::default(),
-            clients: Numbers::default(),
-        }
-    }
-
     /// Takes all rows of a table.
     pub fn read(&mut self, path: &Path) -> Result<(), InputError> {
-        let mut reader = open(path)?;
-        let header = reader.byte_headers().map_err(|error| at(path, &error))?;
+        let file = File::open(path).map_err(|error| InputError::new(path, error))?;
+        let mut reader = Reader::from_reader(StrictQuotes::new(file));
+        let first = Place { line: 1, offset: 0 };
+        let header = reader.byte_headers().map_err(|error| wrong_row(path, first, &error))?;
         if header.iter().ne(HEADER.iter().map(|column| column.as_bytes())) {
-            let message = format!("offset 0: the first row is not `{}`", HEADER.join(","));
+            let message = format!("{first}: the first row is not `{}`", HEADER.join(","));
             return Err(InputError::new(path, message));
         }
+        reader.get_mut().next_row();
+        self.tables.push(path.to_owned());
         let mut row = ByteRecord::new();
-        while reader.read_byte_record(&mut row).map_err(|error| at(path, &error))? {
-            let operation = self.operation(&row).map_err(|problem| {
-                let place = row.position().map_or(0, csv::Position::byte);
-                InputError::new(path, format!("offset {place}: {problem}"))
-            })?;
-            self.rows.extend(operation);
+        loop {
+            let read = reader.read_byte_record(&mut row);
+            let place = reader.get_mut().next_row();
+            if !read.map_err(|error| wrong_row(path, place, &error))? {
+                break;
+            }
+            let operation = self
+                .operation(&row)
+                .map_err(|problem| InputError::new(path, format_args!("{place}: {problem}")))?;
+            match operation {
+                Some(operation) => self.add(operation, place.line),
+                None => self.unanswered_gets += 1,
+            }
             if self.rows.len() == ROWS_PER_PIECE {
                 self.write_piece()?;
             }
@@ -97,13 +104,25 @@ impl Sorter {
         Ok(())
     }
 
-    /// All rows, sorted.
+    /// All rows, sorted; an error if two puts of one key have the same value, for then nobody
+    /// can tell which of them a GET found.
     pub fn finish(mut self) -> Result<Sorted, InputError> {
         if !self.rows.is_empty() || self.files.is_empty() {
-            self.write_piece()?;
+            self.write_rows().map_err(|error| temporary(&error))?;
         }
-        let Self { files, keys, clients, .. } = self;
-        Ok(Sorted { files, keys: keys.names, clients: clients.names })
+        let Self { tables, files, puts, keys, clients, unanswered_gets, .. } = self;
+        if let Some(twice) = puts.find_equal().map_err(|error| temporary(&error))? {
+            return Err(written_twice(&tables, twice, &keys.names));
+        }
+        Ok(Sorted { files, keys: keys.names, clients: clients.names, unanswered_gets })
+    }
+
+    fn add(&mut self, operation: Operation, line: u64) {
+        if let Action::Stored(value) | Action::Indeterminate(value) = operation.action {
+            let table = self.tables.len() as u64 - 1;
+            self.puts.add(Put { key: operation.key, value, table, line });
+        }
+        self.rows.push(operation);
     }
 
     /// What a row says; nothing if it is a GET that was not answered.
@@ -125,7 +144,7 @@ impl Sorter {
             (b"get", [], Some(_)) => Action::NotFound,
             (b"get", _, Some(_)) => Action::Found(id),
             _ => {
-                let op = String::from_utf8_lossy(op);
+                let op = shown(&String::from_utf8_lossy(op));
                 return Err(format!("the op '{op}' is neither get nor put"));
             }
         };
@@ -142,27 +161,53 @@ impl Sorter {
     }
 
     fn write_piece(&mut self) -> Result<(), InputError> {
+        let written = self.write_rows().and_then(|()| self.puts.write_piece());
+        written.map_err(|error| temporary(&error))
+    }
+
+    fn write_rows(&mut self) -> io::Result<()> {
         self.rows.sort_by_key(|operation| operation.end_ns);
-        let path = self.folder.join(format!("{}.history", self.files.len()));
-        let write = || {
-            let file = BufWriter::new(File::create(&path)?);
-            let mut writer = Writer::new(file, header())?;
-            self.rows.iter().for_each(|operation| writer.write(operation));
-            writer.finish()
-        };
-        write().map_err(|error| InputError::new(&path, error))?;
-        self.files.push(path);
-        self.rows.clear();
+        let file = tempfile::tempfile()?;
+        let out = BufWriter::new(file.try_clone()?);
+        let mut writer = Writer::new(out, header(self.files.len()))?;
+        self.rows.drain(..).for_each(|operation| writer.write(&operation));
+        writer.finish()?;
+        self.files.push(HistoryFile::new(std::env::temp_dir(), file));
         Ok(())
     }
 }
 
-/// The texts of values, found again in the tables; a table that cannot be read has none.
+/// A temporary file could not be written or read.
+fn temporary(error: &io::Error) -> InputError {
+    InputError::new(&std::env::temp_dir(), format_args!("a temporary file: {error}"))
+}
+
+fn written_twice(tables: &[PathBuf], [first, again]: [Put; 2], keys: &[String]) -> InputError {
+    let path = |put: &Put| tables[put.table as usize].as_path();
+    let value = texts_of(tables, &[again.value]).remove(&again.value);
+    let value =
+        value.map_or_else(|| "a value".to_owned(), |text| format!("'{}'", shown_value(&text)));
+    let file = match path(&first) {
+        same if same == path(&again) => String::new(),
+        other => format!(" of {}", other.display()),
+    };
+    let message = format!(
+        "line {}: it puts {value} under the key '{}', as line {}{file} does: puts of one key must \
+         have distinct values",
+        again.line,
+        shown(&keys[again.key as usize]),
+        first.line,
+    );
+    InputError::new(path(&again), message)
+}
+
+/// The texts of values, found again in the tables; a table that cannot be read has none, nor
+/// one that is read only once, such as a pipe.
 #[must_use]
 pub fn texts_of(tables: &[PathBuf], values: &[ValueId]) -> HashMap<ValueId, String> {
     let mut texts = HashMap::new();
-    for table in tables {
-        let Ok(reader) = open(table) else { continue };
+    for table in tables.iter().filter(|table| table.is_file()) {
+        let Ok(reader) = Reader::from_path(table) else { continue };
         for row in reader.into_byte_records().map_while(Result::ok) {
             let value = row.get(3).unwrap_or_default();
             let id = value_id(value);
@@ -181,32 +226,25 @@ fn value_id(value: &[u8]) -> ValueId {
 fn nanoseconds(text: &[u8], column: &str) -> Result<u64, String> {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     number.ok_or_else(|| {
-        let text = String::from_utf8_lossy(text);
+        let text = shown(&String::from_utf8_lossy(text));
         format!("{column} '{text}' is no number of nanoseconds")
     })
 }
 
-fn open(path: &Path) -> Result<Reader<File>, InputError> {
-    let reader = ReaderBuilder::new().has_headers(true).from_path(path);
-    reader.map_err(|error| at(path, &error))
-}
-
-fn at(path: &Path, error: &csv::Error) -> InputError {
-    match error.position() {
-        Some(position) => {
-            let problem = match error.kind() {
-                csv::ErrorKind::UnequalLengths { len, .. } => {
-                    format!("a row of {len} columns, expected {}", HEADER.len())
-                }
-                _ => error.to_string(),
-            };
-            InputError::new(path, format!("offset {}: {problem}", position.byte()))
+fn wrong_row(path: &Path, place: Place, error: &csv::Error) -> InputError {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { len, .. } => {
+            let expected = HEADER.len();
+            let message = format!("{place}: a row of {len} columns, expected {expected}");
+            InputError::new(path, message)
         }
-        None => InputError::new(path, error),
+        // Of a quote it tells the place.
+        _ => InputError::new(path, error),
     }
 }
 
-fn header() -> FileHeader {
+/// Of a piece, which stands for a thread.
+fn header(piece: usize) -> FileHeader {
     FileHeader {
         magic: MAGIC,
         format_version: FORMAT_VERSION,
@@ -216,7 +254,7 @@ fn header() -> FileHeader {
         start_ns: 0,
         writer: 0,
         generator: 0,
-        thread: 0,
+        thread: piece as u32,
         key_bytes: 0,
         value_bytes: 0,
         sample: 1,

@@ -1,13 +1,15 @@
 //! Finds the histories that a check is asked for.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use history::reader::Fault;
-use tempfile::TempDir;
 
 use crate::lincheck::csv;
+use crate::lincheck::file::HistoryFile;
 use crate::lincheck::names::Names;
 
 /// Why an input cannot be read.
@@ -44,11 +46,11 @@ impl std::error::Error for InputError {}
 #[derive(Debug)]
 pub struct Inputs {
     /// History files; those made of CSV are temporary.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<HistoryFile>,
     /// What keys, clients and values are called.
     pub names: Names,
-    /// Holds the temporary files.
-    _temporary: Option<TempDir>,
+    /// GETs that CSV says were not answered, and that are in no file.
+    pub unanswered_gets: u64,
 }
 
 /// How a history file is called.
@@ -74,18 +76,32 @@ impl Inputs {
             return Err(InputError::new(tables[0], message));
         }
         if tables.is_empty() {
-            return Ok(Self { files, names: Names::Workload, _temporary: None });
+            let files =
+                files.iter().map(|path| HistoryFile::open(path)).collect::<Result<_, _>>()?;
+            return Ok(Self { files, names: Names::Workload, unanswered_gets: 0 });
         }
-        let folder = TempDir::with_prefix("lincheck-");
-        let folder = folder.map_err(|error| InputError::new(&std::env::temp_dir(), error))?;
-        let mut sorter = csv::Sorter::new(folder.path());
+        refuse_same_files(&tables)?;
+        let mut sorter = csv::Sorter::default();
         for table in &tables {
             sorter.read(table)?;
         }
-        let csv::Sorted { files, keys, clients } = sorter.finish()?;
+        let csv::Sorted { files, keys, clients, unanswered_gets } = sorter.finish()?;
         let tables = tables.into_iter().cloned().collect();
-        Ok(Self { files, names: Names::Csv { keys, clients, tables }, _temporary: Some(folder) })
+        Ok(Self { files, names: Names::Csv { keys, clients, tables }, unanswered_gets })
     }
+}
+
+/// Two names of one file would tell all of its operations twice.
+fn refuse_same_files(paths: &[&PathBuf]) -> Result<(), InputError> {
+    let mut known = HashMap::new();
+    for &path in paths {
+        let facts = fs::metadata(path).map_err(|error| InputError::new(path, error))?;
+        if let Some(first) = known.insert((facts.dev(), facts.ino()), path) {
+            let message = format!("it is {}, given twice: leave one out", first.display());
+            return Err(InputError::new(path, message));
+        }
+    }
+    Ok(())
 }
 
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>, InputError> {

@@ -1,21 +1,21 @@
 //! Merges histories, each in the order of its operations' ends, into one.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::fs::File;
+use std::collections::{BinaryHeap, HashMap};
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use history::format::FileHeader;
 use history::operation::Operation;
 use history::reader::{Horizon, Problem, Reader, horizons};
 
+use crate::lincheck::file::{Cursor, HistoryFile};
 use crate::lincheck::input::InputError;
 
 /// What a history file is, before its operations are read.
 #[derive(Clone, Debug)]
 pub struct Source {
-    path: PathBuf,
+    file: HistoryFile,
     header: FileHeader,
     horizons: Vec<Horizon>,
     is_cut: bool,
@@ -35,38 +35,33 @@ pub struct Trust {
 }
 
 /// Looks through the files; tells what stands against checking them together.
-pub fn look_through(files: &[PathBuf], trust: Trust) -> Result<Vec<Source>, InputError> {
+pub fn look_through(files: &[HistoryFile], trust: Trust) -> Result<Vec<Source>, InputError> {
     let mut sources = Vec::new();
-    for path in files {
-        let bytes = path.metadata().map_or(0, |facts| facts.len());
+    for file in files {
+        let bytes = file.bytes()?;
         if bytes == 0 && trust.may_be_cut {
             continue; // Killed between opening it and writing its header: nothing was done yet.
         }
-        let open = |path| File::open(path).map_err(|error| InputError::new(path, error));
-        let reader = Reader::new(open(path)?).map_err(|fault| (path.as_path(), fault))?;
+        let path = file.path();
+        let reader = Reader::new(file.cursor()).map_err(|fault| (path, fault))?;
         let header = *reader.header();
-        let (horizons, cut) = horizons(open(path)?).map_err(|fault| (path.as_path(), fault))?;
+        let (horizons, cut) = horizons(file.cursor()).map_err(|fault| (path, fault))?;
         let is_cut = cut.is_some();
         if let (Some(fault), false) = (cut, trust.may_be_cut) {
             let hint = "if its generator was killed, --killed reads what is whole";
             return Err(InputError::new(path, format!("{fault}; {hint}")));
         }
-        let path = path.clone();
-        sources.push(Source { path, header, horizons, is_cut, offset_ns: 0, bytes });
+        let file = file.clone();
+        sources.push(Source { file, header, horizons, is_cut, offset_ns: 0, bytes });
     }
+    refuse_same_threads(&sources)?;
+    refuse_other_workloads(&sources)?;
     let Some(first) = sources.first().map(|source| source.header) else { return Ok(sources) };
-    if let Some(other) = sources.iter().find(|source| source.header.sample != first.sample) {
-        let message = format!(
-            "it keeps one key in {}, others one in {}: they were not of one run",
-            other.header.sample, first.sample
-        );
-        return Err(InputError::new(&other.path, message));
-    }
     if let Some(other) = sources.iter().find(|source| source.header.clock_id != first.clock_id) {
         if !trust.clocks_are_close {
             let message = "its clock is another host's: say with --clock-error how far the \
                            clocks may differ, such as --clock-error 1ms";
-            return Err(InputError::new(&other.path, message));
+            return Err(InputError::new(other.path(), message));
         }
         for source in &mut sources {
             source.offset_ns = source.header.epoch_offset_ns;
@@ -75,11 +70,60 @@ pub fn look_through(files: &[PathBuf], trust: Trust) -> Result<Vec<Source>, Inpu
     Ok(sources)
 }
 
+/// A thread has one history: two would tell its operations twice.
+fn refuse_same_threads(sources: &[Source]) -> Result<(), InputError> {
+    let mut known = HashMap::new();
+    for source in sources {
+        let FileHeader { generator, thread, .. } = source.header;
+        if let Some(first) = known.insert((generator, thread), source.path()) {
+            let message = format!(
+                "it is of the generator and the thread of {}, as one history given twice: leave \
+                 one of them out",
+                first.display()
+            );
+            return Err(InputError::new(source.path(), message));
+        }
+    }
+    Ok(())
+}
+
+/// Histories whose records do not mean the same say nothing about each other.
+fn refuse_other_workloads(sources: &[Source]) -> Result<(), InputError> {
+    let Some((first, others)) = sources.split_first() else { return Ok(()) };
+    for other in others {
+        let (theirs, header) = (&first.header, &other.header);
+        let first = first.path().display();
+        let message = if header.sample != theirs.sample {
+            format!(
+                "it keeps one key in {}, {first} one in {}: they were not of one run",
+                header.sample, theirs.sample
+            )
+        } else if header.key_bytes != theirs.key_bytes {
+            format!(
+                "its keys have {} bytes, those of {first} {}: records of one number are other \
+                 keys, so check apart what ran with another --key-size",
+                header.key_bytes, theirs.key_bytes
+            )
+        } else if header.value_bytes != theirs.value_bytes {
+            format!(
+                "its values have {} bytes, those of {first} {}: a generator does not know the \
+                 values of another --value-size, so that their histories cannot be checked \
+                 together",
+                header.value_bytes, theirs.value_bytes
+            )
+        } else {
+            continue;
+        };
+        return Err(InputError::new(other.path(), message));
+    }
+    Ok(())
+}
+
 impl Source {
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// The writer of its values, if it was killed.
@@ -99,7 +143,7 @@ impl Source {
 #[derive(Debug)]
 struct Stream {
     source: Source,
-    reader: Reader<BufReader<File>>,
+    reader: Reader<BufReader<Cursor>>,
     head: Option<Operation>,
     /// The block that the head is of.
     block: usize,
@@ -107,9 +151,8 @@ struct Stream {
 
 impl Stream {
     fn open(source: &Source) -> Result<Self, InputError> {
-        let file = File::open(&source.path).map_err(|e| InputError::new(&source.path, e))?;
-        let reader = Reader::new(BufReader::with_capacity(128 << 10, file))
-            .map_err(|fault| (source.path.as_path(), fault))?;
+        let reader = Reader::new(BufReader::with_capacity(128 << 10, source.file.cursor()))
+            .map_err(|fault| (source.path(), fault))?;
         let mut stream = Self { source: source.clone(), reader, head: None, block: 0 };
         stream.advance()?;
         Ok(stream)
@@ -122,7 +165,7 @@ impl Stream {
         self.head = match self.reader.next() {
             Ok(operation) => operation,
             Err(fault) if self.source.is_cut && matches!(fault.problem, Problem::Cut) => None,
-            Err(fault) => return Err((self.source.path.as_path(), fault).into()),
+            Err(fault) => return Err((self.source.path(), fault).into()),
         };
         if let (Some(head), true) = (&mut self.head, self.source.offset_ns != 0) {
             head.start_ns = head.start_ns.saturating_add_signed(self.source.offset_ns);

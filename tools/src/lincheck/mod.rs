@@ -10,7 +10,10 @@ pub mod check;
 pub mod checker;
 pub mod counterexample;
 pub mod csv;
+pub mod csv_puts;
+pub mod csv_quotes;
 pub mod explain;
+pub mod file;
 pub mod input;
 pub mod lives;
 pub mod memory;
@@ -32,6 +35,8 @@ pub struct Verdict {
     pub operations: u64,
     /// Keys that they were on.
     pub keys: u64,
+    /// GETs of CSV that were not answered: they say nothing, and are not among the operations.
+    pub unanswered_gets: u64,
     /// What servers lost that started again.
     pub restarts: Vec<Restarts>,
 }

@@ -7,6 +7,34 @@ use history::operation::{Operation, ValueId};
 
 use crate::lincheck::csv;
 
+/// The client number of the load phase.
+const LOAD: u32 = u32::MAX;
+/// Longest name of a value that is shown.
+const VALUE_CHARACTERS_MAX: usize = 24;
+
+/// A name of somebody else's, for people: what is no character that can be seen is escaped.
+#[must_use]
+pub fn shown(name: &str) -> String {
+    let mut text = String::new();
+    for character in name.chars() {
+        match character {
+            '\'' | '"' => text.push(character),
+            _ => text.extend(character.escape_debug()),
+        }
+    }
+    text
+}
+
+/// The beginning of a value that may be long.
+#[must_use]
+pub fn shown_value(value: &str) -> String {
+    let (kept, rest) = match value.char_indices().nth(VALUE_CHARACTERS_MAX) {
+        Some((end, _)) => (&value[..end], "…"),
+        None => (value, ""),
+    };
+    shown(kept) + rest
+}
+
 /// How things are called.
 #[derive(Clone, Debug)]
 pub enum Names {
@@ -23,13 +51,8 @@ pub enum Names {
     },
 }
 
-/// The client number of the load phase.
-const LOAD: u32 = u32::MAX;
-/// Longest name of a value that is shown.
-const VALUE_CHARACTERS_MAX: usize = 24;
-
 impl Names {
-    /// A key.
+    /// A key, as it is; for people see [`shown`].
     #[must_use]
     pub fn key(&self, key: u64) -> String {
         match self {
@@ -44,7 +67,9 @@ impl Names {
         match self {
             Self::Workload if operation.client == LOAD => format!("load of file {file}"),
             Self::Workload => format!("stream {} of file {file}", operation.client),
-            Self::Csv { clients, .. } => format!("client {}", clients[operation.client as usize]),
+            Self::Csv { clients, .. } => {
+                format!("client {}", shown(&clients[operation.client as usize]))
+            }
         }
     }
 
@@ -62,11 +87,7 @@ impl Names {
             Self::Workload => values.iter().map(named).collect(),
             Self::Csv { tables, .. } => {
                 let mut texts = csv::texts_of(tables, values);
-                for text in texts.values_mut() {
-                    if text.chars().count() > VALUE_CHARACTERS_MAX {
-                        *text = text.chars().take(VALUE_CHARACTERS_MAX).chain(['…']).collect();
-                    }
-                }
+                texts.values_mut().for_each(|text| *text = shown_value(text));
                 texts
             }
         }

@@ -22,6 +22,7 @@ pub mod store;
 pub mod trace;
 pub mod world;
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use history::operation::Operation;
@@ -62,6 +63,8 @@ pub struct Outcome {
     pub events: u64,
     /// The same for the same seed.
     pub digest: u64,
+    /// Why its events could not be printed, if they were to be.
+    pub print_error: Option<String>,
 }
 
 /// Lines of events that are shown with a failure.
@@ -116,6 +119,7 @@ pub fn run_seed(seed: u64, prints: bool) -> Outcome {
         threads_failed: world.generators.iter().map(|generator| generator.failures.len()).sum(),
         events,
         digest,
+        print_error: world.trace.print_error().map(io::Error::to_string),
         config: world.config,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io::{self, ErrorKind, Write as _};
 use std::net::SocketAddr;
 
 use history::operation::ValueId;
@@ -135,6 +136,8 @@ pub struct Trace {
     count: u64,
     /// Whether to print each event at once.
     prints: bool,
+    /// Why printing came to an end.
+    print_error: Option<io::Error>,
 }
 
 impl fmt::Debug for Trace {
@@ -147,7 +150,7 @@ impl Trace {
     /// An empty one.
     #[must_use]
     pub fn new(prints: bool) -> Self {
-        Self { events: VecDeque::new(), digest: Xxh3::new(), count: 0, prints }
+        Self { events: VecDeque::new(), digest: Xxh3::new(), count: 0, prints, print_error: None }
     }
 
     /// Something happened at a machine. `bytes`: all that it was about, for the digest.
@@ -157,13 +160,19 @@ impl Trace {
         self.digest.update(&machine.port().to_le_bytes());
         self.digest.update(bytes);
         let event = Event { time_ns, machine, what };
-        if self.prints {
-            println!("{event}");
+        if self.prints && self.print_error.is_none() {
+            self.print_error = writeln!(io::stdout().lock(), "{event}").err();
         }
         if self.events.len() == EVENTS_MAX {
             self.events.pop_front();
         }
         self.events.push_back(event);
+    }
+
+    /// Why events could not be printed. A reader that has seen enough (`… | head`) is no error.
+    #[must_use]
+    pub fn print_error(&self) -> Option<&io::Error> {
+        self.print_error.as_ref().filter(|error| error.kind() != ErrorKind::BrokenPipe)
     }
 
     /// Events so far, and a digest of them.

@@ -1,81 +1,12 @@
 //! What `lincheck` says of files: its text, its exit status, and where a bad file is bad.
 
+mod files;
+mod inputs;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-use history::format::{FILE_HEADER_BYTES, FORMAT_VERSION, FileHeader, MAGIC};
-use history::operation::{Action, Operation, ValueId};
-use history::writer::Writer;
-use tempfile::TempDir;
-
-const HEADER: &str = "client,key,op,value,start_ns,end_ns\n";
-
-/// Files of one test.
-struct Files {
-    folder: TempDir,
-}
-
-impl Files {
-    fn new() -> Self {
-        Self { folder: TempDir::new().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn csv(&self, rows: &str) -> PathBuf {
-        let path = self.path("history.csv");
-        fs::write(&path, format!("{HEADER}{rows}")).unwrap();
-        path
-    }
-
-    /// A history of the writer 7, on a clock.
-    fn history(&self, name: &str, clock: u8, operations: &[Operation]) -> PathBuf {
-        let path = self.path(name);
-        let header = FileHeader {
-            magic: MAGIC,
-            format_version: FORMAT_VERSION,
-            header_bytes: FILE_HEADER_BYTES as u32,
-            clock_id: [clock; 16],
-            epoch_offset_ns: 1000 * i64::from(clock),
-            start_ns: 0,
-            writer: 7,
-            generator: 1,
-            thread: 0,
-            key_bytes: 8,
-            value_bytes: 16,
-            sample: 1,
-            reserved: [0; 3],
-            checksum: 0,
-        };
-        let mut writer = Writer::new(fs::File::create(&path).unwrap(), header).unwrap();
-        operations.iter().for_each(|operation| writer.write(operation));
-        writer.finish().unwrap();
-        path
-    }
-}
-
-fn lincheck(arguments: &[&str], paths: &[&Path]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lincheck"));
-    let Output { status, stdout, stderr } = command.args(arguments).args(paths).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
-}
-
-fn of_csv(rows: &str) -> (i32, String, String) {
-    lincheck(&[], &[&Files::new().csv(rows)])
-}
-
-fn value(counter: u64) -> ValueId {
-    ValueId { writer: 7, counter }
-}
-
-fn operation(action: Action, version: u64, start_ns: u64, end_ns: u64) -> Operation {
-    let (client, server, incarnation, key) = (0, 0, 1, 5);
-    Operation { client, server, incarnation, key, action, version, start_ns, end_ns }
-}
+use files::{Files, HEADER, lincheck, of_csv, operation, value};
+use history::operation::{Action, Operation};
 
 #[test]
 fn a_correct_table_is_told_in_one_line() {
