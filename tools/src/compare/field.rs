@@ -12,6 +12,7 @@ use super::search::{CONNECTIONS_DEFAULT, Knobs};
 use crate::bench::flags::load_arguments;
 use crate::bench::folder::Folder;
 use crate::bench::generator::Generator;
+use crate::bench::peers::Peer;
 use crate::bench::processes::{Interrupted, Stop};
 use crate::bench::progress::Progress;
 use crate::bench::servers::{Kv, Server};
@@ -162,7 +163,13 @@ fn start(
             peer.start(&program, core, record_bytes, &logs, stop)?
         }
     };
-    let mut arguments = candidate.way.arguments(&server.address);
+    // Whatever way a peer is asked, it is loaded over a stream: no datagram is too short then.
+    let way = match candidate.server {
+        ServerKind::Kv(_) => candidate.way,
+        ServerKind::Peer(Peer::Memcached) => Way::Target("memcached"),
+        ServerKind::Peer(Peer::Redis | Peer::Valkey) => Way::Target("redis"),
+    };
+    let mut arguments = way.arguments(&server.address);
     arguments.extend(setting.arguments());
     if !candidate.is_ours() {
         arguments.extend(Knobs::PEER.arguments([100, CONNECTIONS_DEFAULT]));
