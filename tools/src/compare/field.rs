@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-use clap::ValueEnum as _;
+use anyhow::{Result, bail};
 use proto::limits::WINDOW_MAX;
 
-use super::candidates::{Candidate, Chosen, ECHO, ServerKind, Way, default_table};
+use super::candidates::{Candidate, Chosen, ECHO, ServerKind, Way, default_table, table_name};
 use super::flags::Flags;
 use super::search::{CONNECTIONS_DEFAULT, Knobs};
 use crate::bench::flags::load_arguments;
@@ -77,8 +76,9 @@ impl Field {
             let server = match known {
                 Some((_, server)) => server.clone(),
                 None => {
+                    progress.note(&format!("starting and loading {}", candidate.server));
                     let started = start(flags, &candidate, kv, generator, folder, cores.0, stop);
-                    let server = field.keep(started, &candidate.name, progress)?;
+                    let server = field.keep(started, candidate.server, progress)?;
                     tried.push((candidate.server, server.clone()));
                     server
                 }
@@ -95,7 +95,7 @@ impl Field {
     fn keep(
         &mut self,
         started: Result<Result<Loaded, Missing>>,
-        name: &str,
+        server: ServerKind,
         progress: &Progress,
     ) -> Result<Result<usize, Missing>> {
         let missing = match started {
@@ -109,7 +109,7 @@ impl Field {
         };
         progress.note(&match &missing {
             Missing::Absent(reason) => reason.clone(),
-            Missing::Failed(reason) => format!("{name} failed: {reason}"),
+            Missing::Failed(reason) => format!("{server} failed: {reason}"),
         });
         Ok(Err(missing))
     }
@@ -141,12 +141,10 @@ fn start(
     let logs = folder.logs()?;
     let mut server = match candidate.server {
         ServerKind::Kv(table) => {
-            let table = table.to_possible_value().context("a table without a name")?;
-            let table = table.get_name().to_owned();
-            let name = format!("kv-{table}");
+            let name = candidate.server.to_string();
             let server = Kv {
                 program: kv.to_owned(),
-                table: Some(table),
+                table: Some(table_name(table)),
                 records: setting.records,
                 value_size: setting.value_size,
                 // Sessions are granted what is searched.
