@@ -82,7 +82,7 @@ impl Peer {
         match self {
             Self::Memcached => {
                 // Slabs waste up to a quarter, and each item has a header of some 50 bytes.
-                let megabytes = (2 * record_bytes >> 20) + 256;
+                let megabytes = ((2 * record_bytes) >> 20) + 256;
                 let mut arguments =
                     vec!["-l", "127.0.0.1", "-p", &port, "-U", &port, "-t", "1", "-c", "4096"];
                 let megabytes = megabytes.to_string();

@@ -1,5 +1,7 @@
 //! Who takes part.
 
+use std::fmt;
+
 use anyhow::{Result, bail};
 use clap::{Parser as _, ValueEnum as _};
 use kv::table::Choice;
@@ -26,6 +28,20 @@ pub(super) enum ServerKind {
     Kv(Choice),
     /// Another's.
     Peer(Peer),
+}
+
+impl fmt::Display for ServerKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kv(table) => write!(formatter, "kv-{}", table_name(*table)),
+            Self::Peer(peer) => formatter.write_str(peer.name()),
+        }
+    }
+}
+
+/// As `kv --table` takes it.
+pub(super) fn table_name(table: Choice) -> String {
+    table.to_possible_value().expect("no table is hidden").get_name().to_owned()
 }
 
 /// How the generator asks.
@@ -61,9 +77,8 @@ pub(super) fn all() -> Vec<Candidate> {
     tables.sort_by_key(|&table| table != Choice::Null);
     let mut all = Vec::new();
     for table in tables {
-        let value = table.to_possible_value().expect("no table is hidden");
-        let name = format!("kv-{}", value.get_name());
         let server = ServerKind::Kv(table);
+        let name = server.to_string();
         all.push(Candidate { name: name.clone(), server, way: Way::Kv(Order::Strict) });
         if table == default_table() {
             all.push(Candidate {

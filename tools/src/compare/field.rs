@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-use clap::ValueEnum as _;
+use anyhow::{Result, bail};
 use proto::limits::WINDOW_MAX;
 
-use super::candidates::{Candidate, Chosen, ECHO, ServerKind, Way, default_table};
+use super::candidates::{Candidate, Chosen, ECHO, ServerKind, Way, default_table, table_name};
 use super::flags::Flags;
 use super::search::{CONNECTIONS_DEFAULT, Knobs};
 use crate::bench::flags::load_arguments;
 use crate::bench::folder::Folder;
 use crate::bench::generator::Generator;
+use crate::bench::peers::Peer;
 use crate::bench::processes::{Interrupted, Stop};
 use crate::bench::progress::Progress;
 use crate::bench::servers::{Kv, Server};
@@ -76,8 +76,9 @@ impl Field {
             let server = match known {
                 Some((_, server)) => server.clone(),
                 None => {
+                    progress.note(&format!("starting and loading {}", candidate.server));
                     let started = start(flags, &candidate, kv, generator, folder, cores.0, stop);
-                    let server = field.keep(started, &candidate.name, progress)?;
+                    let server = field.keep(started, candidate.server, progress)?;
                     tried.push((candidate.server, server.clone()));
                     server
                 }
@@ -94,7 +95,7 @@ impl Field {
     fn keep(
         &mut self,
         started: Result<Result<Loaded, Missing>>,
-        name: &str,
+        server: ServerKind,
         progress: &Progress,
     ) -> Result<Result<usize, Missing>> {
         let missing = match started {
@@ -108,7 +109,7 @@ impl Field {
         };
         progress.note(&match &missing {
             Missing::Absent(reason) => reason.clone(),
-            Missing::Failed(reason) => format!("{name} failed: {reason}"),
+            Missing::Failed(reason) => format!("{server} failed: {reason}"),
         });
         Ok(Err(missing))
     }
@@ -140,12 +141,10 @@ fn start(
     let logs = folder.logs()?;
     let mut server = match candidate.server {
         ServerKind::Kv(table) => {
-            let table = table.to_possible_value().context("a table without a name")?;
-            let table = table.get_name().to_owned();
-            let name = format!("kv-{table}");
+            let name = candidate.server.to_string();
             let server = Kv {
                 program: kv.to_owned(),
-                table: Some(table),
+                table: Some(table_name(table)),
                 records: setting.records,
                 value_size: setting.value_size,
                 // Sessions are granted what is searched.
@@ -162,7 +161,13 @@ fn start(
             peer.start(&program, core, record_bytes, &logs, stop)?
         }
     };
-    let mut arguments = candidate.way.arguments(&server.address);
+    // Whatever way a peer is asked, it is loaded over a stream: no datagram is too short then.
+    let way = match candidate.server {
+        ServerKind::Kv(_) => candidate.way,
+        ServerKind::Peer(Peer::Memcached) => Way::Target("memcached"),
+        ServerKind::Peer(Peer::Redis | Peer::Valkey) => Way::Target("redis"),
+    };
+    let mut arguments = way.arguments(&server.address);
     arguments.extend(setting.arguments());
     if !candidate.is_ours() {
         arguments.extend(Knobs::PEER.arguments([100, CONNECTIONS_DEFAULT]));

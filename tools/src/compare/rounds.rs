@@ -84,22 +84,17 @@ impl<'a> Rounds<'a> {
         flags.extend(arguments([("--secs", &secs), ("--warmup", &(secs * SEARCH_WARMUP))]));
         let place = format!("{} {} {} {}", knobs.names[0], at[0], knobs.names[1], at[1]);
         let name = &self.rows[index].name;
-        Ok(match self.measure(index, flags)? {
-            Ok(round) => {
-                let rate = rate_text(round.ops_per_s);
-                let trouble = round.unanswered + round.refused;
-                self.progress.step(&format!("search {name}: {place}: {rate} op/s"));
-                if trouble == 0 {
-                    Ok(round.ops_per_s)
-                } else {
-                    Err(format!("{trouble} operations were not answered"))
-                }
-            }
-            Err(reason) => {
-                self.progress.step(&format!("search {name}: {place}: {reason}"));
-                Err(reason)
-            }
-        })
+        let taken =
+            self.measure(index, flags)?.and_then(|round| match round.unanswered + round.refused {
+                0 => Ok(round.ops_per_s),
+                count => Err(format!("{count} operations were not answered")),
+            });
+        let told = match &taken {
+            Ok(ops_per_s) => format!("{} op/s", rate_text(*ops_per_s)),
+            Err(reason) => reason.clone(),
+        };
+        self.progress.step(&format!("search {name}: {place}: {told}"));
+        Ok(taken)
     }
 
     /// Measures what each can do, and the yardstick beside them.

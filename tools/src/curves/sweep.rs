@@ -136,6 +136,8 @@ impl Sweep<'_> {
         let cluster = point.cluster;
         let mut running = Running { cluster, servers: Vec::new() };
         let Cluster { records, value_size, servers } = cluster;
+        let what = format!("{records} records of {value_size} bytes, {servers} servers");
+        self.progress.note(&format!("starting and loading {what}"));
         for index in 0..servers {
             let name = format!("kv-{records}-{value_size}-{}-of-{servers}", index + 1);
             let log = self.logs.join(format!("{name}.log"));
@@ -151,8 +153,6 @@ impl Sweep<'_> {
         for server in &mut running.servers {
             server.check()?;
         }
-        let loaded = format!("loaded {records} records of {value_size} bytes, {servers} servers");
-        self.progress.note(&loaded);
         Ok(running)
     }
 
