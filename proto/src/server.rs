@@ -304,10 +304,15 @@ impl Execution<'_> {
         if self.arrival == Arrival::New {
             slot.begin(self.sequence);
         }
-        for (index, span) in self.spans.iter().enumerate() {
-            if !span.op.is_mutation() {
-                continue;
+        let spans = self.spans;
+        let mut mutations = spans.iter().enumerate().filter(|(_, span)| span.op.is_mutation());
+        let mut ahead = mutations.clone();
+        for at in 0.. {
+            // A group is told to the table before it is executed.
+            if at % LOOKUP_GROUP_MAX == 0 && self.arrival == Arrival::New {
+                self.prefetch(ahead.by_ref().map(|(_, span)| span), store);
             }
+            let Some((index, span)) = mutations.next() else { break };
             let result = match self.arrival {
                 Arrival::New => {
                     let result = self.put(span, store);
@@ -323,6 +328,19 @@ impl Execution<'_> {
             self.answer(index, result.status, result.version, &[]);
         }
         assert_eq!(recorded, slot.results().len(), "each mutation has its record");
+    }
+
+    /// Tells the table of the next group of mutations.
+    fn prefetch<'s>(&self, spans: impl Iterator<Item = &'s RequestSpan>, store: &mut impl Store) {
+        let mut keys: [&[u8]; LOOKUP_GROUP_MAX] = [&[]; LOOKUP_GROUP_MAX];
+        let mut grouped = 0;
+        for (key, span) in keys.iter_mut().zip(spans) {
+            *key = span.key(self.datagram);
+            grouped += 1;
+        }
+        if grouped > 1 {
+            store.prefetch(&keys[..grouped]);
+        }
     }
 
     fn put(&mut self, span: &RequestSpan, store: &mut impl Store) -> MutationResult {

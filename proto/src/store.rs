@@ -21,6 +21,10 @@ pub trait Store {
     /// at an instant of its own.
     fn get(&mut self, keys: &[&[u8]], found: impl FnMut(usize, Option<Record<'_>>));
 
+    /// Tells that a group of at most as many keys will be written next: a hint, for a table
+    /// that can overlap their cache misses.
+    fn prefetch(&mut self, _keys: &[&[u8]]) {}
+
     /// Writes a record and returns its version.
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<u64, Full>;
 

@@ -58,7 +58,13 @@ impl Word {
         Self(self.0 & !FLAGS)
     }
 
-    /// Where its record is; for prefetches.
+    /// Where its record is, or null; for prefetches.
+    #[inline]
+    pub(super) fn record_address(self) -> *const Header {
+        (self.0 & ADDRESS_MASK) as *const Header
+    }
+
+    /// Where its record is.
     #[inline]
     pub(super) fn address(self) -> Option<NonNull<Header>> {
         NonNull::new((self.0 & ADDRESS_MASK) as *mut Header)

@@ -221,8 +221,7 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
         for (guess, hash) in guesses.iter_mut().zip(&hashes[..keys.len()]) {
             *guess = BucketTable::<S>::guess(index.bucket(*hash), *hash);
             // The length is not known before the header is there; this covers 8 + 128 bytes.
-            let record = guess.address().map_or(std::ptr::null_mut(), NonNull::as_ptr);
-            prefetch(record.cast(), 3);
+            prefetch(guess.record_address().cast(), 3);
         }
         for (at, key) in keys.iter().enumerate() {
             // SAFETY: a guess was not frozen, so its bucket was not moved.
@@ -234,6 +233,21 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
                 at,
                 record.map(|record| Record { version: record.version(), value: record.value() }),
             );
+        }
+    }
+
+    fn prefetch(&mut self, keys: &[&[u8]]) {
+        let guard = pin();
+        let index = self.index(&guard);
+        let mut hashes = [0; LOOKUP_GROUP_MAX];
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = self.hash(key);
+            prefetch(std::ptr::from_ref(index.bucket(*hash)).cast(), 1);
+        }
+        for hash in &hashes[..keys.len()] {
+            let guess = BucketTable::<S>::guess(index.bucket(*hash), *hash);
+            // Of what is replaced, only the key and the version are read.
+            prefetch(guess.record_address().cast(), 1);
         }
     }
 

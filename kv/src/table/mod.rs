@@ -12,6 +12,7 @@ mod pages;
 mod papaya_table;
 mod reclaim;
 mod record;
+mod spare;
 mod sync;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -64,6 +65,14 @@ impl Store for &Table {
             Table::Bucket(table) => (&mut &*table).get(keys, found),
             Table::Papaya(table) => (&mut &*table).get(keys, found),
             Table::Null(table) => (&mut &*table).get(keys, found),
+        }
+    }
+
+    #[inline]
+    fn prefetch(&mut self, keys: &[&[u8]]) {
+        match self {
+            Table::Bucket(table) => (&mut &*table).prefetch(keys),
+            Table::Papaya(_) | Table::Null(_) => {}
         }
     }
 

@@ -1,11 +1,11 @@
 //! A record of the bucket table: version, key and value in one allocation that is never
 //! changed once others can see it.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use super::memory::Memory;
+use super::spare;
 use super::sync::Unchanging;
 
 /// Before the key and the value of a record.
@@ -27,11 +27,7 @@ impl NewRecord {
     pub(super) fn new(key: &[u8], value: &[u8]) -> Self {
         let key_bytes = u16::try_from(key.len()).expect("keys are at most 512 bytes");
         let value_bytes = u32::try_from(value.len()).expect("values are at most 1 MiB");
-        let layout = layout(key.len(), value.len());
-        // SAFETY: the layout is not empty, it holds a header at least.
-        let Some(header) = NonNull::new(unsafe { alloc(layout) }.cast::<Header>()) else {
-            handle_alloc_error(layout)
-        };
+        let header = spare::take(size(key.len(), value.len())).cast::<Header>();
         // SAFETY: the allocation is ours, aligned for a header, and long enough for it and
         // for the bytes that follow it; the sources cannot overlap fresh memory.
         unsafe {
@@ -145,12 +141,11 @@ impl<'a> RecordRef<'a> {
 pub(super) unsafe fn free(header: NonNull<Header>) {
     // SAFETY: it is still initialized.
     let Header { key_bytes, value_bytes, .. } = unsafe { header.as_ref() };
-    let layout = layout(usize::from(*key_bytes), *value_bytes as usize);
-    // SAFETY: it was allocated with this very layout.
-    unsafe { dealloc(header.as_ptr().cast(), layout) };
+    let size = size(usize::from(*key_bytes), *value_bytes as usize);
+    // SAFETY: it was taken with this very size.
+    unsafe { spare::give(header.cast(), size) };
 }
 
-fn layout(key_bytes: usize, value_bytes: usize) -> Layout {
-    let bytes = HEADER_BYTES + key_bytes + value_bytes;
-    Layout::from_size_align(bytes, align_of::<Header>()).expect("records are small")
+fn size(key_bytes: usize, value_bytes: usize) -> usize {
+    HEADER_BYTES + key_bytes + value_bytes
 }
