@@ -26,7 +26,7 @@ pub const CHECKSUM_FROM: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Header {
-    /// CRC-32C (Castagnoli) of all that follows it, padding included.
+    /// The low half of XXH3-64 (seed 0) of all that follows it, padding included.
     pub checksum: u32,
     /// [`MAGIC`].
     pub magic: u16,
@@ -271,14 +271,14 @@ impl Header {
     }
 }
 
-/// CRC-32C of a datagram, as its header carries it.
+/// The low half of XXH3-64 of a datagram, as its header carries it.
 ///
 /// # Panics
 /// If `datagram` is shorter than a header: callers check before.
 #[must_use]
 #[inline]
 pub fn checksum(datagram: &[u8]) -> u32 {
-    crc_fast::crc32_iscsi(&datagram[CHECKSUM_FROM..])
+    xxhash_rust::xxh3::xxh3_64(&datagram[CHECKSUM_FROM..]) as u32
 }
 
 /// The low half of a client's id; echoed, it shows that an answer is not blind.
