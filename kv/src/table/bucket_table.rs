@@ -164,7 +164,7 @@ impl<S: BuildHasher> BucketTable<S> {
                     }
                     // SAFETY: it was not frozen, so its bucket was not moved.
                     let old = unsafe { seen.record(guard) };
-                    if old.is_some_and(|old| old.key() != new.key()) {
+                    if old.is_some_and(|old| !old.is_of(new.key())) {
                         break;
                     }
                     let old_bytes = old.map_or(0, RecordRef::bytes);
@@ -227,7 +227,7 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
             // SAFETY: a guess was not frozen, so its bucket was not moved.
             let guessed = unsafe { guesses[at].record(&guard) };
             let record = guessed
-                .filter(|record| record.key() == *key)
+                .filter(|record| record.is_of(key))
                 .or_else(|| self.find(index, hashes[at], key, &guard));
             found(
                 at,

@@ -108,7 +108,7 @@ impl Index {
                 if word.may_hold(hash) {
                     // SAFETY: the bucket was not moved when the guard was there already.
                     let record = unsafe { word.record(guard) };
-                    if record.is_some_and(|record| record.key() == key) {
+                    if record.is_some_and(|record| record.is_of(key)) {
                         let is_frozen = word.is_frozen();
                         return if is_frozen {
                             Found::Leaving(record)
@@ -188,7 +188,7 @@ impl Index {
                 if seen.is_candidate(hash) {
                     // SAFETY: it was not frozen, so this bucket was not moved.
                     let held = unsafe { seen.record(guard) };
-                    if held.is_some_and(|held| held.key() == key) {
+                    if held.is_some_and(|held| held.is_of(key)) {
                         return;
                     }
                 }

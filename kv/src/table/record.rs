@@ -110,6 +110,16 @@ impl<'a> RecordRef<'a> {
         self.slice(0, usize::from(self.header().key_bytes))
     }
 
+    /// Whether it is this key's.
+    #[inline]
+    pub(super) fn is_of(self, key: &[u8]) -> bool {
+        // Most keys are numbers: without a call to compare them.
+        match (<[u8; 8]>::try_from(self.key()), <[u8; 8]>::try_from(key)) {
+            (Ok(own), Ok(other)) => own == other,
+            _ => self.key() == key,
+        }
+    }
+
     #[inline]
     pub(super) fn value(self) -> &'a [u8] {
         self.slice(usize::from(self.header().key_bytes), self.header().value_bytes as usize)
