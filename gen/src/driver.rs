@@ -131,8 +131,7 @@ impl Driver {
     ) -> Result<Self> {
         let Setup { thread, receive_buffer_bytes, writer, entropy, recorder, history } = setup;
         let mut config = plan.client;
-        // The kernel's count holds about as much bookkeeping as payload.
-        config.reply_bytes_max = receive_buffer_bytes / 2;
+        config.reply_bytes_max = receive_buffer_bytes;
         let streams = Streams::new(&plan, thread, plan.threads, writer);
         let sessions = Sessions::new(now_ns, &plan.servers, config, thread, plan.threads, entropy)?;
         Ok(Self {

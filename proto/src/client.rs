@@ -28,8 +28,8 @@ pub struct ClientConfig {
     pub mtu_bytes: usize,
     /// Window to ask for (a power of two).
     pub window: usize,
-    /// Bytes of replies that may be outstanding: this session's share of what its socket's
-    /// receive buffer holds.
+    /// Bytes that outstanding replies may take: this session's share of what its socket's
+    /// receive buffer holds, as the kernel counts it.
     pub reply_bytes_max: usize,
     /// How long the handshake may take.
     pub handshake_timeout_ns: u64,

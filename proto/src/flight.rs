@@ -14,8 +14,8 @@ use crate::counters::ClientCounters;
 use crate::handshake::Granted;
 use crate::inflight::{Inflight, Slot, State};
 use crate::limits::{
-    BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN, REORDER_MAX,
-    SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
+    BURST_BYTES_MAX, DATAGRAM_OVERHEAD_BYTES, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX,
+    KEY_BYTES_MIN, REORDER_MAX, SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
 };
 use crate::pack;
 use crate::rto::Rto;
@@ -39,8 +39,9 @@ pub struct Flight<T> {
     credit: usize,
     /// Bytes of replies that the outstanding requests will cause.
     reply_bytes: usize,
-    /// What an answer to a GET is taken to weigh: the largest of late.
+    /// The largest answer to a GET of late, and what one is therefore taken to weigh.
     answer_bytes: usize,
+    answer_weight_bytes: usize,
     /// No deadline of a slot is before this.
     next_deadline_ns: u64,
     /// Requests sent so far, and the latest of them that was answered.
@@ -70,6 +71,7 @@ impl<T: Copy> Flight<T> {
             credit: usize::from(granted.credit),
             reply_bytes: 0,
             answer_bytes: granted.mtu_bytes - HEADER_BYTES,
+            answer_weight_bytes: weight_bytes(&granted, granted.mtu_bytes - HEADER_BYTES),
             next_deadline_ns: u64::MAX,
             sent_order: 0,
             answered_order: 0,
@@ -259,6 +261,7 @@ impl<T: Copy> Flight<T> {
         }
         // The largest answer of late, slowly forgotten.
         self.answer_bytes = largest.max(self.answer_bytes - self.answer_bytes / 64);
+        self.answer_weight_bytes = weight_bytes(&self.granted, self.answer_bytes);
         Ok(())
     }
 
@@ -411,15 +414,23 @@ impl<T: Copy> Flight<T> {
         }
     }
 
-    /// Bytes that the answer to an operation is expected to take.
+    /// Bytes that the answer to an operation is expected to take in the receive buffer.
     #[inline]
     fn reply_bytes_of(&self, op: Op) -> usize {
         match op {
-            Op::Get => self.answer_bytes,
-            Op::Put => REPLY_ENTRY_BYTES,
-            Op::Stats => self.granted.mtu_bytes,
+            Op::Get => self.answer_weight_bytes,
+            Op::Put => weight_bytes(&self.granted, REPLY_ENTRY_BYTES),
+            Op::Stats => self.granted.mtu_bytes + DATAGRAM_OVERHEAD_BYTES,
         }
     }
+}
+
+/// What an answer of `entry_bytes` takes of a receive buffer: its share of a datagram that is
+/// full of such answers, and padded, and of the kernel's bookkeeping for it.
+#[inline]
+fn weight_bytes(granted: &Granted, entry_bytes: usize) -> usize {
+    let entries = (granted.mtu_bytes - HEADER_BYTES) / entry_bytes;
+    (granted.mtu_bytes + DATAGRAM_OVERHEAD_BYTES).div_ceil(entries.max(1))
 }
 
 /// Pads a segment to `padded_bytes`, and seals it; its header is filled in but for the

@@ -5,8 +5,8 @@ mod common;
 use common::{End, Pair, header_of, only, sent_again, server_config, with_window};
 use proto::client::{Blocked, ClientConfig};
 use proto::limits::{
-    BURST_BYTES_MAX, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, ENTRIES_PER_DATAGRAM_MAX, REORDER_MAX,
-    RTO_INITIAL_NS, RTO_NS_MIN,
+    BURST_BYTES_MAX, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, ENTRIES_PER_DATAGRAM_MAX,
+    MTU_BYTES_DEFAULT, REORDER_MAX, RTO_INITIAL_NS, RTO_NS_MIN,
 };
 use proto::server::ServerConfig;
 use proto::store::Store as _;
@@ -32,10 +32,13 @@ fn fill(pair: &mut Pair, first_token: u32) -> Vec<Vec<u8>> {
     requests
 }
 
+/// What the kernel charges a receive buffer for a datagram.
+const DATAGRAM_BYTES: usize = MTU_BYTES_DEFAULT + DATAGRAM_OVERHEAD_BYTES;
+
 #[test]
 fn the_budget_of_reply_bytes_bounds_the_gets_outstanding() {
     // State: a budget of ten full datagrams; nothing is known of how long the values are.
-    let config = ClientConfig { reply_bytes_max: 10 * 1440, ..ClientConfig::default() };
+    let config = ClientConfig { reply_bytes_max: 10 * DATAGRAM_BYTES, ..ClientConfig::default() };
     let mut pair = Pair::open(config, server_config());
     let mut token = 0;
     while pair.try_get(token, b"key").is_ok() {
@@ -59,9 +62,25 @@ fn the_budget_of_reply_bytes_bounds_the_gets_outstanding() {
 }
 
 #[test]
+fn answers_that_leave_half_a_datagram_empty_are_reckoned_with_the_whole() {
+    // State: values of which one fits into a datagram, and two do not.
+    let config = ClientConfig { reply_bytes_max: 10 * DATAGRAM_BYTES, ..ClientConfig::default() };
+    let mut pair = Pair::open(config, server_config());
+    pair.store.put(b"key", &[1; 720]).unwrap();
+    for token in 0..500 {
+        pair.get(token, b"key");
+        pair.settle();
+    }
+
+    // Expect: as many outstanding as there are datagrams in the budget.
+    let outstanding = (500..).take_while(|&token| pair.try_get(token, b"key").is_ok()).count();
+    assert_eq!(outstanding, 10);
+}
+
+#[test]
 fn the_budget_holds_when_values_grow() {
     // State: a client that has seen only short answers asks for one that is long.
-    let config = ClientConfig { reply_bytes_max: 10 * 1440, ..ClientConfig::default() };
+    let config = ClientConfig { reply_bytes_max: 10 * DATAGRAM_BYTES, ..ClientConfig::default() };
     let mut pair = Pair::open(config, server_config());
     for token in 0..500 {
         pair.get(token, b"key");
