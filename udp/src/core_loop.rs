@@ -9,7 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 use proto::transmit::{Flush, Transmit};
 
 use crate::clock::now_ns;
-use crate::idle::{Idle, Rest};
+use crate::idle::{Idle, Rest, waited_ns};
 use crate::loss::Loss;
 use crate::receiver::MESSAGES_MAX;
 use crate::sender::{Sender, SocketCounters};
@@ -84,7 +84,7 @@ pub fn run(socket: &mut Socket, mut idle: Idle, endpoint: &mut impl Endpoint) ->
         // Readiness is told once, at its edge: only an empty socket may be waited for.
         if work > 0 {
             idle.worked();
-        } else if idle.nothing(now_ns()) == Rest::Sleep {
+        } else if idle.nothing(now_ns(), waited_ns) == Rest::Sleep {
             let rest = sleep(now, endpoint.poll_timeout());
             if rest >= SLEEP_MIN || !idle.may_spin() {
                 poll.poll(&mut events, Some(rest)).or_else(ignore_interruption)?;

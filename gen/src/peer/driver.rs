@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use mio::{Events, Poll, Token};
 use udp::clock::now_ns;
-use udp::idle::{Idle, Rest};
+use udp::idle::{Idle, Rest, waited_ns};
 
 use super::connection::Scratch;
 use super::keys::Records;
@@ -339,7 +339,7 @@ impl Driver {
             return 0;
         }
         let now = now_ns();
-        if self.idle.nothing(now) == Rest::Spin {
+        if self.idle.nothing(now, waited_ns) == Rest::Spin {
             return 0;
         }
         let rest_ns = until_ns.saturating_sub(now).min(SLEEP_NS_MAX);
