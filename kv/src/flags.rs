@@ -59,8 +59,8 @@ pub struct Flags {
     #[arg(long, value_name = "NAME", value_enum, default_value_t = Choice::Bucket)]
     pub table: Choice,
 
-    /// Records to make room for at the start, at most what --memory can hold. The table takes
-    /// more, and is slower then if it is the bucket table.
+    /// Records to make room for at the start, at most what --memory can hold. The table grows
+    /// with what comes.
     #[arg(long, value_name = "N", default_value_t = 1 << 20,
           value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     pub records: u64,

@@ -10,8 +10,8 @@ compile_error!("the wire is little-endian, and its headers are read in place");
 
 /// In every datagram: "KV".
 pub const MAGIC: u16 = u16::from_le_bytes(*b"KV");
-/// Version of the protocol.
-pub const VERSION: u8 = 1;
+/// Version of the protocol. 1 had a CRC-32C for its checksum.
+pub const VERSION: u8 = 2;
 
 /// Size of [`Header`].
 pub const HEADER_BYTES: usize = 32;

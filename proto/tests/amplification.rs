@@ -4,7 +4,9 @@ mod common;
 
 use bytemuck::bytes_of;
 use common::random::Random;
-use common::{Pair, header_of, kind_of, of_version, only, other_address, server_config};
+use common::{
+    OTHER_VERSION, Pair, header_of, kind_of, of_version, only, other_address, server_config,
+};
 use proto::client::ClientConfig;
 use proto::limits::{MTU_BYTES_MAX, MTU_BYTES_MIN};
 use proto::pack;
@@ -141,7 +143,7 @@ fn what_only_a_server_sends_gets_nothing() {
 
 #[test]
 fn another_version_gets_no_more_than_it_sent() {
-    // State: datagrams of version 2, of every length and kind.
+    // State: datagrams of another version, of every length and kind.
     let mut pair = alone();
     for bytes in 32..=2000 {
         for kind in 0..=20 {
@@ -149,7 +151,7 @@ fn another_version_gets_no_more_than_it_sent() {
             let mut header = Header::new(Kind::Hello, 1, 1);
             header.kind = kind;
             pack::seal(&mut datagram, header);
-            let back = bytes_back(&mut pair, &of_version(2, &datagram));
+            let back = bytes_back(&mut pair, &of_version(OTHER_VERSION, &datagram));
 
             // Expect: a refusal, but none of a refusal.
             assert_eq!(back, if kind == Kind::Refuse as u8 { 0 } else { 32 });

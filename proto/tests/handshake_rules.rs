@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    End, Pair, START_NS, header_of, kind_of, of_version, only, other_address, server_config,
-    with_window,
+    End, OTHER_VERSION, Pair, START_NS, header_of, kind_of, of_version, only, other_address,
+    server_config, with_window,
 };
 use proto::client::{Blocked, ClientConfig, Ended};
 use proto::limits::{
@@ -236,10 +236,10 @@ fn a_server_of_another_version_ends_the_handshake() {
     let mut header = Header::new(Kind::Refuse, 0, 0);
     header.flags = Reason::Version as u8;
     pack::bare(&mut refusal, header);
-    pair.hand_to_client(&of_version(2, &refusal));
+    pair.hand_to_client(&of_version(OTHER_VERSION, &refusal));
 
     // Expect: the client says which.
-    assert_eq!(pair.client.ended(), Some(Ended::OtherVersion(2)));
+    assert_eq!(pair.client.ended(), Some(Ended::OtherVersion(OTHER_VERSION)));
     assert_eq!(pair.client.counters().other_version, 1);
 }
 
@@ -250,7 +250,7 @@ fn a_session_that_is_open_survives_a_datagram_of_another_version() {
     pair.put(1, b"key", b"value");
     let request = pair.request();
     for reply in pair.answers_to(&request) {
-        pair.hand_to_client(&of_version(2, &reply));
+        pair.hand_to_client(&of_version(OTHER_VERSION, &reply));
         assert_eq!(pair.end(1), None);
         pair.hand_to_client(&reply);
     }
@@ -265,7 +265,7 @@ fn a_client_of_another_version_is_refused() {
     // State: a HELLO of version 2.
     let mut pair = connecting();
     let hello = pair.request();
-    let refusal = only(pair.answers_to(&of_version(2, &hello)));
+    let refusal = only(pair.answers_to(&of_version(OTHER_VERSION, &hello)));
 
     // Expect: the refusal is of this version, and names what it refuses.
     assert_eq!(kind_of(&refusal), Kind::Refuse);
@@ -279,7 +279,7 @@ fn a_hello_whose_version_was_damaged_on_the_way_does_not_end_the_handshake() {
     // State: a HELLO arrives as if it were of version 2, and the refusal comes back.
     let mut pair = connecting();
     let hello = pair.request();
-    let refusal = only(pair.answers_to(&of_version(2, &hello)));
+    let refusal = only(pair.answers_to(&of_version(OTHER_VERSION, &hello)));
     pair.hand_to_client(&refusal);
 
     // Expect: who refuses in our own version speaks it; the refusal is counted, no more.
@@ -292,10 +292,10 @@ fn two_servers_of_different_versions_do_not_refuse_each_other_for_ever() {
     // State: a refusal of this server reaches a server of version 2, and that one's this.
     let mut pair = connecting();
     let hello = pair.request();
-    let refusal = only(pair.answers_to(&of_version(2, &hello)));
+    let refusal = only(pair.answers_to(&of_version(OTHER_VERSION, &hello)));
 
     // Expect: silence, and a count, whichever version the refusal is of.
-    assert!(pair.answers_to(&of_version(2, &refusal)).is_empty());
+    assert!(pair.answers_to(&of_version(OTHER_VERSION, &refusal)).is_empty());
     assert!(pair.answers_to(&refusal).is_empty());
     assert_eq!(pair.server.counters().other_version, 2);
     assert_eq!(pair.server.counters().malformed, 1);

@@ -324,6 +324,9 @@ pub(crate) fn kind_of(datagram: &[u8]) -> Kind {
     unpack::header(datagram).expect("it is valid").0
 }
 
+/// A version of the protocol that is not ours.
+pub(crate) const OTHER_VERSION: u8 = proto::wire::VERSION + 1;
+
 /// The same datagram as a program of another version would send it.
 pub(crate) fn of_version(version: u8, datagram: &[u8]) -> Vec<u8> {
     let mut other = datagram.to_vec();
