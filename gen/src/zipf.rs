@@ -295,7 +295,7 @@ mod tests {
         for records in [1_000_000, RECORDS_MAX] {
             for theta in [1e-9, 0.5, 0.99, 1.2, 5.0, 40.0] {
                 let zipf = Zipf::new(records, theta).unwrap();
-                let kib = zipf.ranges.len() * size_of::<Range>() >> 10;
+                let kib = (zipf.ranges.len() * size_of::<Range>()) >> 10;
                 assert!(kib <= 160, "records {records} theta {theta}: {kib} KiB");
                 let lowest = zipf.ranges.iter().map(|range| range.squeeze).min().unwrap();
                 assert!(f64::from(lowest) >= 0.98 * THRESHOLD_UNITS, "theta {theta}: {lowest}");

@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(taken, [other, one, longer]);
         // SAFETY: as above.
         unsafe {
-            taken.into_iter().zip([160, 150, 170]).for_each(|(memory, bytes)| give(memory, bytes))
+            taken.into_iter().zip([160, 150, 170]).for_each(|(memory, bytes)| give(memory, bytes));
         };
     }
 
