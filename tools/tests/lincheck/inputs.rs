@@ -36,7 +36,10 @@ fn a_signal_leaves_no_temporary_file() {
         assert!(made.success());
         let temporary = files.path("temporary");
         fs::create_dir(&temporary).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lincheck"))
+        // Whoever runs the tests may have been started with signals ignored, and then so is
+        // all that it starts.
+        let mut child = Command::new("env")
+            .args(["--default-signal=INT,TERM", env!("CARGO_BIN_EXE_lincheck")])
             .arg(&pipe)
             .env("TMPDIR", &temporary)
             .stdout(Stdio::null())
