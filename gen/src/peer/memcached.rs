@@ -188,7 +188,7 @@ mod tests {
     use testkit::random::Random;
 
     use super::*;
-    use crate::peer::testing::{Told, batch, feed, records};
+    use crate::peer::testing::{Told, almost_answer, batch, feed, records};
 
     /// What is told of a batch that is answered by these pieces.
     fn told(letters: &str, pieces: &[&[u8]]) -> Result<Told> {
@@ -275,14 +275,7 @@ mod tests {
         let mut random = Random::for_test("any_bytes_end_in_answers_or_in_an_error");
         let words = ["VALUE ", "aaaaaaaa", " 0 4", "\r\n", "1234", "END", "STORED", "SERVER_ERROR"];
         for _ in 0..100_000 {
-            let mut answer = Vec::new();
-            while random.happens(85) {
-                answer.extend_from_slice(words[random.index(words.len())].as_bytes());
-            }
-            if random.happens(50) {
-                let (at, count) = (random.index(answer.len() + 1), random.index(9));
-                answer.splice(at..at, random.bytes(count));
-            }
+            let answer = almost_answer(&mut random, &words);
             let (front, back) = answer.split_at(random.index(answer.len() + 1));
             let _ = told("abAaBBa", &[front, back]);
         }

@@ -185,7 +185,7 @@ mod tests {
     use testkit::random::Random;
 
     use super::*;
-    use crate::peer::testing::{Told, batch, feed, records};
+    use crate::peer::testing::{Told, almost_answer, batch, feed, records};
 
     /// What is told of a batch that is answered by these pieces.
     fn told(joins_gets: bool, letters: &str, pieces: &[&[u8]]) -> Result<Told> {
@@ -293,14 +293,7 @@ mod tests {
         let mut random = Random::for_test("any_bytes_end_in_answers_or_in_an_error");
         let words = ["$4\r\n", "1234", "\r\n", "$-1\r\n", "+OK\r\n", "-ERR", "*2\r\n", "*1"];
         for round in 0..100_000 {
-            let mut answer = Vec::new();
-            while random.happens(85) {
-                answer.extend_from_slice(words[random.index(words.len())].as_bytes());
-            }
-            if random.happens(50) {
-                let (at, count) = (random.index(answer.len() + 1), random.index(9));
-                answer.splice(at..at, random.bytes(count));
-            }
+            let answer = almost_answer(&mut random, &words);
             let (front, back) = answer.split_at(random.index(answer.len() + 1));
             let _ = told(round % 2 == 0, "abAaBBa", &[front, back]);
         }

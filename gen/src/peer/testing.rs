@@ -1,6 +1,7 @@
 //! What the tests of the protocols share: small batches, and answers that come in pieces.
 
 use anyhow::Result;
+use testkit::random::Random;
 
 use super::batch::{Answer, Asked, Batch};
 use super::keys::Records;
@@ -53,4 +54,17 @@ pub(crate) fn feed(
         held.drain(..used);
     }
     Ok(told)
+}
+
+/// Words of a protocol in any order, and perhaps any bytes somewhere among them.
+pub(crate) fn almost_answer(random: &mut Random, words: &[&str]) -> Vec<u8> {
+    let mut answer = Vec::new();
+    while random.happens(85) {
+        answer.extend_from_slice(words[random.index(words.len())].as_bytes());
+    }
+    if random.happens(50) {
+        let (at, count) = (random.index(answer.len() + 1), random.index(9));
+        answer.splice(at..at, random.bytes(count));
+    }
+    answer
 }
