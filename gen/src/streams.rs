@@ -56,6 +56,8 @@ pub struct Streams {
     arrivals: Option<Arrivals>,
     writer: u64,
     values_written: u64,
+    /// What a key and a value are written into.
+    key: [u8; KEY_BYTES_MAX],
     value: Vec<u8>,
 }
 
@@ -95,6 +97,7 @@ impl Streams {
             arrivals: None,
             writer,
             values_written: 0,
+            key: [0; KEY_BYTES_MAX],
             value: vec![0; plan.values.value_size()],
             streams,
         }
@@ -222,7 +225,6 @@ impl Streams {
     ) -> Stop {
         let stream = &mut self.streams[index as usize];
         let barriers_at = index as usize * self.barriers_per_stream;
-        let mut key_buffer = [0; KEY_BYTES_MAX];
         let mut went_on = false;
         loop {
             if self.arrivals.is_some() && stream.due == 0 {
@@ -231,7 +233,7 @@ impl Streams {
             }
             let operation = stream.next;
             stream.is_held = true;
-            let key = plan.keys.write(operation.key, &mut key_buffer);
+            let key = plan.keys.write(operation.key, &mut self.key);
             let server = server_of(key, plan.servers.len());
             let barrier = &mut self.barriers[barriers_at + plan.order.barrier_of(server)];
             if !barrier.admits(plan.order, operation.write, plan.batch) {
@@ -297,8 +299,7 @@ impl Streams {
         sessions: &mut Sessions,
         history: &mut Option<History>,
     ) -> bool {
-        let mut key_buffer = [0; KEY_BYTES_MAX];
-        let key = plan.keys.write(record, &mut key_buffer);
+        let key = plan.keys.write(record, &mut self.key);
         let server = server_of(key, plan.servers.len());
         let id = ValueId { writer: self.writer, counter: self.values_written };
         plan.values.fill(&mut self.value, id);

@@ -131,16 +131,24 @@ impl<T: Copy> Flight<T> {
             return Err(Blocked::WindowFull);
         }
         let entry_bytes = REQUEST_ENTRY_BYTES + key.len() + value.len();
-        let limit = self.credit.min(self.congestion.window()).max(1);
-        let index = self.slot_with_room(entry_bytes, limit).ok_or(Blocked::WindowFull)?;
+        let index = self.slot_with_room(entry_bytes, Self::window).ok_or(Blocked::WindowFull)?;
         self.add(index, token, op, key, value, reply_bytes);
         Ok(())
+    }
+
+    /// Request datagrams that may be outstanding.
+    fn window(&self) -> usize {
+        self.credit.min(self.congestion.window()).max(1)
     }
 
     /// The slot to add an entry to: the one that is filling, or else a free one, if less
     /// than `limit` are used.
     #[inline]
-    fn slot_with_room(&mut self, entry_bytes: usize, limit: usize) -> Option<u16> {
+    fn slot_with_room(
+        &mut self,
+        entry_bytes: usize,
+        limit: impl FnOnce(&Self) -> usize,
+    ) -> Option<u16> {
         if let Some(index) = self.filling {
             let slot = self.inflight.slot(index);
             if slot.datagram().len() + entry_bytes <= self.granted.mtu_bytes
@@ -149,6 +157,12 @@ impl<T: Copy> Flight<T> {
                 return Some(index);
             }
         }
+        self.take_slot(limit(self))
+    }
+
+    /// Another slot to fill, if less than `limit` are used.
+    #[cold]
+    fn take_slot(&mut self, limit: usize) -> Option<u16> {
         if self.inflight.used() >= limit {
             return None;
         }
@@ -260,8 +274,11 @@ impl<T: Copy> Flight<T> {
             outcome(token, result);
         }
         // The largest answer of late, slowly forgotten.
-        self.answer_bytes = largest.max(self.answer_bytes - self.answer_bytes / 64);
-        self.answer_weight_bytes = weight_bytes(&self.granted, self.answer_bytes);
+        let answer_bytes = largest.max(self.answer_bytes - self.answer_bytes / 64);
+        if answer_bytes != self.answer_bytes {
+            self.answer_bytes = answer_bytes;
+            self.answer_weight_bytes = weight_bytes(&self.granted, answer_bytes);
+        }
         Ok(())
     }
 
@@ -388,7 +405,7 @@ impl<T: Copy> Flight<T> {
         for (token, op, key) in reads {
             let entry_bytes = REQUEST_ENTRY_BYTES + key.len();
             let index = self
-                .slot_with_room(entry_bytes, WINDOW_MAX)
+                .slot_with_room(entry_bytes, |_| WINDOW_MAX)
                 .expect("a slot is free, and holds what another held");
             counters.gets_asked_again += 1;
             self.add(index, token, op, &key, &[], self.reply_bytes_of(op));

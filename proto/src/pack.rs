@@ -2,7 +2,12 @@
 
 use bytemuck::{Pod, bytes_of};
 
-use crate::wire::{HEADER_BYTES, Header, Op, ReplyEntry, RequestEntry, Status, checksum};
+use crate::wire::{
+    HEADER_BYTES, Header, Op, REQUEST_ENTRY_BYTES, ReplyEntry, RequestEntry, Status, checksum,
+};
+
+/// A key that is a number.
+const SHORT_KEY_BYTES: usize = size_of::<u64>();
 
 /// Appends one operation to a request.
 ///
@@ -17,9 +22,20 @@ pub fn request_entry(datagram: &mut Vec<u8>, op: Op, key: &[u8], value: &[u8]) {
         key_bytes: key.len() as u16,
         value_bytes: value.len() as u32,
     };
-    datagram.extend_from_slice(bytes_of(&entry));
-    datagram.extend_from_slice(key);
-    datagram.extend_from_slice(value);
+    let mut bytes = [0; REQUEST_ENTRY_BYTES + SHORT_KEY_BYTES];
+    let (head, short_key) = bytes.split_at_mut(REQUEST_ENTRY_BYTES);
+    head.copy_from_slice(bytes_of(&entry));
+    // Most keys are numbers: they go with their entry, in one piece.
+    if let Ok(key) = <&[u8; SHORT_KEY_BYTES]>::try_from(key) {
+        short_key.copy_from_slice(key);
+        datagram.extend_from_slice(&bytes);
+    } else {
+        datagram.extend_from_slice(head);
+        datagram.extend_from_slice(key);
+    }
+    if !value.is_empty() {
+        datagram.extend_from_slice(value);
+    }
 }
 
 /// Appends one answer to a reply.

@@ -1,6 +1,6 @@
 //! Which server holds a key: the same in every program.
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 /// Index, in a cluster's list of `servers`, of the one that holds `key`.
 ///
@@ -17,7 +17,7 @@ pub fn server_of(key: &[u8], servers: usize) -> usize {
     if servers == 1 {
         return 0;
     }
-    ((u128::from(xxh3_64(key)) * servers as u128) >> 64) as usize
+    ((u128::from(XxHash3_64::oneshot(key)) * servers as u128) >> 64) as usize
 }
 
 #[cfg(test)]

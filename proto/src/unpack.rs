@@ -190,16 +190,16 @@ pub struct Answer<'a> {
 
 /// The answers of a reply, up to the first that is wrong.
 pub struct Answers<'a> {
-    datagram: &'a [u8],
+    rest: &'a [u8],
     base: u64,
-    at: usize,
     left: u16,
 }
 
 /// Reads the answers of a reply one by one; each stands on its own.
 #[must_use]
 pub fn replies<'a>(datagram: &'a [u8], header: &Header) -> Answers<'a> {
-    Answers { datagram, base: header.sequence, at: HEADER_BYTES, left: header.entries }
+    let rest = datagram.get(HEADER_BYTES..).unwrap_or_default();
+    Answers { rest, base: header.sequence, left: header.entries }
 }
 
 impl<'a> Iterator for Answers<'a> {
@@ -219,15 +219,16 @@ impl<'a> Iterator for Answers<'a> {
 impl<'a> Answers<'a> {
     #[inline]
     fn answer(&mut self) -> Result<Answer<'a>, Malformed> {
-        let entry: ReplyEntry = read(self.datagram, self.at).map_err(|_| Malformed::Entry)?;
+        let (entry, rest) =
+            self.rest.split_first_chunk::<REPLY_ENTRY_BYTES>().ok_or(Malformed::Entry)?;
+        let entry: ReplyEntry = pod_read_unaligned(entry);
         let status = Status::from_code(entry.status).ok_or(Malformed::Field)?;
         if entry.extensions != 0 {
             return Err(Malformed::Field);
         }
-        let from = self.at + REPLY_ENTRY_BYTES;
-        let to = from + usize::from(entry.value_bytes);
-        let value = self.datagram.get(from..to).ok_or(Malformed::Entry)?;
-        self.at = to;
+        let (value, rest) =
+            rest.split_at_checked(usize::from(entry.value_bytes)).ok_or(Malformed::Entry)?;
+        self.rest = rest;
         Ok(Answer {
             sequence: self.base.wrapping_add_signed(i64::from(entry.sequence_delta)),
             index: entry.index,

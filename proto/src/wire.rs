@@ -278,7 +278,7 @@ impl Header {
 #[must_use]
 #[inline]
 pub fn checksum(datagram: &[u8]) -> u32 {
-    xxhash_rust::xxh3::xxh3_64(&datagram[CHECKSUM_FROM..]) as u32
+    twox_hash::XxHash3_64::oneshot(&datagram[CHECKSUM_FROM..]) as u32
 }
 
 /// The low half of a client's id; echoed, it shows that an answer is not blind.

@@ -12,7 +12,7 @@ use csv::{ByteRecord, Reader};
 use history::format::{FILE_HEADER_BYTES, FORMAT_VERSION, FileHeader, MAGIC};
 use history::operation::{Action, Operation, ValueId};
 use history::writer::Writer;
-use xxhash_rust::xxh3::xxh3_128;
+use twox_hash::XxHash3_128;
 
 use crate::lincheck::csv_puts::{Put, Puts};
 use crate::lincheck::csv_quotes::{Place, StrictQuotes};
@@ -220,7 +220,7 @@ pub fn texts_of(tables: &[PathBuf], values: &[ValueId]) -> HashMap<ValueId, Stri
 }
 
 fn value_id(value: &[u8]) -> ValueId {
-    ValueId::from_bytes(xxh3_128(value).to_le_bytes())
+    ValueId::from_bytes(XxHash3_128::oneshot(value).to_le_bytes())
 }
 
 fn nanoseconds(text: &[u8], column: &str) -> Result<u64, String> {

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::hash::Hasher as _;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::SocketAddr;
 
 use history::operation::ValueId;
 use proto::unpack;
 use proto::wire::{HEADER_BYTES, Kind};
-use xxhash_rust::xxh3::Xxh3;
+use twox_hash::XxHash3_64;
 
 /// Events that are kept.
 const EVENTS_MAX: usize = 1 << 16;
@@ -132,7 +133,7 @@ impl fmt::Display for Event {
 /// The events of a simulation, and a digest of all of them.
 pub struct Trace {
     events: VecDeque<Event>,
-    digest: Xxh3,
+    digest: XxHash3_64,
     count: u64,
     /// Whether to print each event at once.
     prints: bool,
@@ -150,15 +151,15 @@ impl Trace {
     /// An empty one.
     #[must_use]
     pub fn new(prints: bool) -> Self {
-        Self { events: VecDeque::new(), digest: Xxh3::new(), count: 0, prints, print_error: None }
+        Self { events: VecDeque::new(), digest: XxHash3_64::new(), count: 0, prints, print_error: None }
     }
 
     /// Something happened at a machine. `bytes`: all that it was about, for the digest.
     pub fn add(&mut self, time_ns: u64, machine: SocketAddr, what: What, bytes: &[u8]) {
         self.count += 1;
-        self.digest.update(&time_ns.to_le_bytes());
-        self.digest.update(&machine.port().to_le_bytes());
-        self.digest.update(bytes);
+        self.digest.write(&time_ns.to_le_bytes());
+        self.digest.write(&machine.port().to_le_bytes());
+        self.digest.write(bytes);
         let event = Event { time_ns, machine, what };
         if self.prints && self.print_error.is_none() {
             self.print_error = writeln!(io::stdout().lock(), "{event}").err();
@@ -178,7 +179,7 @@ impl Trace {
     /// Events so far, and a digest of them.
     #[must_use]
     pub fn digest(&self) -> (u64, u64) {
-        (self.count, self.digest.digest())
+        (self.count, self.digest.finish())
     }
 
     /// The latest events, at most `lines`: if a key is in question, those of that key and the
