@@ -15,7 +15,6 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use generator::workload::{Mix, Operation, StreamRandom, Workload};
 use generator::zipf::Zipf;
 use kv::table::{BucketTable, PapayaTable};
-use proto::limits::LOOKUP_GROUP_MAX;
 use proto::store::{Record, Store};
 
 #[global_allocator]
@@ -25,6 +24,8 @@ const RECORDS: usize = 1_000_000;
 const THETA: f64 = 0.99;
 const VALUE: [u8; 128] = [7; 128];
 const MEMORY_CAP_BYTES: u64 = 1 << 32;
+/// Operations of a group.
+const GROUP: usize = 64;
 /// Operations that are drawn before anything is measured, and then repeated.
 const DRAWN: usize = 1 << 20;
 
@@ -44,8 +45,8 @@ impl Operations {
 
     #[inline]
     fn group(&mut self) -> &[Operation] {
-        let group = &self.drawn[self.next..self.next + LOOKUP_GROUP_MAX];
-        self.next = (self.next + LOOKUP_GROUP_MAX) % DRAWN;
+        let group = &self.drawn[self.next..self.next + GROUP];
+        self.next = (self.next + GROUP) % DRAWN;
         group
     }
 }
@@ -61,13 +62,13 @@ fn copy(record: Option<Record<'_>>) {
 /// Looks up what a group reads, all of it together, and then writes what it writes.
 #[inline]
 fn execute(mut table: impl Store, group: &[Operation]) {
-    let mut bytes = [[0; 8]; LOOKUP_GROUP_MAX];
+    let mut bytes = [[0; 8]; GROUP];
     let mut reads = 0;
     for operation in group.iter().filter(|operation| !operation.write) {
         bytes[reads] = operation.key.to_be_bytes();
         reads += 1;
     }
-    let keys: [&[u8]; LOOKUP_GROUP_MAX] = std::array::from_fn(|index| &bytes[index][..]);
+    let keys: [&[u8]; GROUP] = std::array::from_fn(|index| &bytes[index][..]);
     table.get(&keys[..reads], |_, record| copy(record));
     for operation in group.iter().filter(|operation| operation.write) {
         table.put(&operation.key.to_be_bytes(), &VALUE).expect("there is room");
@@ -110,7 +111,7 @@ where
     for key in 0..RECORDS as u64 {
         (&table).put(&key.to_be_bytes(), &VALUE).expect("there is room");
     }
-    group.throughput(Throughput::Elements(LOOKUP_GROUP_MAX as u64));
+    group.throughput(Throughput::Elements(GROUP as u64));
     for (keys, theta) in [("uniform", 0.0), ("Zipf", THETA)] {
         let mut operations = Operations::new(Mix::C, theta, 0);
         group.bench_function(format!("get a group, {keys}"), |bencher| {

@@ -16,8 +16,9 @@ pub const MTU_BYTES_DEFAULT: usize = 1472;
 
 /// Operations in one request datagram; bounds the replies that one datagram can cause.
 pub const ENTRIES_PER_DATAGRAM_MAX: usize = 512;
-/// Keys handed to the table together, so that it can overlap their cache misses.
-pub const LOOKUP_GROUP_MAX: usize = 32;
+/// Keys handed to the table together, so that it can overlap their cache misses: as many as a
+/// datagram of the default size carries of 8-byte keys, and some.
+pub const LOOKUP_GROUP_MAX: usize = 96;
 
 /// Request datagrams of one session that may be outstanding (a power of two).
 pub const WINDOW_MAX: usize = 256;

@@ -8,9 +8,11 @@
 //! there are too many records for its buckets, they move into twice as many
 //! ([`super::index`]).
 //!
-//! A group of keys is looked up in passes: all buckets are prefetched, then all records,
-//! so that the cache misses of the whole group overlap instead of following each other
-//! (after MICA, Lim et al., NSDI 2014). Replaced records are freed when no thread can see
+//! A group of keys is looked up in stages, a few keys a step: while some are answered, the
+//! records of the next are on their way from memory, and the buckets of those after them. So
+//! cache misses overlap instead of following each other (groups after MICA, Lim et al., NSDI
+//! 2014; the stages are the software pipeline of Chen et al., "Improving Hash Join Performance
+//! through Prefetching", 2004). Replaced records are freed when no thread can see
 //! them any more (epochs, Fraser 2004, by crossbeam).
 
 use std::hash::{BuildHasher, Hasher as _};
@@ -21,7 +23,7 @@ use proto::limits::LOOKUP_GROUP_MAX;
 use proto::planted::{Fault, is_due};
 use proto::store::{Full, Record, Store};
 
-use super::bucket::{Bucket, SLOTS, Word};
+use super::bucket::{SLOTS, Word};
 use super::index::{Found, Index};
 use super::memory::Memory;
 use super::reclaim::{Guard, pin, retire, retire_index};
@@ -37,6 +39,13 @@ pub struct BucketTable<S: BuildHasher = RandomState> {
     memory: Memory,
     records: AtomicU64,
 }
+
+/// Keys that go through a stage together. More wait for each other; with fewer, memory is
+/// waited for.
+const STEP: usize = 8;
+/// What a look-up asks for of a record, whose length is not known before its header is there:
+/// as much as one of 8 + 128 bytes has.
+const RECORD_LINES: usize = 3;
 
 /// How a write to one index went.
 enum Write {
@@ -119,12 +128,6 @@ impl<S: BuildHasher> BucketTable<S> {
         // SAFETY: the swap took it out of the table, once, and `new` made it from a box, or
         // `Index::begin_to_leave` did.
         unsafe { retire_index(guard, NonNull::from(index)) };
-    }
-
-    /// The first word of a hash's own bucket that may be its key's: what a prefetch needs.
-    #[inline]
-    fn guess(bucket: &Bucket, hash: u64) -> Word {
-        bucket.words().find(|word| word.is_candidate(hash)).unwrap_or(Word::EMPTY)
     }
 
     #[inline]
@@ -214,25 +217,26 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
         let index = self.index_and_move_on(&guard);
         let mut hashes = [0; LOOKUP_GROUP_MAX];
         let mut guesses = [Word::EMPTY; LOOKUP_GROUP_MAX];
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = self.hash(key);
-            prefetch(std::ptr::from_ref(index.bucket(*hash)).cast(), 1);
-        }
-        for (guess, hash) in guesses.iter_mut().zip(&hashes[..keys.len()]) {
-            *guess = BucketTable::<S>::guess(index.bucket(*hash), *hash);
-            // The length is not known before the header is there; this covers 8 + 128 bytes.
-            prefetch(guess.record_address().cast(), 3);
-        }
-        for (at, key) in keys.iter().enumerate() {
-            // SAFETY: a guess was not frozen, so its bucket was not moved.
-            let guessed = unsafe { guesses[at].record(&guard) };
-            let record = guessed
-                .filter(|record| record.is_of(key))
-                .or_else(|| self.find(index, hashes[at], key, &guard));
-            found(
-                at,
-                record.map(|record| Record { version: record.version(), value: record.value() }),
-            );
+        // Each stage is a step behind the one before it.
+        let (mut hashed, mut guessed, mut done) = (0, 0, 0);
+        while done < keys.len() {
+            let steps = [(hashed + STEP).min(keys.len()), hashed, guessed];
+            for at in hashed..steps[0] {
+                hashes[at] = self.hash(keys[at]);
+                index.ask_for_bucket(hashes[at]);
+            }
+            for at in guessed..steps[1] {
+                guesses[at] = index.ask_for_record(hashes[at], RECORD_LINES);
+            }
+            for at in done..steps[2] {
+                // SAFETY: a guess was not frozen, so its bucket was not moved.
+                let guess = unsafe { guesses[at].record(&guard) };
+                let record = guess
+                    .filter(|record| record.is_of(keys[at]))
+                    .or_else(|| self.find(index, hashes[at], keys[at], &guard));
+                found(at, record.map(|r| Record { version: r.version(), value: r.value() }));
+            }
+            [hashed, guessed, done] = steps;
         }
     }
 
@@ -242,12 +246,11 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
         let mut hashes = [0; LOOKUP_GROUP_MAX];
         for (hash, key) in hashes.iter_mut().zip(keys) {
             *hash = self.hash(key);
-            prefetch(std::ptr::from_ref(index.bucket(*hash)).cast(), 1);
+            index.ask_for_bucket(*hash);
         }
         for hash in &hashes[..keys.len()] {
-            let guess = BucketTable::<S>::guess(index.bucket(*hash), *hash);
             // Of what is replaced, only the key and the version are read.
-            prefetch(guess.record_address().cast(), 1);
+            index.ask_for_record(*hash, 1);
         }
     }
 
@@ -298,17 +301,4 @@ impl<S: BuildHasher> Drop for BucketTable<S> {
             unsafe { free(record) };
         }
     }
-}
-
-/// Asks for cache lines, without waiting for them.
-#[inline]
-fn prefetch(address: *const u8, lines: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in 0..lines {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch is a hint and does not fault, whatever the address is.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.wrapping_add(64 * line).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (address, lines);
 }

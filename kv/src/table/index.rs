@@ -96,6 +96,22 @@ impl Index {
         }
     }
 
+    /// Has the bucket of a hash brought from memory, without waiting for it.
+    #[inline]
+    pub(super) fn ask_for_bucket(&self, hash: u64) {
+        prefetch(std::ptr::from_ref(self.bucket(hash)).cast(), 1);
+    }
+
+    /// Has `lines` of the record brought that is probably a hash's, and returns its slot: the
+    /// first of the hash's own bucket that may be.
+    #[inline]
+    pub(super) fn ask_for_record(&self, hash: u64, lines: usize) -> Word {
+        let may_be = |word: &Word| word.is_candidate(hash);
+        let guess = self.bucket(hash).words().find(may_be).unwrap_or(Word::EMPTY);
+        prefetch(guess.record_address().cast(), lines);
+        guess
+    }
+
     /// Looks a key up in this index alone.
     #[inline]
     pub(super) fn find<'g>(&self, hash: u64, key: &[u8], guard: &'g Guard) -> Found<'g> {
@@ -215,4 +231,17 @@ impl Drop for Index {
             bucket.free_chain();
         }
     }
+}
+
+/// Asks for cache lines, without waiting for them.
+#[inline]
+fn prefetch(address: *const u8, lines: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..lines {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch is a hint and does not fault, whatever the address is.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.wrapping_add(64 * line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (address, lines);
 }

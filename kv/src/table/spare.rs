@@ -115,7 +115,8 @@ mod tests {
             // SAFETY: it came from `take` with this size.
             unsafe { give(record, 1024) };
         }
-        let kept = SPARE.with_borrow(|spare| (spare.bytes, spare.free[1024 / GRAIN_BYTES].len() * 1024));
+        let kept =
+            SPARE.with_borrow(|spare| (spare.bytes, spare.free[1024 / GRAIN_BYTES].len() * 1024));
         assert_eq!(kept, (SPARE_BYTES_MAX, SPARE_BYTES_MAX));
     }
 }

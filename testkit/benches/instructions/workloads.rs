@@ -12,7 +12,7 @@ const WORKLOADS: [(&str, fn()); 9] = [
     ("unpack a reply of ten values, 100 times", protocol::unpack_reply),
     ("session round trip of 90 GETs, 10 times", protocol::round_trip_of_gets),
     ("session round trip of a PUT, 100 times", protocol::round_trip_of_a_put),
-    ("bucket table: get 32 keys, 128 times", table::get_groups),
+    ("bucket table: get 64 keys, 64 times", table::get_groups),
     ("bucket table: overwrite, 4096 times", table::overwrite),
     ("draw 4096 operations", generating::draw),
     ("place a key, 4096 times", generating::place),

@@ -151,7 +151,13 @@ impl Trace {
     /// An empty one.
     #[must_use]
     pub fn new(prints: bool) -> Self {
-        Self { events: VecDeque::new(), digest: XxHash3_64::new(), count: 0, prints, print_error: None }
+        Self {
+            events: VecDeque::new(),
+            digest: XxHash3_64::new(),
+            count: 0,
+            prints,
+            print_error: None,
+        }
     }
 
     /// Something happened at a machine. `bytes`: all that it was about, for the digest.

@@ -5,17 +5,18 @@ use std::hint::black_box;
 
 use foldhash::fast::FixedState;
 use kv::table::BucketTable;
-use proto::limits::LOOKUP_GROUP_MAX;
 use proto::store::Store as _;
 
 use super::count;
 
 const RECORDS: u64 = 4096;
-const GROUPS: usize = 128;
+/// Keys that are looked up together.
+const GROUP: usize = 64;
+const GROUPS: usize = 64;
 const MEMORY_CAP_BYTES: u64 = 1 << 30;
 const VALUE: [u8; 128] = [7; 128];
 
-const _: () = assert!(GROUPS * LOOKUP_GROUP_MAX == RECORDS as usize);
+const _: () = assert!(GROUPS * GROUP == RECORDS as usize);
 
 fn filled() -> BucketTable<FixedState> {
     let table = BucketTable::with_hasher(RECORDS as usize, MEMORY_CAP_BYTES, FixedState::default());
@@ -28,12 +29,11 @@ fn filled() -> BucketTable<FixedState> {
 pub(super) fn get_groups() {
     let table = filled();
     count(GROUPS, |group| {
-        let first = (group * LOOKUP_GROUP_MAX) as u64;
-        let keys: [[u8; 8]; LOOKUP_GROUP_MAX] =
+        let first = (group * GROUP) as u64;
+        let keys: [[u8; 8]; GROUP] =
             std::array::from_fn(|index| (first + index as u64).to_be_bytes());
         // The compiler is not to know their lengths: a server doesn't.
-        let keys: [&[u8]; LOOKUP_GROUP_MAX] =
-            std::array::from_fn(|index| black_box(&keys[index][..]));
+        let keys: [&[u8]; GROUP] = std::array::from_fn(|index| black_box(&keys[index][..]));
         (&table).get(&keys, |_, record| {
             let value: [u8; VALUE.len()] =
                 record.expect("it was put").value.try_into().expect("as it was put");
