@@ -16,6 +16,13 @@ use crate::bench::servers::{Kv, Server};
 /// What the servers of a curve may take of the memory that is available.
 const MEMORY_SHARE: f64 = 0.8;
 
+/// Memory that a machine was just given is slow at first, above all a virtual one, whose host
+/// finds large pages for it later. Turns that are thrown away, of a second each: until so many
+/// in a row were no faster than the best before them, by this factor.
+const SETTLED_TURNS: usize = 3;
+const SETTLED_FACTOR: f64 = 1.05;
+const SETTLE_TURNS_MAX: usize = 60;
+
 /// What a sweep needs.
 pub(super) struct Sweep<'a> {
     pub(super) kv: &'a Path,
@@ -59,7 +66,7 @@ impl Sweep<'_> {
                 taken.skipped = Some(reason);
                 continue;
             }
-            match self.start(point) {
+            match self.start(point).and_then(|started| self.settle(point, started)) {
                 Ok(started) => running.push(started),
                 Err(error) => self.fail(curve, taken, &error)?,
             }
@@ -153,6 +160,25 @@ impl Sweep<'_> {
         for server in &mut running.servers {
             server.check()?;
         }
+        Ok(running)
+    }
+
+    /// Runs what is not measured until it gets no faster.
+    fn settle(&self, point: &Point, running: Running) -> Result<Running> {
+        let running = [running];
+        let (mut best_ops_per_s, mut turns_since) = (0.0, 0);
+        for _ in 0..SETTLE_TURNS_MAX {
+            let times = arguments([("--secs", &1), ("--warmup", &0)]);
+            let ops_per_s = self.run(point, &running, times)?.ops_per_s;
+            turns_since += 1;
+            if ops_per_s > SETTLED_FACTOR * best_ops_per_s {
+                (best_ops_per_s, turns_since) = (ops_per_s, 0);
+            }
+            if turns_since == SETTLED_TURNS {
+                break;
+            }
+        }
+        let [running] = running;
         Ok(running)
     }
 
