@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what tools/compare compares the store with: Debian's memcached and redis-server.
+# Installs what tools/compare compares the store with: Debian's memcached and redis-server, and
+# its valkey-server where there is one.
 # They are not started here, nor as services: compare starts its own.
 set -euo pipefail
 
@@ -9,17 +10,25 @@ fail() {
 }
 
 if [[ ${1-} == --help || ${1-} == -h ]]; then
-    printf 'usage: tools/peers.sh\n\nInstalls memcached and redis-server with apt-get, which only root can.\n'
+    printf 'usage: tools/peers.sh\n\nInstalls memcached, redis-server and, where Debian has it, valkey-server with apt-get, which only\nroot can.\n'
     exit 0
 fi
 (($# == 0)) || fail "unexpected argument '$1' (see 'tools/peers.sh --help')"
 
+# Debian has Valkey since its 13th release.
+packages=(memcached redis-server)
 missing=()
-for package in memcached redis-server; do
-    if ! command -v "$package" >/dev/null; then missing+=("$package"); fi
-done
+look_for_packages() {
+    if apt-cache show valkey-server >/dev/null 2>&1; then packages[2]=valkey-server; fi
+    missing=()
+    local package
+    for package in "${packages[@]}"; do
+        if ! command -v "$package" >/dev/null; then missing+=("$package"); fi
+    done
+}
+look_for_packages
 if ((${#missing[@]} == 0)); then
-    echo 'memcached and redis-server are installed'
+    echo "installed already: ${packages[*]}"
     exit 0
 fi
 command -v apt-get >/dev/null ||
@@ -36,6 +45,7 @@ if [[ ! -e $policy ]]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
+look_for_packages
 apt-get install -y -qq --no-install-recommends "${missing[@]}"
 # Not started now, but they would be at the next boot.
 if command -v systemctl >/dev/null; then

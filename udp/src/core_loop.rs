@@ -86,7 +86,7 @@ pub fn run(socket: &mut Socket, mut idle: Idle, endpoint: &mut impl Endpoint) ->
             idle.worked();
         } else if idle.nothing(now_ns(), waited_ns) == Rest::Sleep {
             let rest = sleep(now, endpoint.poll_timeout());
-            if rest >= SLEEP_MIN || !idle.may_spin() {
+            if rest >= SLEEP_MIN || !idle.may_spin_at(now) {
                 poll.poll(&mut events, Some(rest)).or_else(ignore_interruption)?;
                 idle.woke();
             }

@@ -58,10 +58,10 @@ impl Idle {
         }
     }
 
-    /// Whether the core is ours as far as anybody knew at the start.
+    /// Whether a wait that is shorter than the kernel's sleeps may be spun at `now_ns`.
     #[must_use]
-    pub const fn may_spin(&self) -> bool {
-        self.may_spin
+    pub const fn may_spin_at(&self, now_ns: u64) -> bool {
+        self.may_spin && now_ns >= self.shared_until_ns
     }
 
     /// There was something to do.
@@ -74,7 +74,7 @@ impl Idle {
     /// for its core since its start, if that can be told; it is asked seldom.
     #[inline]
     pub fn nothing(&mut self, now_ns: u64, waited_ns: impl FnOnce() -> Option<u64>) -> Rest {
-        if !self.may_spin || now_ns < self.shared_until_ns {
+        if !self.may_spin_at(now_ns) {
             self.idle_since_ns = None;
             return Rest::Sleep;
         }
@@ -164,6 +164,7 @@ mod tests {
             assert_eq!(gap(&mut idle, &mut now_ns, None), Rest::Sleep, "round {round}");
             now_ns += (SHARED_NS_MIN << round) - 1;
             assert_eq!(idle.nothing(now_ns, || None), Rest::Sleep);
+            assert!(!idle.may_spin_at(now_ns));
             now_ns += 1;
         }
         // A long time in which nobody came is forgiven.

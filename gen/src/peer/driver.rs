@@ -343,7 +343,7 @@ impl Driver {
             return 0;
         }
         let rest_ns = until_ns.saturating_sub(now).min(SLEEP_NS_MAX);
-        if rest_ns < SLEEP_NS_MIN && self.idle.may_spin() {
+        if rest_ns < SLEEP_NS_MIN && self.idle.may_spin_at(now) {
             return 0;
         }
         // What is left of a millisecond would be rounded up to a whole one.

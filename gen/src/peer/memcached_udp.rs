@@ -260,8 +260,10 @@ impl Datagrams {
             // No more is kept than the answers to these operations take.
             let answer_bytes = LINE_BYTES_MAX + records.value_size();
             let bytes_max = answer_bytes * (request.batch.asked().len() + 1);
+            let bytes = request.assembly.held_bytes() + text.len();
+            // A part that holds nothing is told no more often than one of a byte.
             ensure!(
-                request.assembly.held_bytes() + text.len() <= bytes_max,
+                bytes <= bytes_max && frame.parts <= bytes_max,
                 "its answer is longer than what was asked for"
             );
             request.assembly.take(&frame, text);

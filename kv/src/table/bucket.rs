@@ -119,10 +119,9 @@ impl Bucket {
     /// The next bucket of the chain, if there is one.
     #[inline]
     pub(super) fn next(&self) -> Option<&Self> {
-        let address = (self.overflow.load(Ordering::Acquire) & !FLAGS) as *const Self;
-        // SAFETY: it is null, or a bucket that `next_or_add` published whole, and that lives
-        // as long as the index, of which `self` is a part.
-        unsafe { address.as_ref() }
+        // SAFETY: `next_or_add` published it whole. It lives as long as the index, or until the
+        // chain was moved and nobody sees it who came before that.
+        self.overflow().map(|bucket| unsafe { bucket.as_ref() })
     }
 
     /// Whether the chain ends here for ever.
@@ -179,16 +178,23 @@ impl Bucket {
         std::iter::successors(Some(self), |bucket| bucket.next())
     }
 
-    /// Frees the chain behind this bucket.
-    pub(super) fn free_chain(&mut self) {
-        let mut overflow = (self.overflow.load(Ordering::Relaxed) & !FLAGS) as *mut Self;
-        while !overflow.is_null() {
-            // SAFETY: `next_or_add` made it from a box, and the chain, which is borrowed
-            // mutably, was its only owner.
-            let bucket = unsafe { Box::from_raw(overflow) };
-            overflow = (bucket.overflow.load(Ordering::Relaxed) & !FLAGS) as *mut Self;
+    /// Where the next bucket of the chain is, if there is one.
+    #[inline]
+    pub(super) fn overflow(&self) -> Option<NonNull<Self>> {
+        NonNull::new((self.overflow.load(Ordering::Acquire) & !FLAGS) as *mut Self)
+    }
+
+    /// Frees a bucket that another overflowed into, and those behind it.
+    ///
+    /// # Safety
+    /// Nobody can see them any more.
+    pub(super) unsafe fn free_chain(first: NonNull<Self>) {
+        let mut overflow = Some(first);
+        while let Some(bucket) = overflow {
+            // SAFETY: `next_or_add` made it from a box, and the chain was its only owner.
+            let bucket = unsafe { Box::from_raw(bucket.as_ptr()) };
+            overflow = bucket.overflow();
         }
-        self.overflow.store(0, Ordering::Relaxed);
     }
 }
 

@@ -56,6 +56,9 @@ enum Write {
 
 impl BucketTable {
     /// An empty table with room for about `records` before it grows.
+    ///
+    /// # Panics
+    /// If the system has no memory for its index, as allocations do.
     #[must_use]
     pub fn new(records: usize, memory_cap_bytes: u64) -> Self {
         Self::with_hasher(records, memory_cap_bytes, RandomState::default())
@@ -67,7 +70,9 @@ impl<S: BuildHasher> BucketTable<S> {
     /// each time. Those who choose keys could make its chains long, so it is for no server.
     #[must_use]
     pub fn with_hasher(records: usize, memory_cap_bytes: u64, hasher: S) -> Self {
-        let index = Box::into_raw(Box::new(Index::for_records(records as u64)));
+        let index = Index::for_records(records as u64)
+            .unwrap_or_else(|error| panic!("no memory for an index of {records} records: {error}"));
+        let index = Box::into_raw(Box::new(index));
         Self {
             index: AtomicPtr::new(index),
             hasher,
@@ -204,7 +209,7 @@ impl<S: BuildHasher> BucketTable<S> {
         let records = self.records.fetch_add(1, Ordering::Relaxed) + 1;
         // An index that is not begun at yet still takes over from the one before.
         if index.is_crowded(records) && std::ptr::eq(self.index.load(Ordering::Acquire), index) {
-            index.begin_to_leave();
+            index.begin_to_leave(records);
         }
     }
 }
@@ -300,5 +305,6 @@ impl<S: BuildHasher> Drop for BucketTable<S> {
             // SAFETY: nobody else can see the records, and each is in one slot only.
             unsafe { free(record) };
         }
+        index.free_chains();
     }
 }

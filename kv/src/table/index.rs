@@ -8,11 +8,12 @@
 //! index; nothing is written there before its bucket is moved. A reader that meets one looks
 //! into the next index first: what is not there yet, is still what it was.
 
+use std::io;
 use std::ptr::NonNull;
 
 use super::bucket::{Bucket, SLOTS, Word};
 use super::pages::Pages;
-use super::reclaim::Guard;
+use super::reclaim::{Guard, retire_chain};
 use super::record::{Header, RecordRef};
 use super::sync::{AtomicPtr, AtomicU64, Ordering};
 
@@ -30,6 +31,8 @@ pub(super) struct Index {
     /// Buckets that somebody has begun to move, and those that are moved.
     begun: AtomicU64,
     moved: AtomicU64,
+    /// The system had no memory for the next index: with how many records to ask again.
+    ask_again_at: AtomicU64,
 }
 
 /// What was found.
@@ -43,17 +46,18 @@ pub(super) enum Found<'g> {
 
 impl Index {
     /// Empty buckets for about `records`.
-    pub(super) fn for_records(records: u64) -> Self {
+    pub(super) fn for_records(records: u64) -> io::Result<Self> {
         Self::new(records.div_ceil(RECORDS_PER_BUCKET).next_power_of_two())
     }
 
-    fn new(buckets: u64) -> Self {
-        Self {
-            buckets: Pages::new(buckets as usize),
+    fn new(buckets: u64) -> io::Result<Self> {
+        Ok(Self {
+            buckets: Pages::new(buckets as usize)?,
             next: AtomicPtr::new(std::ptr::null_mut()),
             begun: AtomicU64::new(0),
             moved: AtomicU64::new(0),
-        }
+            ask_again_at: AtomicU64::new(0),
+        })
     }
 
     /// Buckets, without those that they overflow into.
@@ -82,13 +86,19 @@ impl Index {
         records > self.len() * RECORDS_PER_BUCKET
     }
 
-    /// Begins to leave for an index of twice as many buckets, if nobody has.
+    /// Begins to leave for an index of twice as many buckets, if nobody has. Without memory for
+    /// it the chains of this one go on to lengthen, and it is asked for again later.
     #[cold]
-    pub(super) fn begin_to_leave(&self) {
-        if !self.next.load(Ordering::Acquire).is_null() {
+    pub(super) fn begin_to_leave(&self, records: u64) {
+        let is_left = !self.next.load(Ordering::Acquire).is_null();
+        if is_left || records < self.ask_again_at.load(Ordering::Relaxed) {
             return;
         }
-        let next = Box::into_raw(Box::new(Self::new(2 * self.len())));
+        let Ok(next) = Self::new(2 * self.len()) else {
+            self.ask_again_at.store(records + records / 8, Ordering::Relaxed);
+            return;
+        };
+        let next = Box::into_raw(Box::new(next));
         let null = std::ptr::null_mut();
         if self.next.compare_exchange(null, next, Ordering::AcqRel, Ordering::Acquire).is_err() {
             // SAFETY: it was made above, and not published.
@@ -183,7 +193,15 @@ impl Index {
                 next.take_over(hash_of(record.key()), record.key(), word.thawed(), guard);
             }
         }
-        head.set_moved() && self.moved.fetch_add(1, Ordering::AcqRel) + 1 == self.len()
+        if !head.set_moved() {
+            return false;
+        }
+        if let Some(chain) = head.overflow() {
+            // SAFETY: only the first to note that the bucket is moved comes here, and who comes
+            // later looks for that before anything else.
+            unsafe { retire_chain(guard, chain) };
+        }
+        self.moved.fetch_add(1, Ordering::AcqRel) + 1 == self.len()
     }
 
     /// Takes a record of the index before, unless its key is here.
@@ -222,13 +240,13 @@ impl Index {
             .flat_map(Bucket::words)
             .filter_map(Word::address)
     }
-}
 
-impl Drop for Index {
-    /// Frees the buckets; the records are the table's, and what takes over is its, too.
-    fn drop(&mut self) {
-        for bucket in self.buckets.iter_mut() {
-            bucket.free_chain();
+    /// Frees what buckets overflowed into. An index that was left has nothing of it any more:
+    /// to look through all of its buckets would keep its worker for long.
+    pub(super) fn free_chains(self) {
+        for chain in self.buckets.iter().filter_map(Bucket::overflow) {
+            // SAFETY: the index is the caller's own.
+            unsafe { Bucket::free_chain(chain) };
         }
     }
 }

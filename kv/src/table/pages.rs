@@ -3,7 +3,8 @@
 //! Fresh pages are zero, which is an empty bucket, and are there when they are touched first:
 //! so a large index is made at once.
 
-use std::ops::{Deref, DerefMut};
+use std::io;
+use std::ops::Deref;
 
 use super::bucket::Bucket;
 
@@ -18,17 +19,12 @@ pub(super) struct Pages {
 
 #[cfg(not(loom))]
 impl Pages {
-    /// So many buckets.
-    ///
-    /// # Panics
-    /// If the system has no more memory to map, as allocations do.
-    pub(super) fn new(buckets: usize) -> Self {
-        let bytes = buckets * size_of::<Bucket>();
-        let map = memmap2::MmapMut::map_anon(bytes)
-            .unwrap_or_else(|error| panic!("no memory for an index of {bytes} bytes: {error}"));
+    /// So many buckets, if the system has memory to map for them.
+    pub(super) fn new(buckets: usize) -> io::Result<Self> {
+        let map = memmap2::MmapMut::map_anon(buckets * size_of::<Bucket>())?;
         // Where huge pages are not to be had, small ones do.
         let _ = map.advise(memmap2::Advice::HugePage);
-        Self { map: map.into() }
+        Ok(Self { map: map.into() })
     }
 }
 
@@ -45,20 +41,11 @@ impl Deref for Pages {
     }
 }
 
-#[cfg(not(loom))]
-impl DerefMut for Pages {
-    fn deref_mut(&mut self) -> &mut [Bucket] {
-        let count = self.map.len() / size_of::<Bucket>();
-        // SAFETY: as above, and `self` is borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().cast(), count) }
-    }
-}
-
 /// Under loom an atomic is more than its bytes.
 #[cfg(loom)]
 impl Pages {
-    pub(super) fn new(buckets: usize) -> Self {
-        Self { buckets: (0..buckets).map(|_| Bucket::empty()).collect() }
+    pub(super) fn new(buckets: usize) -> io::Result<Self> {
+        Ok(Self { buckets: (0..buckets).map(|_| Bucket::empty()).collect() })
     }
 }
 
@@ -71,9 +58,13 @@ impl Deref for Pages {
     }
 }
 
-#[cfg(loom)]
-impl DerefMut for Pages {
-    fn deref_mut(&mut self) -> &mut [Bucket] {
-        &mut self.buckets
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_no_memory_is_there_for_is_an_error() {
+        // More than a processor can address.
+        assert!(Pages::new(1 << 52).is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ptr::NonNull;
 
+use super::bucket::Bucket;
 use super::index::Index;
 use super::record::{Header, free};
 
@@ -43,6 +44,24 @@ pub(super) unsafe fn retire_index(guard: &Guard, index: NonNull<Index>) {
     }
 }
 
+/// Frees what a bucket overflowed into, later; its records are in another index.
+///
+/// # Safety
+/// The bucket was noted as moved, by the caller alone, under `guard`.
+#[cfg(not(loom))]
+pub(super) unsafe fn retire_chain(guard: &Guard, chain: NonNull<Bucket>) {
+    let chain = chain.as_ptr() as usize;
+    // SAFETY: who finds the bucket moved looks no further, and who found it before is pinned.
+    unsafe {
+        guard.defer_unchecked(move || {
+            if let Some(chain) = NonNull::new(chain as *mut Bucket) {
+                // SAFETY: the caller's promise; the epoch's end is what it waits for.
+                Bucket::free_chain(chain);
+            }
+        });
+    }
+}
+
 /// Under loom nothing is freed before the test ends, so that the model is of the table's
 /// own orders only; crossbeam has its own proofs.
 #[cfg(loom)]
@@ -60,3 +79,6 @@ pub(super) unsafe fn retire(_guard: &Guard, _record: NonNull<Header>) {
 
 #[cfg(loom)]
 pub(super) unsafe fn retire_index(_guard: &Guard, _index: NonNull<Index>) {}
+
+#[cfg(loom)]
+pub(super) unsafe fn retire_chain(_guard: &Guard, _chain: NonNull<Bucket>) {}

@@ -11,6 +11,8 @@ use std::ptr::NonNull;
 /// Sizes are rounded up to this, which is also their alignment. More would cost: asked for 160
 /// bytes on 16, mimalloc gives 192.
 const GRAIN_BYTES: usize = 8;
+/// What a slot of a bucket keeps of a record's address.
+const ADDRESS_BITS: u32 = 48;
 /// Longer records are left to the allocator.
 const KEPT_BYTES_MAX: usize = 2048;
 /// What a thread keeps at most.
@@ -24,7 +26,7 @@ struct Spare {
 
 thread_local! {
     static SPARE: RefCell<Spare> =
-        const { RefCell::new(Spare { free: [const { Vec::new() }; _], bytes: 0 }) };
+        const { RefCell::new(Spare { free: [const { Vec::new() }; KEPT_BYTES_MAX / GRAIN_BYTES + 1], bytes: 0 }) };
 }
 
 /// Memory of at least `bytes`, which is not 0, aligned to a grain.
@@ -34,7 +36,10 @@ pub(super) fn take(bytes: usize) -> NonNull<u8> {
     let kept = SPARE.try_with(|spare| spare.borrow_mut().take(layout.size())).ok().flatten();
     kept.unwrap_or_else(|| {
         // SAFETY: the layout is not empty.
-        NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+        let fresh = NonNull::new(unsafe { alloc(layout) });
+        let fresh = fresh.unwrap_or_else(|| handle_alloc_error(layout));
+        assert!(fresh.addr().get() >> ADDRESS_BITS == 0, "a slot has no room for {fresh:?}");
+        fresh
     })
 }
 

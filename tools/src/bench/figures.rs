@@ -70,6 +70,10 @@ pub struct Figures {
     pub p99_us: f64,
     /// See `p50_us`.
     pub p999_us: f64,
+    /// The lowest of the rounds' 99th percentiles.
+    pub p99_lowest_us: f64,
+    /// The highest of them.
+    pub p99_highest_us: f64,
 }
 
 impl Figures {
@@ -77,23 +81,31 @@ impl Figures {
     #[must_use]
     pub fn of(rounds: &[Round]) -> Self {
         let of = |field: fn(&Round) -> f64| median(rounds.iter().map(field));
-        let ops_per_s = || rounds.iter().map(|round| round.ops_per_s);
+        let lowest = |field: fn(&Round) -> f64| rounds.iter().map(field).reduce(f64::min);
+        let highest = |field: fn(&Round) -> f64| rounds.iter().map(field).reduce(f64::max);
         Self {
             median_ops_per_s: of(|round| round.ops_per_s),
-            lowest_ops_per_s: ops_per_s().reduce(f64::min).unwrap_or(0.0),
-            highest_ops_per_s: ops_per_s().reduce(f64::max).unwrap_or(0.0),
+            lowest_ops_per_s: lowest(|round| round.ops_per_s).unwrap_or(0.0),
+            highest_ops_per_s: highest(|round| round.ops_per_s).unwrap_or(0.0),
             cpu_s_per_million_ops: of(|round| round.cpu_s_per_million_ops),
             p50_us: of(|round| round.p50_us),
             p99_us: of(|round| round.p99_us),
             p999_us: of(|round| round.p999_us),
+            p99_lowest_us: lowest(|round| round.p99_us).unwrap_or(0.0),
+            p99_highest_us: highest(|round| round.p99_us).unwrap_or(0.0),
         }
     }
 }
 
 /// The order in which `count` candidates take their turns in a round: each round begins one
-/// later, so that none always follows the same or always comes first.
+/// later, and every other one goes backwards, so that none always comes first, or always after
+/// the same one.
 pub fn turns(count: usize, round: usize) -> impl Iterator<Item = usize> {
-    (0..count).map(move |turn| (turn + round) % count)
+    let is_backwards = round % 2 == 1;
+    (0..count).map(move |turn| {
+        let from_first = if is_backwards { count - turn } else { turn };
+        (round + from_first) % count
+    })
 }
 
 /// A part of a whole; none if there is no whole.
@@ -121,7 +133,7 @@ mod tests {
     #[test]
     fn every_round_has_every_candidate_and_begins_one_later() {
         let order = |round| turns(3, round).collect::<Vec<_>>();
-        assert_eq!([order(0), order(1), order(4)], [[0, 1, 2], [1, 2, 0], [1, 2, 0]]);
+        assert_eq!([order(0), order(1), order(2)], [[0, 1, 2], [1, 0, 2], [2, 0, 1]]);
         assert_eq!(turns(0, 3).count(), 0);
     }
 

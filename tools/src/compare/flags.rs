@@ -2,6 +2,7 @@
 
 use clap::Parser;
 
+use super::candidates;
 use crate::bench::flags::{Places, Setting, seconds};
 
 /// Compares the store with memcached, Redis and Valkey, and with a bare echo.
@@ -21,9 +22,8 @@ pub struct Flags {
     #[command(flatten)]
     pub setting: Setting,
 
-    /// Only these candidates: kv-null, kv-bucket, kv-bucket-async, kv-papaya, memcached-tcp,
-    /// memcached-udp, redis-pipeline, redis-mget, valkey-pipeline, valkey-mget, echo
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    /// Names of candidates; empty for all
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', help = only_help())]
     pub only: Vec<String>,
 
     /// Seconds of each step of the search for a peer's best batch and connections; 0 takes
@@ -36,7 +36,7 @@ pub struct Flags {
     pub search_kv: bool,
 
     /// Rounds for latency at 50 and 80 % of each candidate's throughput; 0 leaves it out
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 5)]
     pub latency_rounds: usize,
 
     /// Print compare.json instead of the report
@@ -46,6 +46,10 @@ pub struct Flags {
     /// Where programs and results are
     #[command(flatten)]
     pub places: Places,
+}
+
+fn only_help() -> String {
+    format!("Only these candidates: {}", candidates::names().join(", "))
 }
 
 #[cfg(test)]
@@ -63,7 +67,7 @@ mod tests {
         use clap::CommandFactory as _;
         let help = Flags::command().render_long_help().to_string();
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for name in crate::compare::candidates::names() {
+        for name in candidates::names() {
             assert!(help.contains(&name), "{name}");
         }
     }

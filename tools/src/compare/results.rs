@@ -1,6 +1,7 @@
 //! What a comparison came to: `compare.json`.
 
 use host::report::{Latency, Run};
+use proto::order::Order;
 use serde::Serialize;
 
 use super::candidates::{Candidate, Way};
@@ -216,13 +217,19 @@ impl Results {
 
     /// Sets each candidate beside the ceiling and the best peer, and notes what was not right.
     pub(super) fn relate(&mut self) {
-        let best = |rows: &[Row], which: fn(&Row) -> bool| {
+        let best = |rows: &[Row], which: &dyn Fn(&Row) -> bool| {
             let rates = rows.iter().filter(|row| which(row) && row.is_measured());
             rates.map(|row| row.figures.median_ops_per_s).reduce(f64::max).unwrap_or(0.0)
         };
-        let null = best(&self.candidates, |row| row.is_null);
-        let peer = best(&self.candidates, |row| !row.is_ours);
-        for row in &mut self.candidates {
+        let strict = Some(Order::Strict.to_string());
+        let ceilings: Vec<f64> = (self.candidates.iter())
+            .map(|row| {
+                let order = row.order.as_ref().or(strict.as_ref());
+                best(&self.candidates, &|null| null.is_null && null.order.as_ref() == order)
+            })
+            .collect();
+        let peer = best(&self.candidates, &|row| !row.is_ours);
+        for (row, null) in self.candidates.iter_mut().zip(ceilings) {
             if row.rounds.is_empty() {
                 continue;
             }

@@ -103,7 +103,8 @@ fn at(row: &Row) -> String {
 }
 
 fn latency(results: &Results) -> Table {
-    let mut table = Table::new(&["", "load", "op/s", "p50", "p99", "p99.9", "CPU s/Mop"]);
+    let mut table =
+        Table::new(&["", "load", "op/s", "p50", "p99", "lowest", "highest", "p99.9", "CPU s/Mop"]);
     for row in &results.candidates {
         for load in row.at_load.iter().filter(|load| !load.rounds.is_empty()) {
             let figures = &load.figures;
@@ -113,6 +114,8 @@ fn latency(results: &Results) -> Table {
                 rate_text(figures.median_ops_per_s),
                 format!("{:.1}", figures.p50_us),
                 format!("{:.1}", figures.p99_us),
+                format!("{:.1}", figures.p99_lowest_us),
+                format!("{:.1}", figures.p99_highest_us),
                 format!("{:.1}", figures.p999_us),
                 format!("{:.3}", figures.cpu_s_per_million_ops),
             ]);

@@ -116,11 +116,9 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// The bound of the servers' memory, and what the generator's table takes.
+    /// The bound of the servers' memory.
     fn needed_bytes(&self, point: &Point) -> u64 {
-        let cluster = &point.cluster;
-        let servers = self.kv(cluster, 0).memory_bytes() * cluster.servers;
-        servers + 8 * cluster.records
+        self.kv(&point.cluster, 0).memory_bytes() * point.cluster.servers
     }
 
     /// Servers are dealt out to the cores in turn, the generator has the last.
