@@ -29,15 +29,11 @@ enum Place {
     Waiting,
 }
 
-/// One cache line, for streams are visited in the order in which answers come.
 #[derive(Clone, Debug)]
-#[repr(align(64))]
 struct Stream {
     random: StreamRandom,
     /// The next operation to be sent.
     next: Operation,
-    /// Its first barrier, and mostly the only one.
-    barrier: Barrier,
     place: Place,
     /// Open loop: operations due and not drawn yet, and operations sent.
     due: u32,
@@ -49,15 +45,13 @@ struct Stream {
     wanted_ns: u64,
 }
 
-const _: () = assert!(size_of::<Stream>() == 64);
-
 /// The streams of one thread.
 #[derive(Debug)]
 pub struct Streams {
     streams: Vec<Stream>,
-    /// Each stream's barriers after its first, one stream after the other.
-    more_barriers: Vec<Barrier>,
-    more_barriers_per_stream: usize,
+    /// Each stream's barriers, one stream after the other.
+    barriers: Vec<Barrier>,
+    barriers_per_stream: usize,
     ready: VecDeque<u32>,
     arrivals: Option<Arrivals>,
     writer: u64,
@@ -87,7 +81,6 @@ impl Streams {
             Stream {
                 random,
                 next,
-                barrier: Barrier::default(),
                 place: Place::Waiting,
                 due: 0,
                 sent: 0,
@@ -96,10 +89,10 @@ impl Streams {
             }
         };
         let streams: Vec<_> = (first..plan.streams).step_by(step).map(stream).collect();
-        let more_barriers_per_stream = plan.order.barriers(plan.servers.len()) - 1;
+        let barriers_per_stream = plan.order.barriers(plan.servers.len());
         Self {
-            more_barriers: vec![Barrier::default(); streams.len() * more_barriers_per_stream],
-            more_barriers_per_stream,
+            barriers: vec![Barrier::default(); streams.len() * barriers_per_stream],
+            barriers_per_stream,
             ready: VecDeque::with_capacity(streams.len()),
             arrivals: None,
             writer,
@@ -168,15 +161,10 @@ impl Streams {
     /// An operation of a stream was answered, or given up.
     #[inline]
     pub fn answered(&mut self, plan: &Plan, token: &Token) {
-        let stream = &mut self.streams[token.stream as usize];
-        let barrier = match plan.order.barrier_of(usize::from(token.server)) {
-            0 => &mut stream.barrier,
-            further => {
-                let first = token.stream as usize * self.more_barriers_per_stream;
-                &mut self.more_barriers[first + further - 1]
-            }
-        };
+        let barrier = &mut self.barriers[token.stream as usize * self.barriers_per_stream
+            + plan.order.barrier_of(usize::from(token.server))];
         barrier.answered(token.is_put);
+        let stream = &self.streams[token.stream as usize];
         // A stream that waits at another barrier looks once and waits on.
         if stream.place == Place::Waiting && stream.is_held {
             if !barrier.admits(plan.order, stream.next.write, plan.batch) {
@@ -236,7 +224,7 @@ impl Streams {
         history: &mut Option<History>,
     ) -> Stop {
         let stream = &mut self.streams[index as usize];
-        let more_barriers_at = index as usize * self.more_barriers_per_stream;
+        let barriers_at = index as usize * self.barriers_per_stream;
         let mut went_on = false;
         loop {
             if self.arrivals.is_some() && stream.due == 0 {
@@ -247,10 +235,7 @@ impl Streams {
             stream.is_held = true;
             let key = plan.keys.write(operation.key, &mut self.key);
             let server = server_of(key, plan.servers.len());
-            let barrier = match plan.order.barrier_of(server) {
-                0 => &mut stream.barrier,
-                further => &mut self.more_barriers[more_barriers_at + further - 1],
-            };
+            let barrier = &mut self.barriers[barriers_at + plan.order.barrier_of(server)];
             if !barrier.admits(plan.order, operation.write, plan.batch) {
                 return Stop::Waits;
             }
