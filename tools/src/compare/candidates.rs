@@ -156,6 +156,9 @@ mod tests {
         assert_eq!(chosen.candidates.len(), 1);
         assert_eq!(chosen.candidates[0].way, Way::Target("redis+mget"));
         let error = choose(&flags("redis")).unwrap_err().to_string();
-        assert!(error.contains("\"redis\": the candidates are kv-null, kv-null-async, kv-bucket"), "{error}");
+        assert!(
+            error.contains("\"redis\": the candidates are kv-null, kv-null-async, kv-bucket"),
+            "{error}"
+        );
     }
 }
