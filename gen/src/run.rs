@@ -112,6 +112,11 @@ pub fn run(flags: &Flags, plan: Plan, peers: Option<Peers>) -> Result<Status> {
         eprintln!("gen: error: {load_refused} records were refused: {reason}");
         return Ok(Status::Failed);
     }
+    if report.refused > 0 && report.ops == 0 {
+        let reason = refusal.unwrap_or("the servers' memory is full");
+        eprintln!("gen: error: every operation was refused: {reason}");
+        return Ok(Status::Failed);
+    }
     if let (Some(reason), true) = (refusal, report.refused > 0) {
         eprintln!("gen: warning: {} operations were refused: {reason}", report.refused);
     }

@@ -283,6 +283,15 @@ fn refused_operations_of_a_run_are_counted() {
 }
 
 #[test]
+fn a_run_of_which_everything_was_refused_fails() {
+    for (scheme, dialect) in SCHEMES.into_iter().filter(|(_, d)| *d != Dialect::MemcachedUdp) {
+        let store = FakeStore::acting(dialect, |_| Act::Refuse);
+        let ended = generate(&url(scheme, &store), &["--secs", "0.3", "--read-pct", "0"]);
+        assert_failed(&ended, "every operation was refused: '");
+    }
+}
+
+#[test]
 fn an_interrupted_run_tells_what_it_has_and_exits_with_130() {
     for (scheme, dialect) in SCHEMES {
         let store = FakeStore::start(dialect);

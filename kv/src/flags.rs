@@ -49,7 +49,7 @@ pub struct Flags {
     pub window: usize,
 
     /// Cap on the memory of the records; a write that would exceed it is refused. With a
-    /// unit: 512M, 4G. The default is half of the machine's memory.
+    /// unit: 512M, 4G. The default is half of what this process may have
     #[arg(long, value_name = "BYTES", value_parser = memory)]
     pub memory: Option<u64>,
 

@@ -41,10 +41,12 @@ pub fn start(flags: &Flags) -> Result<Running> {
         Socket::bind_consecutive(base, flags.cores).map_err(|e| cannot_bind(flags, &e))?;
     let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
     let memory_cap_bytes =
-        flags.memory.unwrap_or_else(|| host::machine::facts().mem_bytes / 2).max(1);
+        flags.memory.unwrap_or_else(|| host::machine::memory_limit_bytes() / 2).max(1);
     // An index for more records than memory may hold would only take memory away.
     let records = flags.records.min(memory_cap_bytes / RECORD_OVERHEAD_BYTES).max(1);
-    let table = Arc::new(Table::new(flags.table, records as usize, memory_cap_bytes));
+    let table = Table::new(flags.table, records as usize, memory_cap_bytes)
+        .with_context(|| format!("no memory for an index of {records} records (--records)"))?;
+    let table = Arc::new(table);
     let mut reporter = Reporter::new(flags.samples.as_deref(), ports.clone(), &table)?;
 
     let incarnation = random()?;

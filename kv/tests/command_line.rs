@@ -33,6 +33,13 @@ fn ports_beyond_the_last_are_refused() {
 }
 
 #[test]
+fn an_index_that_there_is_no_memory_for_is_refused() {
+    let limited = "ulimit -v 400000 && exec \"$0\" --port 0 --records 100000000 --memory 100G";
+    let ended = run(Path::new("/bin/sh"), &["-c", limited, KV]);
+    ended.assert_refused("no memory for an index of 100000000 records (--records)");
+}
+
+#[test]
 fn an_address_of_another_machine_is_refused() {
     // Of a network that is kept for documentation, RFC 5737.
     refuses(&["--bind", "192.0.2.1", "--port", "0"], "192.0.2.1 is not an address of this machine");

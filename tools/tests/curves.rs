@@ -78,7 +78,7 @@ fn points_take_turns() {
     let batches: Vec<&str> = (calls.iter())
         .filter_map(|call| call.split("--batch ").nth(1)?.split(' ').next())
         .collect();
-    let expected = ["1", "10", "100", "1000", "10000", "10", "100", "1000", "10000", "1"];
+    let expected = ["1", "10", "100", "1000", "10000", "10", "1", "10000", "1000", "100"];
     assert_eq!(batches, expected);
     assert_eq!(calls.iter().filter(|call| call.contains("--load")).count(), 1, "{calls:#?}");
 }

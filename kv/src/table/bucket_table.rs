@@ -16,6 +16,7 @@
 //! them any more (epochs, Fraser 2004, by crossbeam).
 
 use std::hash::{BuildHasher, Hasher as _};
+use std::io;
 use std::ptr::NonNull;
 
 use foldhash::fast::RandomState;
@@ -63,6 +64,12 @@ impl BucketTable {
     pub fn new(records: usize, memory_cap_bytes: u64) -> Self {
         Self::with_hasher(records, memory_cap_bytes, RandomState::default())
     }
+
+    /// The same, or an error if the system has no memory for its index.
+    pub fn try_new(records: usize, memory_cap_bytes: u64) -> io::Result<Self> {
+        let index = Index::for_records(records as u64)?;
+        Ok(Self::over(index, memory_cap_bytes, RandomState::default()))
+    }
 }
 
 impl<S: BuildHasher> BucketTable<S> {
@@ -72,9 +79,12 @@ impl<S: BuildHasher> BucketTable<S> {
     pub fn with_hasher(records: usize, memory_cap_bytes: u64, hasher: S) -> Self {
         let index = Index::for_records(records as u64)
             .unwrap_or_else(|error| panic!("no memory for an index of {records} records: {error}"));
-        let index = Box::into_raw(Box::new(index));
+        Self::over(index, memory_cap_bytes, hasher)
+    }
+
+    fn over(index: Index, memory_cap_bytes: u64, hasher: S) -> Self {
         Self {
-            index: AtomicPtr::new(index),
+            index: AtomicPtr::new(Box::into_raw(Box::new(index))),
             hasher,
             memory: Memory::new(memory_cap_bytes),
             records: AtomicU64::new(0),

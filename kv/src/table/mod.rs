@@ -17,6 +17,8 @@ mod sync;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+use std::io;
+
 use proto::store::{Full, Record, Store};
 
 pub use bucket_table::BucketTable;
@@ -47,14 +49,14 @@ pub enum Table {
 }
 
 impl Table {
-    /// An empty table with room for about `records`, and a cap on what they may hold.
-    #[must_use]
-    pub fn new(choice: Choice, records: usize, memory_cap_bytes: u64) -> Self {
-        match choice {
-            Choice::Bucket => Self::Bucket(BucketTable::new(records, memory_cap_bytes)),
+    /// An empty table with room for about `records`, and a cap on what they may hold; an error if
+    /// the system has no memory for its index.
+    pub fn new(choice: Choice, records: usize, memory_cap_bytes: u64) -> io::Result<Self> {
+        Ok(match choice {
+            Choice::Bucket => Self::Bucket(BucketTable::try_new(records, memory_cap_bytes)?),
             Choice::Papaya => Self::Papaya(PapayaTable::new(records, memory_cap_bytes)),
             Choice::Null => Self::Null(NullTable::new()),
-        }
+        })
     }
 }
 

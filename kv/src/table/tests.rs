@@ -10,7 +10,7 @@ use super::{Choice, Memory, Table};
 fn with_each(memory_cap_bytes: u64, test: impl Fn(&Table)) {
     for choice in [Choice::Bucket, Choice::Papaya] {
         eprintln!("{choice:?}");
-        test(&Table::new(choice, 8, memory_cap_bytes));
+        test(&Table::new(choice, 8, memory_cap_bytes).unwrap());
     }
 }
 
@@ -215,7 +215,7 @@ fn while_a_table_grows_every_record_is_found_and_no_update_is_lost() {
 
 #[test]
 fn a_bucket_table_grows_with_what_it_holds() {
-    let mut table = &Table::new(Choice::Bucket, 1, 1 << 30);
+    let mut table = &Table::new(Choice::Bucket, 1, 1 << 30).unwrap();
     for key in 0..100_000u64 {
         table.put(&key.to_le_bytes(), b"").unwrap();
     }

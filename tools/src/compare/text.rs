@@ -103,8 +103,17 @@ fn at(row: &Row) -> String {
 }
 
 fn latency(results: &Results) -> Table {
-    let mut table =
-        Table::new(&["", "load", "op/s", "p50", "p99", "lowest", "highest", "p99.9", "CPU s/Mop"]);
+    let mut table = Table::new(&[
+        "",
+        "load",
+        "op/s",
+        "p50",
+        "p99",
+        "p99 low",
+        "p99 high",
+        "p99.9",
+        "CPU s/Mop",
+    ]);
     for row in &results.candidates {
         for load in row.at_load.iter().filter(|load| !load.rounds.is_empty()) {
             let figures = &load.figures;

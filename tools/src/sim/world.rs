@@ -155,6 +155,7 @@ impl World {
     fn new_life(&mut self) -> Node {
         let records = self.config.records as usize;
         let table = Table::new(self.config.table, records, self.config.table_bytes_max);
+        let table = table.expect("a simulated store is small");
         let incarnation = self.random.next_u64();
         Node { table, incarnation, past: ServerCounters::default() }
     }
