@@ -107,13 +107,12 @@ pub fn run(flags: &Flags, plan: Plan, peers: Option<Peers>) -> Result<Status> {
     }
     let load_refused: u64 = threads.iter().map(|thread| thread.load_refused).sum();
     let refusal = threads.iter().find_map(|thread| thread.refusal.as_deref());
+    let reason = refusal.unwrap_or("the servers' memory is full");
     if load_refused > 0 {
-        let reason = refusal.unwrap_or("the servers' memory is full");
         eprintln!("gen: error: {load_refused} records were refused: {reason}");
         return Ok(Status::Failed);
     }
     if report.refused > 0 && report.ops == 0 {
-        let reason = refusal.unwrap_or("the servers' memory is full");
         eprintln!("gen: error: every operation was refused: {reason}");
         return Ok(Status::Failed);
     }

@@ -9,7 +9,8 @@ use super::sync::{AtomicU64, Ordering};
 /// Slots of a bucket. A model has fewer, so that it has fewer orders to try.
 pub(super) const SLOTS: usize = if cfg!(loom) { 2 } else { 7 };
 
-const TAG_SHIFT: u32 = 48;
+/// The bits of a slot from here on are of the hash, those below of the record's address.
+pub(super) const TAG_SHIFT: u32 = 48;
 const TAG_MASK: u64 = !((1 << TAG_SHIFT) - 1);
 /// The slot, or the end of a chain, is of an index that is left: nothing is written here.
 const FROZEN: u64 = 1;

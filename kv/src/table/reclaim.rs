@@ -9,23 +9,32 @@ use super::record::{Header, free};
 #[cfg(not(loom))]
 pub(super) use crossbeam_epoch::{Guard, pin};
 
+/// Hands something to `free` when no thread can see it any more.
+///
+/// # Safety
+/// It was taken from where others find it, by the caller alone, under `guard`; it belongs to no
+/// thread, for any may free it.
+#[cfg(not(loom))]
+unsafe fn later<T>(guard: &Guard, retired: NonNull<T>, free: impl FnOnce(NonNull<T>) + 'static) {
+    let address = retired.as_ptr() as usize;
+    // SAFETY: nobody can find it any more, and those that found it before are pinned.
+    unsafe {
+        guard.defer_unchecked(move || {
+            if let Some(retired) = NonNull::new(address as *mut T) {
+                free(retired);
+            }
+        });
+    }
+}
+
 /// Frees a record later.
 ///
 /// # Safety
 /// The record was taken out of the table, by the caller alone, under `guard`.
 #[cfg(not(loom))]
 pub(super) unsafe fn retire(guard: &Guard, record: NonNull<Header>) {
-    let record = record.as_ptr() as usize;
-    // SAFETY: nobody can find the record any more, and those that found it before are
-    // pinned. The closure may run on another thread: a record belongs to none.
-    unsafe {
-        guard.defer_unchecked(move || {
-            if let Some(record) = NonNull::new(record as *mut Header) {
-                // SAFETY: the caller's promise; the epoch's end is what it waits for.
-                free(record);
-            }
-        });
-    }
+    // SAFETY: the caller's promise; the epoch's end is what it waits for.
+    unsafe { later(guard, record, |record| free(record)) }
 }
 
 /// Frees an index later; its records are in another.
@@ -34,32 +43,19 @@ pub(super) unsafe fn retire(guard: &Guard, record: NonNull<Header>) {
 /// The index came from a box, and was taken out of the table, by the caller alone, under `guard`.
 #[cfg(not(loom))]
 pub(super) unsafe fn retire_index(guard: &Guard, index: NonNull<Index>) {
-    let index = index.as_ptr() as usize;
-    // SAFETY: nobody can find it any more, and those that found it before are pinned.
-    unsafe {
-        guard.defer_unchecked(move || {
-            // SAFETY: the caller's promise; the epoch's end is what it waits for.
-            drop(Box::from_raw(index as *mut Index));
-        });
-    }
+    // SAFETY: the caller's promise; the epoch's end is what it waits for.
+    unsafe { later(guard, index, |index| drop(Box::from_raw(index.as_ptr()))) }
 }
 
-/// Frees what a bucket overflowed into, later; its records are in another index.
+/// Frees what a bucket overflowed into, later; its records are in another index. Who finds the
+/// bucket moved looks no further.
 ///
 /// # Safety
 /// The bucket was noted as moved, by the caller alone, under `guard`.
 #[cfg(not(loom))]
 pub(super) unsafe fn retire_chain(guard: &Guard, chain: NonNull<Bucket>) {
-    let chain = chain.as_ptr() as usize;
-    // SAFETY: who finds the bucket moved looks no further, and who found it before is pinned.
-    unsafe {
-        guard.defer_unchecked(move || {
-            if let Some(chain) = NonNull::new(chain as *mut Bucket) {
-                // SAFETY: the caller's promise; the epoch's end is what it waits for.
-                Bucket::free_chain(chain);
-            }
-        });
-    }
+    // SAFETY: the caller's promise; the epoch's end is what it waits for.
+    unsafe { later(guard, chain, |chain| Bucket::free_chain(chain)) }
 }
 
 /// Under loom nothing is freed before the test ends, so that the model is of the table's

@@ -8,25 +8,28 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ptr::NonNull;
 
+use super::bucket::TAG_SHIFT;
+
 /// Sizes are rounded up to this, which is also their alignment. More would cost: asked for 160
 /// bytes on 16, mimalloc gives 192.
 const GRAIN_BYTES: usize = 8;
-/// What a slot of a bucket keeps of a record's address.
-const ADDRESS_BITS: u32 = 48;
 /// Longer records are left to the allocator.
 const KEPT_BYTES_MAX: usize = 2048;
 /// What a thread keeps at most.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
+/// Sizes that are kept, in grains, and 0.
+const SIZES: usize = KEPT_BYTES_MAX / GRAIN_BYTES + 1;
+
 struct Spare {
     /// By size, in grains.
-    free: [Vec<NonNull<u8>>; KEPT_BYTES_MAX / GRAIN_BYTES + 1],
+    free: [Vec<NonNull<u8>>; SIZES],
     bytes: usize,
 }
 
 thread_local! {
     static SPARE: RefCell<Spare> =
-        const { RefCell::new(Spare { free: [const { Vec::new() }; KEPT_BYTES_MAX / GRAIN_BYTES + 1], bytes: 0 }) };
+        const { RefCell::new(Spare { free: [const { Vec::new() }; SIZES], bytes: 0 }) };
 }
 
 /// Memory of at least `bytes`, which is not 0, aligned to a grain.
@@ -38,7 +41,7 @@ pub(super) fn take(bytes: usize) -> NonNull<u8> {
         // SAFETY: the layout is not empty.
         let fresh = NonNull::new(unsafe { alloc(layout) });
         let fresh = fresh.unwrap_or_else(|| handle_alloc_error(layout));
-        assert!(fresh.addr().get() >> ADDRESS_BITS == 0, "a slot has no room for {fresh:?}");
+        assert!(fresh.addr().get() >> TAG_SHIFT == 0, "a slot has no room for {fresh:?}");
         fresh
     })
 }

@@ -66,7 +66,7 @@ impl Sweep<'_> {
                 taken.skipped = Some(reason);
                 continue;
             }
-            match self.start(point).and_then(|started| self.settle(point, started)) {
+            match self.start_settled(point) {
                 Ok(started) => running.push(started),
                 Err(error) => self.fail(curve, taken, &error)?,
             }
@@ -161,13 +161,18 @@ impl Sweep<'_> {
         Ok(running)
     }
 
+    fn start_settled(&self, point: &Point) -> Result<Running> {
+        let started = self.start(point)?;
+        self.settle(point, std::slice::from_ref(&started))?;
+        Ok(started)
+    }
+
     /// Runs what is not measured until it gets no faster.
-    fn settle(&self, point: &Point, running: Running) -> Result<Running> {
-        let running = [running];
+    fn settle(&self, point: &Point, running: &[Running]) -> Result<()> {
         let (mut best_ops_per_s, mut turns_since) = (0.0, 0);
         for _ in 0..SETTLE_TURNS_MAX {
             let times = arguments([("--secs", &1), ("--warmup", &0)]);
-            let ops_per_s = self.run(point, &running, times)?.ops_per_s;
+            let ops_per_s = self.run(point, running, times)?.ops_per_s;
             turns_since += 1;
             if ops_per_s > SETTLED_FACTOR * best_ops_per_s {
                 (best_ops_per_s, turns_since) = (ops_per_s, 0);
@@ -176,8 +181,7 @@ impl Sweep<'_> {
                 break;
             }
         }
-        let [running] = running;
-        Ok(running)
+        Ok(())
     }
 
     fn run(&self, point: &Point, running: &[Running], flags: Vec<String>) -> Result<Round> {
