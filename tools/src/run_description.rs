@@ -6,7 +6,7 @@ use host::machine;
 use host::report::Run;
 
 /// Describes a run that starts now on this machine.
-pub fn run(
+pub fn describe(
     name: String,
     servers: u64,
     clients: u64,
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn a_run_carries_what_it_was_told_and_the_machine() {
         let arguments = vec!["--secs".to_owned(), "10".to_owned()];
-        let run = run("a".to_owned(), 4, 2, "c0ffee".to_owned(), arguments.clone());
+        let run = describe("a".to_owned(), 4, 2, "c0ffee".to_owned(), arguments.clone());
         assert_eq!((run.servers, run.clients, run.arguments), (4, 2, arguments));
         assert!(run.started.ends_with('Z'));
         assert!(run.machine.cores > 0);

@@ -8,7 +8,7 @@ use anyhow::Context;
 use procfs::process::{FDTarget, Process};
 use procfs::{Current, CurrentSI, KernelStats, Meminfo};
 
-use crate::report::Usage;
+use crate::formats::report::Usage;
 
 /// Takes the difference between two readings of /proc.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use procfs::{CpuInfo, Current, Meminfo};
 
-use crate::report::Machine;
+use crate::formats::report::Machine;
 
 /// Speed that utilization is measured against where no interface tells one: the nodes that
 /// the first figures of this workload were taken on had links of 10 Gbit/s.

@@ -48,7 +48,7 @@ pub struct ServerSample {
     pub rx_bytes_per_s: f64,
     /// UDP payload sent by this server's sockets.
     pub tx_bytes_per_s: f64,
-    /// The larger of the two directions against the link (see [`crate::machine::link_bits_per_s`]).
+    /// The larger of the two directions against the link (see `machine::link_bits_per_s`).
     pub net_pct: f64,
     /// CPU and memory.
     #[serde(flatten)]
