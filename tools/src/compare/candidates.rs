@@ -7,7 +7,7 @@ use clap::{Parser as _, ValueEnum as _};
 use kv::table::Choice;
 use proto::order::Order;
 
-use crate::bench::peers::Peer;
+use crate::bench::baselines::Baseline;
 
 /// The yardstick for a single round trip.
 pub(super) const ECHO: &str = "echo";
@@ -26,14 +26,14 @@ pub(super) enum ServerKind {
     /// Ours, with this table.
     Kv(Choice),
     /// Another's.
-    Peer(Peer),
+    Baseline(Baseline),
 }
 
 impl fmt::Display for ServerKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kv(table) => write!(formatter, "kv-{}", table_name(*table)),
-            Self::Peer(peer) => formatter.write_str(peer.name()),
+            Self::Baseline(baseline) => formatter.write_str(baseline.name()),
         }
     }
 }
@@ -48,7 +48,7 @@ pub(super) fn table_name(table: Choice) -> String {
 pub(super) enum Way {
     /// By our protocol, in this order.
     Kv(Order),
-    /// By a peer's protocol, named as `gen --target` names it.
+    /// By a baseline's protocol, named as `gen --target` names it.
     Target(&'static str),
 }
 
@@ -93,17 +93,17 @@ pub(super) fn all() -> Vec<Candidate> {
             });
         }
     }
-    for (peer, way, target) in [
-        (Peer::Memcached, "tcp", "memcached"),
-        (Peer::Memcached, "udp", "memcached+udp"),
-        (Peer::Redis, "pipeline", "redis"),
-        (Peer::Redis, "mget", "redis+mget"),
-        (Peer::Valkey, "pipeline", "redis"),
-        (Peer::Valkey, "mget", "redis+mget"),
+    for (baseline, way, target) in [
+        (Baseline::Memcached, "tcp", "memcached"),
+        (Baseline::Memcached, "udp", "memcached+udp"),
+        (Baseline::Redis, "pipeline", "redis"),
+        (Baseline::Redis, "mget", "redis+mget"),
+        (Baseline::Valkey, "pipeline", "redis"),
+        (Baseline::Valkey, "mget", "redis+mget"),
     ] {
         all.push(Candidate {
-            name: format!("{}-{way}", peer.name()),
-            server: ServerKind::Peer(peer),
+            name: format!("{}-{way}", baseline.name()),
+            server: ServerKind::Baseline(baseline),
             way: Way::Target(target),
         });
     }

@@ -8,10 +8,10 @@ use proto::limits::WINDOW_MAX;
 use super::candidates::{Candidate, Chosen, ECHO, ServerKind, Way, default_table, table_name};
 use super::flags::Flags;
 use super::search::{CONNECTIONS_DEFAULT, Knobs};
+use crate::bench::baselines::Baseline;
 use crate::bench::flags::load_arguments;
 use crate::bench::folder::Folder;
 use crate::bench::generator::Generator;
-use crate::bench::peers::Peer;
 use crate::bench::processes::{Interrupted, Stop};
 use crate::bench::progress::Progress;
 use crate::bench::servers::{Kv, Server};
@@ -153,24 +153,24 @@ fn start(
             };
             server.start(&name, &logs.join(format!("{name}.log")), stop)?
         }
-        ServerKind::Peer(peer) => {
-            let Some(program) = peer.find() else {
-                return Ok(Err(Missing::Absent(peer.absent())));
+        ServerKind::Baseline(baseline) => {
+            let Some(program) = baseline.find() else {
+                return Ok(Err(Missing::Absent(baseline.absent())));
             };
             let record_bytes = setting.records * (setting.value_size + 8 + 50);
-            peer.start(&program, core, record_bytes, &logs, stop)?
+            baseline.start(&program, core, record_bytes, &logs, stop)?
         }
     };
-    // Whatever way a peer is asked, it is loaded over a stream: no datagram is too short then.
+    // Whatever way a baseline is asked, it is loaded over a stream: no datagram is too short then.
     let way = match candidate.server {
         ServerKind::Kv(_) => candidate.way,
-        ServerKind::Peer(Peer::Memcached) => Way::Target("memcached"),
-        ServerKind::Peer(Peer::Redis | Peer::Valkey) => Way::Target("redis"),
+        ServerKind::Baseline(Baseline::Memcached) => Way::Target("memcached"),
+        ServerKind::Baseline(Baseline::Redis | Baseline::Valkey) => Way::Target("redis"),
     };
     let mut arguments = way.arguments(&server.address);
     arguments.extend(setting.arguments());
     if !candidate.is_ours() {
-        arguments.extend(Knobs::PEER.arguments([100, CONNECTIONS_DEFAULT]));
+        arguments.extend(Knobs::BASELINE.arguments([100, CONNECTIONS_DEFAULT]));
     }
     arguments.extend(load_arguments());
     let loaded = generator.run(&arguments, &[])?;

@@ -11,7 +11,7 @@ use crate::bench::flags::{Places, Setting, seconds};
 /// connections of each, and measures all in turn, round after round, so that a machine that
 /// drifts treats all alike: throughput first, then latency at a part of each one's own
 /// throughput. Candidates that are not installed are named, and left out
-/// (tools/peers.sh installs them).
+/// (tools/baselines.sh installs them).
 ///
 /// Exit status: 0 if every candidate that is here was measured, 1 if one failed, 2 if it
 /// could not start, 130 if it was interrupted.
@@ -26,7 +26,7 @@ pub struct Flags {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', help = only_help())]
     pub only: Vec<String>,
 
-    /// Seconds of each step of the search for a peer's best batch and connections; 0 takes
+    /// Seconds of each step of the search for a baseline's best batch and connections; 0 takes
     /// batches of 100 and 8 connections
     #[arg(long, value_name = "S", default_value = "1", value_parser = seconds, allow_hyphen_values = true)]
     pub search_secs: f64,

@@ -39,7 +39,9 @@ pub(super) struct Row {
     #[serde(flatten)]
     pub(super) figures: Figures,
     pub(super) ratio_to_null: Option<f64>,
-    pub(super) ratio_to_best_peer: Option<f64>,
+    /// Programs that read earlier files know it by this name.
+    #[serde(rename = "ratio_to_best_peer")]
+    pub(super) ratio_to_best_baseline: Option<f64>,
     pub(super) empty_bytes: u64,
     pub(super) loaded_bytes: u64,
     pub(super) bytes_per_record: f64,
@@ -131,7 +133,7 @@ impl Row {
             found: None,
             figures: Figures::default(),
             ratio_to_null: None,
-            ratio_to_best_peer: None,
+            ratio_to_best_baseline: None,
             empty_bytes: 0,
             loaded_bytes: 0,
             bytes_per_record: 0.0,
@@ -215,7 +217,7 @@ impl Results {
         }
     }
 
-    /// Sets each candidate beside the ceiling and the best peer, and notes what was not right.
+    /// Sets each candidate beside the ceiling and the best baseline, and notes what was not right.
     pub(super) fn relate(&mut self) {
         let best = |rows: &[Row], which: &dyn Fn(&Row) -> bool| {
             let rates = rows.iter().filter(|row| which(row) && row.is_measured());
@@ -228,13 +230,13 @@ impl Results {
                 best(&self.candidates, &|null| null.is_null && null.order.as_ref() == order)
             })
             .collect();
-        let peer = best(&self.candidates, &|row| !row.is_ours);
+        let baseline = best(&self.candidates, &|row| !row.is_ours);
         for (row, null) in self.candidates.iter_mut().zip(ceilings) {
             if row.rounds.is_empty() {
                 continue;
             }
             row.ratio_to_null = ratio(row.figures.median_ops_per_s, null);
-            row.ratio_to_best_peer = ratio(row.figures.median_ops_per_s, peer);
+            row.ratio_to_best_baseline = ratio(row.figures.median_ops_per_s, baseline);
             let all = row.rounds.iter().chain(row.at_load.iter().flat_map(|load| &load.rounds));
             for (what, count) in [
                 ("GETs found no record", all.clone().map(|round| round.not_found).sum::<u64>()),

@@ -59,7 +59,7 @@ impl<'a> Rounds<'a> {
             if !self.rows[index].is_measured() || is_ours && !self.flags.search_kv {
                 continue;
             }
-            let knobs = if is_ours { Knobs::KV } else { Knobs::PEER };
+            let knobs = if is_ours { Knobs::KV } else { Knobs::BASELINE };
             let found = if self.flags.search_secs > 0.0 {
                 knobs.search(|at| self.search_step(index, &knobs, at))?
             } else {

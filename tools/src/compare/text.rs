@@ -46,7 +46,7 @@ fn notes(results: &Results) -> Vec<String> {
     let echo = results.echo.as_ref().and_then(|echo| echo.failure.as_ref());
     let echo = echo.map(|reason| format!("echo failed: {reason}"));
     let mut notes: Vec<String> = states.chain(echo).chain(results.notes.clone()).collect();
-    // Two candidates of one peer that is absent have one reason.
+    // Two candidates of one baseline that is absent have one reason.
     notes.dedup();
     notes
 }
@@ -67,7 +67,7 @@ fn throughput(results: &Results) -> Table {
         "lowest",
         "highest",
         "/ null",
-        "/ peer",
+        "/ baseline",
         "CPU s/Mop",
         "B/record",
         "at",
@@ -87,7 +87,7 @@ fn throughput(results: &Results) -> Table {
                 rate_text(figures.lowest_ops_per_s),
                 rate_text(figures.highest_ops_per_s),
                 ratio_text(row.ratio_to_null),
-                ratio_text(row.ratio_to_best_peer),
+                ratio_text(row.ratio_to_best_baseline),
                 format!("{:.3}", figures.cpu_s_per_million_ops),
                 format!("{:.0}", row.bytes_per_record),
                 at(row),

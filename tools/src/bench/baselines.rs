@@ -12,7 +12,7 @@ use super::servers::{READY, Server, version};
 
 /// Another store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Peer {
+pub enum Baseline {
     /// memcached, over TCP and UDP at once.
     Memcached,
     /// Redis.
@@ -21,7 +21,7 @@ pub enum Peer {
     Valkey,
 }
 
-impl Peer {
+impl Baseline {
     /// Its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -151,10 +151,13 @@ mod tests {
     #[test]
     fn who_is_absent_is_told_with_what_to_do() {
         assert_eq!(
-            Peer::Memcached.absent(),
+            Baseline::Memcached.absent(),
             "memcached is not installed: apt-get install memcached"
         );
-        assert_eq!(Peer::Redis.absent(), "redis is not installed: apt-get install redis-server");
+        assert_eq!(
+            Baseline::Redis.absent(),
+            "redis is not installed: apt-get install redis-server"
+        );
     }
 
     #[test]
@@ -165,8 +168,8 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             let _ = stream.write_all(b"-ERR what\r\n");
         });
-        assert!(!Peer::Redis.answers(address));
+        assert!(!Baseline::Redis.answers(address));
         thread.join().unwrap();
-        assert!(!Peer::Redis.answers(address), "nobody listens any more");
+        assert!(!Baseline::Redis.answers(address), "nobody listens any more");
     }
 }
