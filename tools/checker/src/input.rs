@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::csv;
 use crate::file::HistoryFile;
 use crate::input_error::InputError;
-use crate::names::Names;
+use crate::names::DisplayNames;
 
 /// The files of a check.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Inputs {
     /// History files; those made of CSV are temporary.
     pub files: Vec<HistoryFile>,
     /// What keys, clients and values are called.
-    pub names: Names,
+    pub names: DisplayNames,
     /// GETs that CSV says were not answered, and that are in no file.
     pub unanswered_gets: u64,
 }
@@ -46,7 +46,7 @@ impl Inputs {
         if tables.is_empty() {
             let files =
                 files.iter().map(|path| HistoryFile::open(path)).collect::<Result<_, _>>()?;
-            return Ok(Self { files, names: Names::Workload, unanswered_gets: 0 });
+            return Ok(Self { files, names: DisplayNames::Workload, unanswered_gets: 0 });
         }
         refuse_same_files(&tables)?;
         let mut sorter = csv::Sorter::default();
@@ -55,7 +55,7 @@ impl Inputs {
         }
         let csv::Sorted { files, keys, clients, unanswered_gets } = sorter.finish()?;
         let tables = tables.into_iter().cloned().collect();
-        Ok(Self { files, names: Names::Csv { keys, clients, tables }, unanswered_gets })
+        Ok(Self { files, names: DisplayNames::Csv { keys, clients, tables }, unanswered_gets })
     }
 }
 

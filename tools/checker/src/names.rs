@@ -13,7 +13,7 @@ const LOAD: u32 = u32::MAX;
 
 /// How things are called.
 #[derive(Clone, Debug)]
-pub enum Names {
+pub enum DisplayNames {
     /// In histories of the generator: by their numbers.
     Workload,
     /// In CSV: as it is written there.
@@ -27,7 +27,7 @@ pub enum Names {
     },
 }
 
-impl Names {
+impl DisplayNames {
     /// A key, as it is; for people see [`shown`].
     #[must_use]
     pub fn key(&self, key: u64) -> String {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::processes::{Process, Stop, following, on_path};
-use super::servers::{READY, Server, version};
+use super::processes::{ChildProcess, StopSignal, following, on_path};
+use super::servers::{READY, RunningServer, version};
 
 /// Another store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,19 +62,19 @@ impl Baseline {
         core: usize,
         record_bytes: u64,
         folder: &Path,
-        stop: &Stop,
-    ) -> Result<Server> {
+        stop: &StopSignal,
+    ) -> Result<RunningServer> {
         let port = free_port().context("no port is free")?;
         let mut command = following(program);
         command.args(self.arguments(port, record_bytes));
         // Whatever it writes without being told goes to a folder that is ours.
         command.current_dir(folder);
         let log = folder.join(format!("{}.log", self.name()));
-        let mut process = Process::start(self.name(), command, &log, Some(core))?;
+        let mut process = ChildProcess::start(self.name(), command, &log, Some(core))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         process.wait_for(stop, READY, || self.answers(address).then_some(()))?;
         let version = version(program, "--version").unwrap_or_default();
-        Server::new(process, address.to_string(), version)
+        RunningServer::new(process, address.to_string(), version)
     }
 
     fn arguments(self, port: u16, record_bytes: u64) -> Vec<String> {

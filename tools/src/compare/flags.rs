@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use super::candidates;
-use crate::bench::flags::{Places, Setting, seconds};
+use crate::bench::flags::{Paths, Setting, seconds};
 
 /// Compares the store with memcached, Redis and Valkey, and with a bare echo.
 ///
@@ -45,7 +45,7 @@ pub struct Flags {
 
     /// Where programs and results are
     #[command(flatten)]
-    pub places: Places,
+    pub paths: Paths,
 }
 
 fn only_help() -> String {

@@ -1,6 +1,6 @@
 //! What a comparison came to: `compare.json`.
 
-use host::report::{Latency, Run};
+use host::report::{Latency, RunDescription};
 use proto::order::Order;
 use serde::Serialize;
 
@@ -10,13 +10,13 @@ use super::flags::Flags;
 use super::search::Knobs;
 use crate::bench::figures::{Figures, Round, ratio};
 use crate::bench::flags::Setting;
-use crate::bench::folder::Folder;
+use crate::bench::folder::ResultsFolder;
 use crate::median::median;
 
 /// `compare.json`.
 #[derive(Debug, Serialize)]
-pub(super) struct Results {
-    pub(super) run: Run,
+pub(super) struct ComparisonResults {
+    pub(super) run: RunDescription,
     pub(super) setting: Setting,
     pub(super) latency_rounds: usize,
     pub(super) candidates: Vec<Row>,
@@ -30,12 +30,12 @@ pub(super) struct Results {
 pub(super) struct Row {
     pub(super) name: String,
     #[serde(flatten)]
-    pub(super) state: State,
+    pub(super) state: RowState,
     /// What the server says that it is.
     pub(super) version: String,
     /// Order mode, of our own.
     pub(super) order: Option<String>,
-    pub(super) found: Option<Found>,
+    pub(super) found: Option<BestPlace>,
     #[serde(flatten)]
     pub(super) figures: Figures,
     pub(super) ratio_to_null: Option<f64>,
@@ -56,7 +56,7 @@ pub(super) struct Row {
 /// Whether a candidate was measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", content = "reason", rename_all = "lowercase")]
-pub(super) enum State {
+pub(super) enum RowState {
     Measured,
     Absent(String),
     Failed(String),
@@ -64,7 +64,7 @@ pub(super) enum State {
 
 /// Where a search found a candidate at its best.
 #[derive(Debug, Serialize)]
-pub(super) struct Found {
+pub(super) struct BestPlace {
     names: [&'static str; 2],
     values: [u64; 2],
     #[serde(skip)]
@@ -124,7 +124,7 @@ impl Row {
     ) -> Self {
         let mut row = Self {
             name: candidate.name.clone(),
-            state: State::Measured,
+            state: RowState::Measured,
             version: String::new(),
             order: match candidate.way {
                 Way::Kv(order) => Some(order.to_string()),
@@ -156,19 +156,19 @@ impl Row {
     }
 
     pub(super) fn is_measured(&self) -> bool {
-        self.state == State::Measured
+        self.state == RowState::Measured
     }
 
     /// It is measured no more; what was, stays.
     pub(super) fn fail(&mut self, missing: Missing) {
         self.state = match missing {
-            Missing::Absent(reason) => State::Absent(reason),
-            Missing::Failed(reason) => State::Failed(reason),
+            Missing::Absent(reason) => RowState::Absent(reason),
+            Missing::Failed(reason) => RowState::Failed(reason),
         };
     }
 }
 
-impl Found {
+impl BestPlace {
     pub(super) fn new(knobs: Knobs, values: [u64; 2]) -> Self {
         Self { names: knobs.names, values, knobs }
     }
@@ -197,10 +197,10 @@ impl AtLoad {
     }
 }
 
-impl Results {
+impl ComparisonResults {
     pub(super) fn new(
         flags: &Flags,
-        folder: &Folder,
+        folder: &ResultsFolder,
         candidates: Vec<Row>,
         mut echo: Option<Yardstick>,
     ) -> Self {
@@ -262,8 +262,8 @@ impl Results {
     /// Who is here and could not be measured.
     pub(super) fn failures(&self) -> Vec<String> {
         let rows = self.candidates.iter().filter_map(|row| match &row.state {
-            State::Failed(reason) => Some(format!("{}: {reason}", row.name)),
-            State::Measured | State::Absent(_) => None,
+            RowState::Failed(reason) => Some(format!("{}: {reason}", row.name)),
+            RowState::Measured | RowState::Absent(_) => None,
         });
         let echo = self.echo.as_ref().and_then(|echo| echo.failure.as_ref());
         rows.chain(echo.map(|reason| format!("echo: {reason}"))).collect()
