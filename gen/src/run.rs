@@ -14,11 +14,11 @@ use host::sample::Sampler;
 use host::time::unix_time_ms;
 use udp::clock::now_ns;
 
+use crate::baseline;
+use crate::baseline::target::Baselines;
 use crate::driver::{Coordination, ThreadReport, Window};
 use crate::entropy::Entropy;
 use crate::flags::Flags;
-use crate::peer;
-use crate::peer::target::Peers;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::recorder::{Interval, Recorder};
@@ -58,13 +58,13 @@ const LOOK: Duration = Duration::from_millis(20);
 const START_NS: u64 = 5_000_000;
 
 /// Runs a plan.
-pub fn run(flags: &Flags, plan: Plan, peers: Option<Peers>) -> Result<Status> {
+pub fn run(flags: &Flags, plan: Plan, baselines: Option<Baselines>) -> Result<Status> {
     let stop = host::signals::stop_flag()?;
     if let Some(parent) = flags.die_with_parent {
         host::signals::die_with_parent(parent)?;
     }
-    let is_peer = peers.is_some();
-    let mut run = Run::start(flags, Arc::new(plan), peers.map(Arc::new), stop)?;
+    let is_baseline = baselines.is_some();
+    let mut run = Run::start(flags, Arc::new(plan), baselines.map(Arc::new), stop)?;
     let mut loaded = 0;
     let mut load_secs = 0.0;
     let mut window_ms = (0, 0);
@@ -95,8 +95,8 @@ pub fn run(flags: &Flags, plan: Plan, peers: Option<Peers>) -> Result<Status> {
     }
     let mut report =
         report::client_report(&run.plan, &whole, loaded, window_ms, &threads, run.is_stopped());
-    if is_peer {
-        report.order = peer::ORDER.to_owned();
+    if is_baseline {
+        report.order = baseline::ORDER.to_owned();
     }
     report::print(flags, &report, load_secs);
     if let Some(path) = &flags.json {
@@ -147,7 +147,7 @@ impl Run {
     fn start(
         flags: &Flags,
         plan: Arc<Plan>,
-        peers: Option<Arc<Peers>>,
+        baselines: Option<Arc<Baselines>>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
         let coordination = Arc::new(Coordination {
@@ -171,8 +171,8 @@ impl Run {
                 coordination: coordination.clone(),
                 recorder: Recorder::new(sender.clone()),
             };
-            match &peers {
-                Some(peers) => threads::spawn_peer(flags, peers.clone(), common),
+            match &baselines {
+                Some(baselines) => threads::spawn_baseline(flags, baselines.clone(), common),
                 None => threads::spawn(flags, generator, common),
             }
         };

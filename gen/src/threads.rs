@@ -14,12 +14,12 @@ use udp::loss::Loss;
 use udp::pin::{allowed_cores, pin_to};
 use udp::socket::Socket;
 
+use crate::baseline::target::Baselines;
+use crate::baseline::thread::BaselineThread;
 use crate::driver::{Coordination, Driver, Setup, ThreadReport};
 use crate::entropy::Entropy;
 use crate::flags::Flags;
 use crate::history::{self, History};
-use crate::peer;
-use crate::peer::target::Peers;
 use crate::plan::Plan;
 use crate::recorder::Recorder;
 
@@ -114,15 +114,19 @@ pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHand
     })
 }
 
-/// Starts a thread that drives other stores.
-pub fn spawn_peer(flags: &Flags, peers: Arc<Peers>, common: Common) -> Result<ThreadHandle> {
+/// Starts a thread that drives baselines.
+pub fn spawn_baseline(
+    flags: &Flags,
+    baselines: Arc<Baselines>,
+    common: Common,
+) -> Result<ThreadHandle> {
     let place = Place::new(flags, common.thread, common.plan.threads);
     let writer = Entropy::System.next_u64()?;
     place.start(move || {
         place.take();
         let coordination = common.coordination.clone();
-        let driver = peer::driver::Driver::new(common, peers, writer, Idle::new(place.fits));
-        let result = driver.and_then(peer::driver::Driver::run);
+        let thread = BaselineThread::new(common, baselines, writer, Idle::new(place.fits));
+        let result = thread.and_then(BaselineThread::run);
         if result.is_err() {
             // The figures of the others would be of another run than was asked for.
             coordination.stop.store(true, Ordering::Relaxed);

@@ -302,7 +302,7 @@ mod tests {
     use testkit::random::Random;
 
     use super::*;
-    use crate::peer::testing::{asked, records};
+    use crate::baseline::testing::{asked, records};
     use crate::recorder::Recorder;
 
     fn tally() -> Tally {

@@ -188,7 +188,7 @@ mod tests {
     use testkit::random::Random;
 
     use super::*;
-    use crate::peer::testing::{Told, almost_answer, batch, feed, records};
+    use crate::baseline::testing::{Told, almost_answer, batch, feed, records};
 
     /// What is told of a batch that is answered by these pieces.
     fn told(letters: &str, pieces: &[&[u8]]) -> Result<Told> {

@@ -67,8 +67,8 @@ impl FromStr for Target {
 
     fn from_str(url: &str) -> Result<Self, String> {
         let known = || {
-            let peers = Protocol::ALL.map(Protocol::scheme).join("://, ");
-            format!("expected a URL such as redis://127.0.0.1:6379, of kv://, {peers}://")
+            let baselines = Protocol::ALL.map(Protocol::scheme).join("://, ");
+            format!("expected a URL such as redis://127.0.0.1:6379, of kv://, {baselines}://")
         };
         let (scheme, address) = url.trim().split_once("://").ok_or_else(known)?;
         let protocol = match scheme {
@@ -92,7 +92,7 @@ impl fmt::Display for Target {
 
 /// What is known of the stores beyond the plan.
 #[derive(Clone, Debug)]
-pub struct Peers {
+pub struct Baselines {
     /// How they are spoken to.
     pub protocol: Protocol,
     /// Their URLs, in the order of the plan's servers.
@@ -101,7 +101,7 @@ pub struct Peers {
     pub mtu_bytes: usize,
 }
 
-impl Peers {
+impl Baselines {
     /// The stores that the flags name, if they are other than our own. The errors say what
     /// to do.
     pub fn new(flags: &Flags) -> Result<Option<Self>> {
