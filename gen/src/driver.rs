@@ -17,7 +17,7 @@ use crate::entropy::Entropy;
 use crate::history::History;
 use crate::plan::{Plan, check_value_fits};
 use crate::recorder::Recorder;
-use crate::sessions::{Sessions, Token};
+use crate::sessions::{SessionPool, Token};
 use crate::streams::Streams;
 
 /// How long servers are asked for their counters, at the end.
@@ -110,7 +110,7 @@ pub struct Driver {
     coordination: Arc<Coordination>,
     thread: usize,
     stage: Stage,
-    sessions: Sessions,
+    sessions: SessionPool,
     streams: Streams,
     recorder: Recorder,
     history: Option<History>,
@@ -133,7 +133,8 @@ impl Driver {
         let mut config = plan.client;
         config.reply_bytes_max = receive_buffer_bytes;
         let streams = Streams::new(&plan, thread, plan.threads, writer);
-        let sessions = Sessions::new(now_ns, &plan.servers, config, thread, plan.threads, entropy)?;
+        let sessions =
+            SessionPool::new(now_ns, &plan.servers, config, thread, plan.threads, entropy)?;
         Ok(Self {
             coordination,
             thread,

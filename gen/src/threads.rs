@@ -39,16 +39,16 @@ pub struct Common {
     pub recorder: Recorder,
 }
 
-/// Where a thread runs.
+/// The core that a thread runs on, if it has one of its own.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct CoreAssignment {
     thread: usize,
     core: Option<usize>,
     /// Whether every thread has a core.
     fits: bool,
 }
 
-impl Place {
+impl CoreAssignment {
     /// Servers take cores from the first on, generators from the last.
     fn new(flags: &Flags, thread: usize, threads: usize) -> Self {
         let cores = allowed_cores();
@@ -77,7 +77,7 @@ impl Place {
 /// Starts a thread that drives our own store.
 pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHandle> {
     let Common { thread, plan, coordination, recorder } = common;
-    let place = Place::new(flags, thread, plan.threads);
+    let assignment = CoreAssignment::new(flags, thread, plan.threads);
     let any = if plan.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let any: SocketAddr = any.parse().expect("it is an address");
     let mut socket = Socket::bind(any).context("cannot open a socket")?;
@@ -89,8 +89,8 @@ pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHand
         Some(folder) => Some(open_history(folder, flags, &plan, generator, thread, writer)?),
         None => None,
     };
-    place.start(move || {
-        place.take();
+    assignment.start(move || {
+        assignment.take();
         let setup = Setup {
             thread,
             receive_buffer_bytes: socket.receive_buffer_bytes(),
@@ -100,7 +100,7 @@ pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHand
             history,
         };
         let mut driver = Driver::new(now_ns(), plan, coordination, setup)?;
-        let idle = Idle::new(place.fits);
+        let idle = Idle::new(assignment.fits);
         core_loop::run(&mut socket, idle, &mut driver).context("the socket failed")?;
         if let (Some(error), true) = (socket.sender.last_error(), driver.has_failed()) {
             let error = std::io::Error::from_raw_os_error(error);
@@ -120,12 +120,12 @@ pub fn spawn_baseline(
     baselines: Arc<Baselines>,
     common: Common,
 ) -> Result<ThreadHandle> {
-    let place = Place::new(flags, common.thread, common.plan.threads);
+    let assignment = CoreAssignment::new(flags, common.thread, common.plan.threads);
     let writer = Entropy::System.next_u64()?;
-    place.start(move || {
-        place.take();
+    assignment.start(move || {
+        assignment.take();
         let coordination = common.coordination.clone();
-        let thread = BaselineThread::new(common, baselines, writer, Idle::new(place.fits));
+        let thread = BaselineThread::new(common, baselines, writer, Idle::new(assignment.fits));
         let result = thread.and_then(BaselineThread::run);
         if result.is_err() {
             // The figures of the others would be of another run than was asked for.
