@@ -9,6 +9,7 @@
 
 pub mod arrivals;
 pub mod baseline;
+pub mod coordination;
 pub mod driver;
 pub mod entropy;
 pub mod flags;

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use generator::baseline::target::Baselines;
+use generator::baseline::stores::Baselines;
 use generator::plan::Plan;
 
 #[global_allocator]

@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ use host::time::unix_time_ms;
 use udp::clock::now_ns;
 
 use crate::baseline;
-use crate::baseline::target::Baselines;
-use crate::driver::{Coordination, ThreadReport, Window};
+use crate::baseline::stores::Baselines;
+use crate::coordination::{Coordination, ThreadReport, Window};
 use crate::entropy::Entropy;
 use crate::flags::Flags;
 use crate::plan::Plan;
@@ -150,14 +150,7 @@ impl Run {
         baselines: Option<Arc<Baselines>>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let coordination = Arc::new(Coordination {
-            connected: AtomicUsize::new(0),
-            may_load: AtomicBool::new(false),
-            loaded: AtomicUsize::new(0),
-            ready: AtomicUsize::new(0),
-            window: OnceLock::new(),
-            stop,
-        });
+        let coordination = Arc::new(Coordination::new(stop));
         let samples = flags.samples.as_deref().map(|path| {
             File::create(path).with_context(|| format!("cannot write {}", path.display()))
         });
@@ -195,7 +188,7 @@ impl Run {
     }
 
     fn is_stopped(&self) -> bool {
-        self.coordination.stop.load(Ordering::Relaxed)
+        self.coordination.is_stopped()
     }
 
     /// Waits until all threads have come to a point; `false` if they never will.
@@ -241,7 +234,7 @@ impl Run {
         while !self.threads.iter().all(JoinHandle::is_finished) {
             // One thread that failed ends the others.
             if self.threads.iter().any(|thread| thread.is_finished()) && self.window.is_none() {
-                self.coordination.stop.store(true, Ordering::Relaxed);
+                self.coordination.end_early();
             }
             self.look()?;
         }

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context as _, Result, bail};
@@ -14,9 +13,10 @@ use udp::loss::Loss;
 use udp::pin::{allowed_cores, pin_to};
 use udp::socket::Socket;
 
-use crate::baseline::target::Baselines;
-use crate::baseline::thread::BaselineThread;
-use crate::driver::{Coordination, Driver, Setup, ThreadReport};
+use crate::baseline::stores::Baselines;
+use crate::baseline::thread::{BaselineSetup, BaselineThread};
+use crate::coordination::{Coordination, ThreadReport};
+use crate::driver::{Driver, Setup};
 use crate::entropy::Entropy;
 use crate::flags::Flags;
 use crate::history::{self, History};
@@ -120,16 +120,18 @@ pub fn spawn_baseline(
     baselines: Arc<Baselines>,
     common: Common,
 ) -> Result<ThreadHandle> {
-    let assignment = CoreAssignment::new(flags, common.thread, common.plan.threads);
+    let Common { thread, plan, coordination, recorder } = common;
+    let assignment = CoreAssignment::new(flags, thread, plan.threads);
     let writer = Entropy::System.next_u64()?;
     assignment.start(move || {
         assignment.take();
-        let coordination = common.coordination.clone();
-        let thread = BaselineThread::new(common, baselines, writer, Idle::new(assignment.fits));
-        let result = thread.and_then(BaselineThread::run);
+        let idle = Idle::new(assignment.fits);
+        let setup = BaselineSetup { thread, baselines, writer, recorder, idle };
+        let result =
+            BaselineThread::new(plan, coordination.clone(), setup).and_then(BaselineThread::run);
         if result.is_err() {
             // The figures of the others would be of another run than was asked for.
-            coordination.stop.store(true, Ordering::Relaxed);
+            coordination.end_early();
         }
         result
     })

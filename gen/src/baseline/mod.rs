@@ -1,7 +1,7 @@
 //! Baselines: other stores, driven by the same workload, so that their figures stand beside
 //! ours.
 //!
-//! A [`target`] names a store and its protocol. Each thread is a
+//! A [`target`] names a store and its protocol, [`stores`] are those of a run. Each thread is a
 //! [`BaselineThread`](thread::BaselineThread) with a few [`lane`]s, which draw operations;
 //! [`memcached`] and [`redis`] write the requests of a [`batch`] and read the answers to it,
 //! over a TCP [`connection`] or in the datagrams of [`memcached_udp`]. What came back goes
@@ -19,6 +19,7 @@ pub mod link;
 pub mod memcached;
 pub mod memcached_udp;
 pub mod redis;
+pub mod stores;
 pub mod tally;
 pub mod target;
 #[cfg(test)]

@@ -20,26 +20,37 @@ use super::connection::Scratch;
 use super::keys::Records;
 use super::lane::{Lane, Source};
 use super::link::Link;
+use super::stores::Baselines;
 use super::tally::Tally;
-use super::target::Baselines;
 use crate::arrivals::Arrivals;
-use crate::driver::{Coordination, ThreadReport, Window};
+use crate::coordination::{Coordination, INTERRUPTED_NS, LOOK_NS, ThreadReport, Window};
 use crate::plan::Plan;
-use crate::threads::Common;
+use crate::recorder::Recorder;
 
 /// How often a connection that is not there yet is looked at.
 const CONNECT_LOOK: Duration = Duration::from_millis(1);
 /// How often a thread looks for answers that are late.
 const LATE_NS: u64 = 1_000_000;
-/// How often it looks whether the other threads have come as far.
-const COORDINATION_NS: u64 = 1_000_000;
-/// How long an interrupted run waits for what is outstanding.
-const INTERRUPTED_NS: u64 = 1_000_000_000;
 /// Longest sleep, so that it notices when it is told to end.
 const SLEEP_NS_MAX: u64 = 50_000_000;
 /// The kernel sleeps by milliseconds; shorter waits are spun, where that is allowed.
 const SLEEP_NS_MIN: u64 = 1_000_000;
 const EVENTS: usize = 1024;
+
+/// What a thread is given at its start.
+#[derive(Debug)]
+pub struct BaselineSetup {
+    /// Which thread it is, of the plan's.
+    pub thread: usize,
+    /// Whom it talks to.
+    pub baselines: Arc<Baselines>,
+    /// Names the thread in the values that it writes; no other writer has it.
+    pub writer: u64,
+    /// Counts and measures.
+    pub recorder: Recorder,
+    /// How it waits when there is nothing to do.
+    pub idle: Idle,
+}
 
 /// One thread.
 #[derive(Debug)]
@@ -60,9 +71,13 @@ pub struct BaselineThread {
 }
 
 impl BaselineThread {
-    /// Begins to connect. `writer` names the thread in the values that it writes.
-    pub fn new(common: Common, baselines: Arc<Baselines>, writer: u64, idle: Idle) -> Result<Self> {
-        let Common { thread, plan, coordination, recorder } = common;
+    /// Begins to connect.
+    pub fn new(
+        plan: Arc<Plan>,
+        coordination: Arc<Coordination>,
+        setup: BaselineSetup,
+    ) -> Result<Self> {
+        let BaselineSetup { thread, baselines, writer, recorder, idle } = setup;
         let poll = Poll::new()?;
         let mut lanes = Vec::new();
         for number in (thread..plan.streams).step_by(plan.threads) {
@@ -133,7 +148,7 @@ impl BaselineThread {
     }
 
     fn is_stopped(&self) -> bool {
-        self.coordination.stop.load(Ordering::Relaxed)
+        self.coordination.is_stopped()
     }
 
     fn connect(&mut self) -> Result<()> {
@@ -152,7 +167,7 @@ impl BaselineThread {
                         let error = anyhow!("no answer in {secs} s");
                         return Err(cannot_connect(baselines, server, &error));
                     }
-                    if self.coordination.stop.load(Ordering::Relaxed) {
+                    if self.coordination.is_stopped() {
                         return Ok(());
                     }
                     poll(&mut self.poll, &mut self.events, CONNECT_LOOK)?;
@@ -168,7 +183,7 @@ impl BaselineThread {
 
     fn load(&mut self) -> Result<()> {
         while !self.coordination.may_load.load(Ordering::Relaxed) && !self.is_stopped() {
-            self.turn(now_ns() + COORDINATION_NS)?;
+            self.turn(now_ns() + LOOK_NS)?;
         }
         self.make_all_ready();
         while !self.is_stopped() {
@@ -186,12 +201,10 @@ impl BaselineThread {
             if self.is_stopped() {
                 return Ok(None);
             }
-            if let Some(&window) = self.coordination.window.get()
-                && now_ns() >= window.start_ns
-            {
+            if let Some(window) = self.coordination.open_window(now_ns()) {
                 return Ok(Some(window));
             }
-            self.turn(now_ns() + COORDINATION_NS)?;
+            self.turn(now_ns() + LOOK_NS)?;
         }
     }
 
