@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use host::report::Run;
 use serde::Serialize;
 
-use crate::facts;
+use crate::run_description::describe;
 
 /// Folders of one name that may begin in the same second.
 const SAME_NAME_MAX: u32 = 100;
@@ -27,7 +27,7 @@ impl Folder {
     pub fn new(out: Option<&Path>, label: &str) -> Result<Self> {
         let arguments =
             [format!("tools/{label}")].into_iter().chain(std::env::args().skip(1)).collect();
-        let mut run = facts::run(String::new(), 0, 0, commit(), arguments);
+        let mut run = describe(String::new(), 0, 0, commit(), arguments);
         let path = match out {
             Some(out) => {
                 make_empty(out)?;
