@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Err(error) => host::flags::fail(PROGRAM, format_args!("{error:#}")),
     };
     tools::bench::end(PROGRAM, comparison.run(), |outcome| {
-        tools::output::print(if json { &outcome.json } else { &outcome.text })?;
+        host::output::print(if json { &outcome.json } else { &outcome.text })?;
         Ok(outcome.failures)
     })
 }
