@@ -33,7 +33,7 @@ pub fn client_report(
     let mut servers = std::collections::BTreeMap::new();
     for thread in threads {
         client.add(&thread.client);
-        for (name, count) in thread.socket.named() {
+        for (name, count) in thread.transport.named() {
             *counters.entry(name.to_owned()).or_default() += count;
         }
         *counters.entry("kernel_drops".to_owned()).or_default() += thread.kernel_drops;

@@ -143,13 +143,13 @@ impl Reporter {
         for worker in &self.workers {
             let counters = *worker.lock().expect("nobody panics while holding it");
             sum.server.add(&counters.server);
-            sum.socket.add(&counters.socket);
+            sum.transport.add(&counters.transport);
         }
         let gauges = (&*self.table).gauges();
         // Without /proc nobody can tell what the kernel dropped; the rest stays true.
         let known = || self.last.1.get("kernel_drops").copied().unwrap_or(0);
         let drops = kernel_drops(&self.ports).unwrap_or_else(|_| known());
-        (sum.server.named().chain(sum.socket.named()).chain(gauges))
+        (sum.server.named().chain(sum.transport.named()).chain(gauges))
             .chain([("kernel_drops", drops)])
             .map(|(name, count)| (name.to_owned(), count))
             .collect()

@@ -17,7 +17,7 @@ use crate::limits::{
 use crate::pack;
 #[cfg(feature = "planted-faults")]
 use crate::planted::{self, Fault};
-use crate::transmit::{Flush, Transmit};
+use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed};
 use crate::wire::{HEADER_BYTES, Header, Kind, Op, Reason};
 
@@ -321,7 +321,12 @@ impl<T: Copy> Client<T> {
     #[inline]
     pub fn transmit(&self) -> Transmit<'_> {
         let Self { server, segment_bytes, buffer, .. } = self;
-        Transmit { to: *server, bytes: buffer, segment_bytes: *segment_bytes }
+        Transmit {
+            path: Path::to(*server),
+            account: Account::Session,
+            bytes: buffer,
+            segment_bytes: *segment_bytes,
+        }
     }
 
     #[inline]
