@@ -1,11 +1,16 @@
 //! Flags that are wrong end a program with one line, and values that flags share.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 
 use clap::Parser;
 
+use super::output::to_stderr;
+
 /// Exit status for input that a program cannot work with.
 pub const BAD_INPUT: i32 = 2;
+/// Exit status where the text that was asked for cannot be written.
+const NOT_WRITTEN: i32 = 1;
 
 /// Parses the command line.
 ///
@@ -17,7 +22,7 @@ pub const BAD_INPUT: i32 = 2;
 pub fn parse<T: Parser>(program: &str) -> T {
     match T::try_parse() {
         Ok(flags) => flags,
-        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) if !error.use_stderr() => print_and_exit(program, &error),
         Err(error) => {
             let reason = first_sentence(&error.render().to_string());
             fail(program, format_args!("{reason} (see '{program} --help')"))
@@ -25,10 +30,25 @@ pub fn parse<T: Parser>(program: &str) -> T {
     }
 }
 
+/// The text of `--help` or `--version`.
+fn print_and_exit(program: &str, text: &clap::Error) -> ! {
+    match text.print() {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            exit(program, format_args!("cannot write to stdout: {error}"), NOT_WRITTEN)
+        }
+        _ => std::process::exit(0),
+    }
+}
+
 /// Prints `program: error: message` as one line to stderr and exits with 2.
 pub fn fail(program: &str, message: impl Display) -> ! {
-    eprintln!("{program}: error: {}", one_line(&message.to_string()));
-    std::process::exit(BAD_INPUT)
+    exit(program, message, BAD_INPUT)
+}
+
+/// Prints `program: error: message` as one line to stderr and exits.
+fn exit(program: &str, message: impl Display, status: i32) -> ! {
+    to_stderr(format_args!("{program}: error: {}", one_line(&message.to_string())));
+    std::process::exit(status)
 }
 
 /// clap's message up to its first empty line; usage and hints follow there.

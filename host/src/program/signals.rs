@@ -75,7 +75,7 @@ mod tests {
             return;
         }
         let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .arg("signals::tests::a_second_signal_ends_the_process_at_once")
+            .arg("program::signals::tests::a_second_signal_ends_the_process_at_once")
             .env(IN_CHILD, "")
             .stdout(std::process::Stdio::null())
             .status()

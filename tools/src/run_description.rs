@@ -3,18 +3,18 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use host::machine;
-use host::report::Run;
+use host::report::RunDescription;
 
 /// Describes a run that starts now on this machine.
-pub fn run(
+pub fn describe(
     name: String,
     servers: u64,
     clients: u64,
     commit: String,
     arguments: Vec<String>,
-) -> Run {
+) -> RunDescription {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    Run {
+    RunDescription {
         name,
         started: utc(since_epoch.unwrap_or(Duration::ZERO).as_secs()),
         arguments,
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn a_run_carries_what_it_was_told_and_the_machine() {
         let arguments = vec!["--secs".to_owned(), "10".to_owned()];
-        let run = run("a".to_owned(), 4, 2, "c0ffee".to_owned(), arguments.clone());
+        let run = describe("a".to_owned(), 4, 2, "c0ffee".to_owned(), arguments.clone());
         assert_eq!((run.servers, run.clients, run.arguments), (4, 2, arguments));
         assert!(run.started.ends_with('Z'));
         assert!(run.machine.cores > 0);

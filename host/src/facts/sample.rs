@@ -8,12 +8,13 @@ use anyhow::Context;
 use procfs::process::{FDTarget, Process};
 use procfs::{Current, CurrentSI, KernelStats, Meminfo};
 
-use crate::report::Usage;
+use crate::formats::report::Usage;
 
 /// Takes the difference between two readings of /proc.
 #[derive(Debug)]
 pub struct Sampler {
-    previous: Reading,
+    /// None if nothing could be read yet.
+    previous: Option<Reading>,
 }
 
 /// Everything that only its growth tells something about, and when it was read.
@@ -29,26 +30,34 @@ struct Reading {
 
 impl Sampler {
     /// Starts the first interval.
-    pub fn new() -> anyhow::Result<Self> {
-        let (previous, _) = read(&Process::myself()?)?;
-        Ok(Self { previous })
+    #[must_use]
+    pub fn new() -> Self {
+        Self { previous: read().ok().map(|(reading, _)| reading) }
     }
 
-    /// What was used since the previous call, or since [`Sampler::new`].
+    /// What was used since the previous call that was no error, or since [`Sampler::new`].
     ///
     /// The kernel counts a process's CPU in ticks of 10 ms, so an interval of a second is
     /// exact to one percent of a core, and a much shorter one means little.
     pub fn sample(&mut self) -> anyhow::Result<Usage> {
-        let (reading, mem_bytes) = read(&Process::myself()?)?;
+        let (reading, mem_bytes) = read()?;
         let memory = Meminfo::current().context("/proc/meminfo")?;
-        let previous = std::mem::replace(&mut self.previous, reading);
+        let previous = self.previous.replace(reading);
+        let previous = previous.context("/proc could not be read when the interval began")?;
         Ok(usage(&previous, &reading, mem_bytes, &memory))
     }
 }
 
-/// The readings, and the resident memory of the process.
-fn read(process: &Process) -> anyhow::Result<(Reading, u64)> {
-    let stat = process.stat().context("/proc/self/stat")?;
+impl Default for Sampler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The readings, and the resident memory of the process. A process without descriptors to
+/// spare cannot read them.
+fn read() -> anyhow::Result<(Reading, u64)> {
+    let stat = Process::myself().and_then(|process| process.stat()).context("/proc/self/stat")?;
     let node = KernelStats::current().context("/proc/stat")?.total;
     let interfaces = procfs::net::dev_status().context("/proc/net/dev")?;
 
@@ -226,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_sample_of_this_process_is_plausible() {
-        let mut sampler = Sampler::new().unwrap();
+        let mut sampler = Sampler::new();
         let usage = sampler.sample().unwrap();
         assert!(usage.mem_bytes > 100_000, "{usage:?}");
         assert!(usage.mem_pct > 0.0 && usage.mem_pct < 100.0, "{usage:?}");
