@@ -13,7 +13,7 @@ use host::time::unix_time_ms;
 use proto::counters::ClientCounters;
 use udp::sender::SocketCounters;
 
-use crate::driver::ThreadReport;
+use crate::coordination::ThreadReport;
 use crate::flags::Flags;
 use crate::plan::Plan;
 use crate::recorder::Interval;

@@ -1,12 +1,13 @@
 //! Starts the workers, tells what they do, and ends them.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use host::output::{to_stderr, to_stdout};
 use proto::server::ServerConfig;
 use udp::core_loop;
 use udp::idle::Idle;
@@ -33,7 +34,7 @@ pub fn start(flags: &Flags) -> Result<Running> {
         host::signals::die_with_parent(parent)?;
     }
     if flags.table == Choice::Null {
-        eprintln!("kv: warning: --table null stores nothing, and answers with a constant");
+        to_stderr("kv: warning: --table null stores nothing, and answers with a constant");
     }
     let placement = Placement::new(flags)?;
     let base = SocketAddr::new(flags.bind, flags.port);
@@ -70,21 +71,24 @@ pub fn start(flags: &Flags) -> Result<Running> {
         workers.push(spawn(index, socket, worker, &placement, &stop)?);
     }
     let address = SocketAddr::new(flags.bind, ports[0]);
-    writeln!(io::stdout(), "kv ready {address} cores={}", flags.cores)
-        .context("cannot write to stdout")?;
+    if let Err(error) = to_stdout(&format!("kv ready {address} cores={}\n", flags.cores)) {
+        to_stderr(format_args!(
+            "kv: warning: ready at {address}, but cannot write to stdout: {error}"
+        ));
+    }
     Ok(Running { stop, reporter, workers })
 }
 
 impl Running {
     /// Tells what the workers do until SIGINT or SIGTERM, and then the totals.
     pub fn wait(mut self) -> Result<()> {
-        let reported = self.reporter.run(&self.stop);
+        self.reporter.run(&self.stop);
         self.stop.store(true, Ordering::Relaxed);
         for worker in self.workers {
             worker.join().map_err(|_| anyhow!("a worker panicked"))??;
         }
         self.reporter.totals();
-        reported
+        self.reporter.finish()
     }
 }
 
@@ -100,10 +104,10 @@ impl Placement {
         let workers = usize::from(flags.cores);
         let fits = workers <= allowed.len();
         if !fits {
-            eprintln!(
+            to_stderr(format_args!(
                 "kv: warning: {workers} workers share {} cores; they sleep instead of spinning",
                 allowed.len()
-            );
+            ));
         }
         let cores = match &flags.pin {
             Pin::Auto if fits => allowed.iter().copied().map(Some).take(workers).collect(),
@@ -133,7 +137,9 @@ fn spawn(
         if let Some(core) = core
             && !pin_to(core)
         {
-            eprintln!("kv: warning: worker {index} could not be bound to core {core}");
+            to_stderr(format_args!(
+                "kv: warning: worker {index} could not be bound to core {core}"
+            ));
         }
         // However a worker ends, the server ends with it.
         let _stop = StopOnDrop(stop);

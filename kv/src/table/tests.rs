@@ -7,6 +7,7 @@ use proto::store::{Full, Store as _};
 use super::{Choice, Memory, Table};
 
 /// Calls a test with an empty table of each kind; a few buckets only, so that they overflow.
+#[expect(clippy::print_stderr, reason = "a test shows it where it fails")]
 fn with_each(memory_cap_bytes: u64, test: impl Fn(&Table)) {
     for choice in [Choice::Bucket, Choice::Papaya] {
         eprintln!("{choice:?}");
