@@ -13,6 +13,7 @@ pub mod client;
 pub mod congestion;
 pub mod cookie;
 pub mod counters;
+mod execution;
 pub mod flight;
 pub mod handshake;
 pub mod inflight;
