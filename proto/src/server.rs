@@ -1,7 +1,7 @@
 //! The server's end of the protocol: one worker.
 //!
 //! Handed a datagram, it answers the handshake without state, refuses what it does not
-//! know, and has requests executed ([`crate::execution`]) at most once against a [`Store`].
+//! know, and has requests executed (`execution.rs`) at most once against a [`Store`].
 
 use std::net::SocketAddr;
 
