@@ -1,6 +1,6 @@
 //! Every bound of the protocol, and the assertions that hold them together.
 
-use crate::wire::{HEADER_BYTES, REPLY_ENTRY_BYTES, REQUEST_ENTRY_BYTES};
+use crate::wire::{Accept, Cookie, HEADER_BYTES, REPLY_ENTRY_BYTES, REQUEST_ENTRY_BYTES};
 
 /// Shortest key.
 pub const KEY_BYTES_MIN: usize = 1;
@@ -89,6 +89,9 @@ pub const fn gets_per_datagram(mtu_bytes: usize, key_bytes: usize) -> usize {
 
 const _: () = {
     assert!(HEADER_BYTES + REQUEST_ENTRY_BYTES + KEY_BYTES_MAX <= MTU_BYTES_MIN);
+    // A cookie and an acceptance are never longer than what asked for them.
+    assert!(HEADER_BYTES + size_of::<Cookie>() <= MTU_BYTES_MIN);
+    assert!(HEADER_BYTES + size_of::<Accept>() <= MTU_BYTES_MIN);
     assert!(MTU_BYTES_MIN <= MTU_BYTES_DEFAULT && MTU_BYTES_DEFAULT <= MTU_BYTES_MAX);
     assert!(MTU_BYTES_MAX <= BURST_BYTES_MAX && BURST_BYTES_MAX <= u16::MAX as usize);
     assert!(WINDOW_MAX.is_power_of_two() && WINDOW_DEFAULT.is_power_of_two());

@@ -12,17 +12,17 @@ proto::counters! {
         /// Messages received: up to 64 datagrams each.
         messages_received,
         /// Messages cut because they were longer than their buffer.
-        messages_truncated,
+        messages_truncated: trouble,
         /// Datagrams that came and were dropped on purpose.
-        datagrams_dropped,
+        datagrams_dropped: trouble,
         /// Calls that sent a burst.
         bursts_sent,
         /// Bursts that GSO could not send, and that went out datagram by datagram.
-        gso_fallbacks,
+        gso_fallbacks: trouble,
         /// Times that the socket's send buffer was full.
-        send_blocked,
+        send_blocked: trouble,
         /// Datagrams that the kernel refused to send.
-        send_errors,
+        send_errors: trouble,
     }
 }
 
