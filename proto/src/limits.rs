@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::wire::{HEADER_BYTES, REPLY_ENTRY_BYTES, REQUEST_ENTRY_BYTES};
+use crate::wire::{Accept, Cookie, HEADER_BYTES, REPLY_ENTRY_BYTES, REQUEST_ENTRY_BYTES};
 
 /// Shortest key.
 pub const KEY_BYTES_MIN: usize = 1;
@@ -111,6 +111,9 @@ pub const fn gets_per_datagram(mtu_bytes: usize, key_bytes: usize) -> usize {
 
 const _: () = {
     assert!(HEADER_BYTES + REQUEST_ENTRY_BYTES + KEY_BYTES_MAX <= MTU_BYTES_MIN);
+    // A cookie and an acceptance are never longer than what asked for them.
+    assert!(HEADER_BYTES + size_of::<Cookie>() <= MTU_BYTES_MIN);
+    assert!(HEADER_BYTES + size_of::<Accept>() <= MTU_BYTES_MIN);
     assert!(MTU_BYTES_MIN <= MTU_BYTES_DEFAULT_V6 && MTU_BYTES_DEFAULT_V6 < MTU_BYTES_DEFAULT);
     assert!(MTU_BYTES_DEFAULT <= MTU_BYTES_MAX);
     assert!(MTU_BYTES_MAX <= BURST_BYTES_MAX && BURST_BYTES_MAX <= u16::MAX as usize);

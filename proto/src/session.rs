@@ -1,6 +1,6 @@
 //! One session, as the server keeps it: what its slots executed last.
 //!
-//! A request's `sequence % window` names a slot. A newer sequence executes, an equal one
+//! A request's `sequence % window` names a completion. A newer sequence executes, an equal one
 //! is answered again, an older one is dropped: this is all that at-most-once needs
 //! (invariant 1), because a client uses a slot again only when its answer is complete.
 
@@ -29,16 +29,17 @@ pub enum Arrival {
     Old,
 }
 
-/// The latest request that a slot executed.
+/// What a slot remembers of the latest request that it executed: its mutations are answered
+/// from here when it comes again.
 #[derive(Clone, Debug, Default)]
-pub struct Slot {
+pub struct Completion {
     /// Its sequence; 0 before the first.
     sequence: u64,
     /// The results of its mutations, in their order.
     results: Vec<MutationResult>,
 }
 
-impl Slot {
+impl Completion {
     /// How a request of this sequence relates to what the slot has executed.
     #[inline]
     #[must_use]
@@ -91,7 +92,7 @@ pub struct Session {
     pub mtu_bytes: usize,
     /// When a request of it last arrived.
     pub last_heard_ns: u64,
-    slots: Vec<Slot>,
+    completions: Vec<Completion>,
 }
 
 impl Session {
@@ -112,21 +113,21 @@ impl Session {
             client_id,
             mtu_bytes,
             last_heard_ns: now_ns,
-            slots: vec![Slot::default(); window],
+            completions: vec![Completion::default(); window],
         }
     }
 
     /// Slots of the session.
     #[must_use]
     pub fn window(&self) -> usize {
-        self.slots.len()
+        self.completions.len()
     }
 
-    /// The slot that a sequence names.
+    /// The completion of the slot that a sequence names.
     #[inline]
-    pub fn slot_mut(&mut self, sequence: u64) -> &mut Slot {
-        let mask = self.slots.len() as u64 - 1;
-        &mut self.slots[(sequence & mask) as usize]
+    pub fn completion_mut(&mut self, sequence: u64) -> &mut Completion {
+        let mask = self.completions.len() as u64 - 1;
+        &mut self.completions[(sequence & mask) as usize]
     }
 
     /// Whether it has been silent for too long.
@@ -143,27 +144,27 @@ mod tests {
 
     #[test]
     fn newer_executes_equal_is_answered_again_older_is_dropped() {
-        let mut slot = Slot::default();
-        assert_eq!(slot.classify(1), Arrival::New);
-        slot.begin(65);
-        slot.record(MutationResult { version: 3, status: Status::Ok });
-        assert_eq!(slot.classify(65), Arrival::Again);
-        assert_eq!(slot.classify(1), Arrival::Old);
-        assert_eq!(slot.classify(129), Arrival::New);
-        assert_eq!(slot.results().len(), 1);
-        slot.begin(129);
-        assert_eq!(slot.results(), []);
-        assert_eq!(slot.classify(65), Arrival::Old);
+        let mut completion = Completion::default();
+        assert_eq!(completion.classify(1), Arrival::New);
+        completion.begin(65);
+        completion.record(MutationResult { version: 3, status: Status::Ok });
+        assert_eq!(completion.classify(65), Arrival::Again);
+        assert_eq!(completion.classify(1), Arrival::Old);
+        assert_eq!(completion.classify(129), Arrival::New);
+        assert_eq!(completion.results().len(), 1);
+        completion.begin(129);
+        assert_eq!(completion.results(), []);
+        assert_eq!(completion.classify(65), Arrival::Old);
     }
 
     #[test]
     fn slots_are_independent() {
         let path = Path::to("127.0.0.1:1".parse().unwrap());
         let mut session = Session::new(1, path, [0; 16], 1472, 4, 0);
-        session.slot_mut(4).begin(4);
-        assert_eq!(session.slot_mut(5).classify(5), Arrival::New);
-        assert_eq!(session.slot_mut(8).classify(8), Arrival::New);
-        assert_eq!(session.slot_mut(4).classify(4), Arrival::Again);
+        session.completion_mut(4).begin(4);
+        assert_eq!(session.completion_mut(5).classify(5), Arrival::New);
+        assert_eq!(session.completion_mut(8).classify(8), Arrival::New);
+        assert_eq!(session.completion_mut(4).classify(4), Arrival::Again);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Terms {
 impl Terms {
     /// What both ends can do. An `Open` is padded to the client's MTU, so a session never
     /// gets larger datagrams than what has already come through.
-    pub fn agree(self, open: &Open, datagram_bytes: usize) -> Result<Self, Malformed> {
+    pub fn negotiate(self, open: &Open, datagram_bytes: usize) -> Result<Self, Malformed> {
         let mtu_bytes = open.mtu_bytes as usize;
         let window = open.window as usize;
         if mtu_bytes < MTU_BYTES_MIN || mtu_bytes > datagram_bytes {

@@ -6,23 +6,23 @@ proto::counters! {
         /// Messages received: up to 64 datagrams each.
         messages_received,
         /// Messages cut because they were longer than their buffer.
-        messages_truncated,
+        messages_truncated: trouble,
         /// Datagrams that came and were dropped on purpose.
-        datagrams_dropped,
+        datagrams_dropped: trouble,
         /// Calls that sent a burst.
         bursts_sent,
         /// Bursts that GSO could not send, and that went out datagram by datagram.
-        gso_fallbacks,
+        gso_fallbacks: trouble,
         /// Times that a send buffer was full.
-        send_blocked,
+        send_blocked: trouble,
         /// Bursts that waited in the queue of their address for room in the send buffer.
-        bursts_queued,
+        bursts_queued: trouble,
         /// Datagrams dropped because that queue was full, or because they had waited too long.
-        datagrams_unsent,
+        datagrams_unsent: trouble,
         /// Answers to addresses without a session that were dropped: their share of the send
         /// buffer was full.
-        strangers_unsent,
+        strangers_unsent: trouble,
         /// Datagrams that the kernel refused to send.
-        send_errors,
+        send_errors: trouble,
     }
 }
