@@ -249,7 +249,7 @@ impl Endpoint for Driver {
         self.turn(now_ns);
         let Self { sessions, ledger, streams, plan, .. } = self;
         sessions.handle_datagram(now_ns, from, datagram, |worker, token, outcome| {
-            ledger.ended(now_ns, worker.address, token, outcome);
+            ledger.ended(now_ns, worker, token, outcome);
             streams.ended(plan, worker.server, token);
         });
     }
@@ -262,7 +262,7 @@ impl Endpoint for Driver {
         if is_drained && now_ns >= self.session_timeout_ns {
             let Self { sessions, ledger, streams, plan, .. } = self;
             sessions.handle_timeout(now_ns, |worker, token, outcome| {
-                ledger.ended(now_ns, worker.address, token, outcome);
+                ledger.ended(now_ns, worker, token, outcome);
                 streams.ended(plan, worker.server, token);
             });
         }
