@@ -1,6 +1,8 @@
 //! Prints `run.json` for a run that starts now.
 #![forbid(unsafe_code)]
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 const PROGRAM: &str = "runinfo";
@@ -30,7 +32,7 @@ struct Flags {
     arguments: Vec<String>,
 }
 
-fn main() {
+fn main() -> ExitCode {
     let flags: Flags = host::flags::parse(PROGRAM);
     let run = tools::run_description::describe(
         flags.name,
@@ -42,7 +44,5 @@ fn main() {
     let printed = serde_json::to_string_pretty(&run)
         .map_err(anyhow::Error::from)
         .and_then(|json| host::output::print(&format!("{json}\n")));
-    if let Err(error) = printed {
-        host::flags::fail(PROGRAM, format_args!("{error:#}"));
-    }
+    host::output::end(PROGRAM, printed)
 }
