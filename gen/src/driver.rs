@@ -1,80 +1,26 @@
 //! One thread of the generator: its sessions and streams, from connecting to the end.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Result, bail};
 use host::report::Counters;
 use proto::client::Outcome;
-use proto::counters::ClientCounters;
 use proto::transmit::{Flush, Transmit};
 use udp::core_loop::Endpoint;
 use udp::sender::SocketCounters;
 
+use crate::coordination::{Coordination, INTERRUPTED_NS, LOOK_NS, ThreadReport, Window};
 use crate::entropy::Entropy;
 use crate::history::History;
 use crate::plan::{Plan, check_value_fits};
 use crate::recorder::Recorder;
-use crate::sessions::{Sessions, Token};
+use crate::sessions::{SessionPool, Token};
 use crate::streams::Streams;
 
 /// How long servers are asked for their counters, at the end.
 const STATS_NS: u64 = 1_000_000_000;
-/// How often a thread looks whether the others have come as far.
-const COORDINATION_NS: u64 = 1_000_000;
-/// How long an interrupted run waits for what is outstanding.
-const INTERRUPTED_NS: u64 = 1_000_000_000;
-
-/// When the streams run, on the clock that all threads share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// The streams begin.
-    pub start_ns: u64,
-    /// What comes back from here on counts.
-    pub measure_ns: u64,
-    /// The streams end.
-    pub end_ns: u64,
-}
-
-/// How the threads of a run go together.
-#[derive(Debug)]
-pub struct Coordination {
-    /// Threads whose sessions are open.
-    pub connected: AtomicUsize,
-    /// Lets the threads load.
-    pub may_load: AtomicBool,
-    /// Records written so far.
-    pub loaded: AtomicUsize,
-    /// Threads that have loaded their share.
-    pub ready: AtomicUsize,
-    /// Lets the streams run.
-    pub window: OnceLock<Window>,
-    /// Ends everything early.
-    pub stop: Arc<AtomicBool>,
-}
-
-/// What a thread knows at its end.
-#[derive(Debug, Default)]
-pub struct ThreadReport {
-    /// Its counters.
-    pub client: ClientCounters,
-    /// Those of its socket.
-    pub socket: SocketCounters,
-    /// Operations that were due and never sent, in open loop.
-    pub backlog: u64,
-    /// PUTs answered as executed, from the load to what came after the measured window.
-    pub puts_answered: u64,
-    /// Datagrams that the kernel dropped because the socket's buffer was full.
-    pub kernel_drops: u64,
-    /// PUTs of the load phase that a server refused.
-    pub load_refused: u64,
-    /// What another store said when it first refused an operation.
-    pub refusal: Option<String>,
-    /// Counters of each worker that answered.
-    pub servers: BTreeMap<SocketAddr, Counters>,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -110,7 +56,7 @@ pub struct Driver {
     coordination: Arc<Coordination>,
     thread: usize,
     stage: Stage,
-    sessions: Sessions,
+    sessions: SessionPool,
     streams: Streams,
     recorder: Recorder,
     history: Option<History>,
@@ -133,7 +79,8 @@ impl Driver {
         let mut config = plan.client;
         config.reply_bytes_max = receive_buffer_bytes;
         let streams = Streams::new(&plan, thread, plan.threads, writer);
-        let sessions = Sessions::new(now_ns, &plan.servers, config, thread, plan.threads, entropy)?;
+        let sessions =
+            SessionPool::new(now_ns, &plan.servers, config, thread, plan.threads, entropy)?;
         Ok(Self {
             coordination,
             thread,
@@ -179,9 +126,7 @@ impl Driver {
             }
             Stage::Loading { next } => self.load(now_ns, next)?,
             Stage::Waiting => {
-                if let Some(&window) = self.coordination.window.get()
-                    && now_ns >= window.start_ns
-                {
+                if let Some(window) = self.coordination.open_window(now_ns) {
                     self.begin(now_ns, window);
                     // Nothing else wakes a thread whose streams are only ready.
                     if let Stage::Running(window) = self.stage {
@@ -373,7 +318,7 @@ impl Endpoint for Driver {
                 self.streams.next_arrival_ns().unwrap_or(u64::MAX).min(window.end_ns)
             }
             // Other threads decide when it goes on.
-            Stage::Loading { .. } | Stage::Waiting => self.round_ns + COORDINATION_NS,
+            Stage::Loading { .. } | Stage::Waiting => self.round_ns + LOOK_NS,
             _ => u64::MAX,
         };
         Some(self.session_timeout_ns.min(arrival_ns).min(self.recorder.interval_end_ns()))
@@ -386,7 +331,7 @@ impl Endpoint for Driver {
 
     #[inline]
     fn goes_on(&mut self, now_ns: u64, socket: &SocketCounters) -> bool {
-        if self.coordination.stop.load(Ordering::Relaxed) {
+        if self.coordination.is_stopped() {
             self.interrupt(now_ns);
         }
         let is_over =

@@ -8,8 +8,8 @@ use host::flags::{count, percent, power_of_two, theta};
 use proto::limits::{KEY_BYTES_MAX, MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_MAX};
 use proto::order::Order;
 
-use crate::peer::target::{Protocol, Target};
-use crate::peer::{self, CONNECTIONS_MAX};
+use crate::baseline::target::{Protocol, Target};
+use crate::baseline::{self, CONNECTIONS_MAX};
 use crate::workload::Mix;
 use crate::zipf::RECORDS_MAX;
 
@@ -191,14 +191,15 @@ impl Flags {
 
     /// How another store is spoken to; none for our own.
     #[must_use]
-    pub fn peer(&self) -> Option<Protocol> {
+    pub fn baseline(&self) -> Option<Protocol> {
         self.target.first().and_then(|target| target.protocol)
     }
 
     /// `--batch`, or its default.
     #[must_use]
     pub fn batch(&self) -> u32 {
-        let default = if self.peer().is_some() { peer::BATCH_DEFAULT } else { BATCH_DEFAULT };
+        let default =
+            if self.baseline().is_some() { baseline::BATCH_DEFAULT } else { BATCH_DEFAULT };
         self.batch.unwrap_or(default)
     }
 

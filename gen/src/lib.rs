@@ -3,16 +3,17 @@
 //!
 //! [`run`] is one run from its flags to its report. Each thread runs a [`driver`]: the
 //! [`streams`] that draw operations from a [`workload`], the [`sessions`] that carry them,
-//! a [`recorder`] of how fast they came back, and, if asked
-//! for, a [`history`] of what they did. Other stores are driven by what is in [`peer`].
+//! a [`recorder`] of how fast they came back, and, if asked for, a [`history`] of what they
+//! did. Other stores are driven for comparison by what is in [`baseline`].
 #![forbid(unsafe_code)]
 
 pub mod arrivals;
+pub mod baseline;
+pub mod coordination;
 pub mod driver;
 pub mod entropy;
 pub mod flags;
 pub mod history;
-pub mod peer;
 pub mod plan;
 pub mod progress;
 pub mod record;

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use generator::peer::target::Peers;
+use generator::baseline::stores::Baselines;
 use generator::plan::Plan;
 
 #[global_allocator]
@@ -11,12 +11,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let flags: generator::flags::Flags = host::flags::parse("gen");
-    let planned = Peers::new(&flags).and_then(|peers| Ok((Plan::new(&flags)?, peers)));
-    let (plan, peers) = match planned {
+    let planned = Baselines::new(&flags).and_then(|baselines| Ok((Plan::new(&flags)?, baselines)));
+    let (plan, baselines) = match planned {
         Ok(planned) => planned,
         Err(error) => host::flags::fail("gen", format_args!("{error:#}")),
     };
-    match generator::run::run(&flags, plan, peers) {
+    match generator::run::run(&flags, plan, baselines) {
         Ok(status) => status.into(),
         Err(error) => {
             eprintln!("gen: error: {error:#}");

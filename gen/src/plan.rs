@@ -11,10 +11,10 @@ use proto::client::ClientConfig;
 use proto::limits::{WINDOW_DEFAULT, gets_per_datagram, value_bytes_max};
 use proto::order::Order;
 
+use crate::baseline::ANSWER_TIMEOUT_UDP_DEFAULT;
+use crate::baseline::target::Protocol;
 use crate::entropy::Entropy;
 use crate::flags::Flags;
-use crate::peer::ANSWER_TIMEOUT_UDP_DEFAULT;
-use crate::peer::target::Protocol;
 use crate::record::{KeyFormat, ValueFormat};
 use crate::workload::{Mix, Workload};
 use crate::zipf::Zipf;
@@ -82,8 +82,8 @@ impl Plan {
             made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
         let mtu_bytes = usize::from(flags.mtu());
-        let peer = flags.peer();
-        if peer.is_none() {
+        let baseline = flags.baseline();
+        if baseline.is_none() {
             check_value_fits(flags.value_size, flags.key_size, mtu_bytes)?;
         }
         let keys = KeyFormat::new(flags.key_size, flags.records)?;
@@ -106,7 +106,8 @@ impl Plan {
             );
         }
         ensure!(
-            peer.is_some() || servers.iter().all(|server| server.is_ipv4() == servers[0].is_ipv4()),
+            baseline.is_some()
+                || servers.iter().all(|server| server.is_ipv4() == servers[0].is_ipv4()),
             "{named} mixes IPv4 and IPv6 addresses: one socket speaks one of them"
         );
         let batch = match flags.batch_mtu {
@@ -116,11 +117,11 @@ impl Plan {
             }
         };
         // Each connection to another store is one stream.
-        let streams = match peer {
+        let streams = match baseline {
             Some(_) => flags.threads * flags.connections.unwrap_or(1),
             None => flags.streams.unwrap_or(STREAMS_DEFAULT),
         };
-        let answer_timeout_default = match peer {
+        let answer_timeout_default = match baseline {
             Some(Protocol::MemcachedUdp) => ANSWER_TIMEOUT_UDP_DEFAULT,
             _ => ANSWER_TIMEOUT_DEFAULT,
         };

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use host::report::Phase;
 use proto::counters::ClientCounters;
 
-use crate::driver::Window;
+use crate::coordination::Window;
 
 /// Longest latency that is told apart, in nanoseconds; longer ones count as this.
 const LATENCY_NS_MAX: u64 = 1_000_000_000_000;

@@ -12,7 +12,7 @@ use host::report::{ClientReport, Counters, Latency};
 use host::time::unix_time_ms;
 use proto::counters::ClientCounters;
 
-use crate::driver::ThreadReport;
+use crate::coordination::ThreadReport;
 use crate::flags::Flags;
 use crate::plan::Plan;
 use crate::recorder::Interval;

@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,11 @@ use host::sample::Sampler;
 use host::time::unix_time_ms;
 use udp::clock::now_ns;
 
-use crate::driver::{Coordination, ThreadReport, Window};
+use crate::baseline;
+use crate::baseline::stores::Baselines;
+use crate::coordination::{Coordination, ThreadReport, Window};
 use crate::entropy::Entropy;
 use crate::flags::Flags;
-use crate::peer;
-use crate::peer::target::Peers;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::recorder::{Interval, Recorder};
@@ -58,13 +58,13 @@ const LOOK: Duration = Duration::from_millis(20);
 const START_NS: u64 = 5_000_000;
 
 /// Runs a plan.
-pub fn run(flags: &Flags, plan: Plan, peers: Option<Peers>) -> Result<Status> {
+pub fn run(flags: &Flags, plan: Plan, baselines: Option<Baselines>) -> Result<Status> {
     let stop = host::signals::stop_flag()?;
     if let Some(parent) = flags.die_with_parent {
         host::signals::die_with_parent(parent)?;
     }
-    let is_peer = peers.is_some();
-    let mut run = Run::start(flags, Arc::new(plan), peers.map(Arc::new), stop)?;
+    let is_baseline = baselines.is_some();
+    let mut run = Run::start(flags, Arc::new(plan), baselines.map(Arc::new), stop)?;
     let mut loaded = 0;
     let mut load_secs = 0.0;
     let mut window_ms = (0, 0);
@@ -95,8 +95,8 @@ pub fn run(flags: &Flags, plan: Plan, peers: Option<Peers>) -> Result<Status> {
     }
     let mut report =
         report::client_report(&run.plan, &whole, loaded, window_ms, &threads, run.is_stopped());
-    if is_peer {
-        report.order = peer::ORDER.to_owned();
+    if is_baseline {
+        report.order = baseline::ORDER.to_owned();
     }
     report::print(flags, &report, load_secs);
     if let Some(path) = &flags.json {
@@ -147,17 +147,10 @@ impl Run {
     fn start(
         flags: &Flags,
         plan: Arc<Plan>,
-        peers: Option<Arc<Peers>>,
+        baselines: Option<Arc<Baselines>>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let coordination = Arc::new(Coordination {
-            connected: AtomicUsize::new(0),
-            may_load: AtomicBool::new(false),
-            loaded: AtomicUsize::new(0),
-            ready: AtomicUsize::new(0),
-            window: OnceLock::new(),
-            stop,
-        });
+        let coordination = Arc::new(Coordination::new(stop));
         let samples = flags.samples.as_deref().map(|path| {
             File::create(path).with_context(|| format!("cannot write {}", path.display()))
         });
@@ -171,8 +164,8 @@ impl Run {
                 coordination: coordination.clone(),
                 recorder: Recorder::new(sender.clone()),
             };
-            match &peers {
-                Some(peers) => threads::spawn_peer(flags, peers.clone(), common),
+            match &baselines {
+                Some(baselines) => threads::spawn_baseline(flags, baselines.clone(), common),
                 None => threads::spawn(flags, generator, common),
             }
         };
@@ -195,7 +188,7 @@ impl Run {
     }
 
     fn is_stopped(&self) -> bool {
-        self.coordination.stop.load(Ordering::Relaxed)
+        self.coordination.is_stopped()
     }
 
     /// Waits until all threads have come to a point; `false` if they never will.
@@ -241,7 +234,7 @@ impl Run {
         while !self.threads.iter().all(JoinHandle::is_finished) {
             // One thread that failed ends the others.
             if self.threads.iter().any(|thread| thread.is_finished()) && self.window.is_none() {
-                self.coordination.stop.store(true, Ordering::Relaxed);
+                self.coordination.end_early();
             }
             self.look()?;
         }

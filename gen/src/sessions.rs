@@ -37,7 +37,7 @@ impl Token {
 
 /// A session, and who waits for room in it.
 #[derive(Debug)]
-pub struct Session {
+pub struct PooledSession {
     /// The state machine.
     pub client: Client<Token>,
     /// Place of its server in the cluster's list.
@@ -50,8 +50,8 @@ pub struct Session {
 
 /// The sessions of one thread.
 #[derive(Debug)]
-pub struct Sessions {
-    all: Vec<Session>,
+pub struct SessionPool {
+    all: Vec<PooledSession>,
     by_server: Vec<Vec<usize>>,
     config: ClientConfig,
     /// Bytes of replies that the socket holds.
@@ -65,7 +65,7 @@ pub struct Sessions {
     entropy: Entropy,
 }
 
-impl Sessions {
+impl SessionPool {
     /// Begins to open a session with the first worker of each server. The receive buffer of
     /// `config` is shared by all of them.
     pub fn new(
@@ -175,13 +175,13 @@ impl Sessions {
 
     /// A session by its place.
     #[inline]
-    pub fn get_mut(&mut self, index: usize) -> &mut Session {
+    pub fn get_mut(&mut self, index: usize) -> &mut PooledSession {
         &mut self.all[index]
     }
 
     /// The session of a worker's address.
     #[inline]
-    pub fn at_mut(&mut self, address: SocketAddr) -> Option<&mut Session> {
+    pub fn at_mut(&mut self, address: SocketAddr) -> Option<&mut PooledSession> {
         self.all_mut().find(|session| session.client.server() == address)
     }
 
@@ -191,12 +191,12 @@ impl Sessions {
     }
 
     /// All that carry operations.
-    pub fn all(&self) -> impl Iterator<Item = &Session> {
+    pub fn all(&self) -> impl Iterator<Item = &PooledSession> {
         self.all.iter().filter(|session| !session.is_retired)
     }
 
     /// All that carry operations.
-    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut PooledSession> {
         self.all.iter_mut().filter(|session| !session.is_retired)
     }
 
@@ -255,7 +255,7 @@ impl Sessions {
         let client = Client::new(now_ns, address, self.entropy.next_id()?, self.config);
         self.by_server[server].push(self.all.len());
         let parked = VecDeque::new();
-        self.all.push(Session { client, server, parked, is_retired: false });
+        self.all.push(PooledSession { client, server, parked, is_retired: false });
         Ok(())
     }
 }

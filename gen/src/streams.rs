@@ -15,12 +15,12 @@ use proto::placement::server_of;
 use crate::arrivals::Arrivals;
 use crate::history::{Call, History};
 use crate::plan::Plan;
-use crate::sessions::{Sessions, Token};
-use crate::workload::{Operation, StreamRandom};
+use crate::sessions::{SessionPool, Token};
+use crate::workload::{Draw, StreamRandom};
 
-/// Where a stream is.
+/// What a stream does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum StreamState {
     /// In the queue of those that can go on.
     Ready,
     /// In the queue of a session.
@@ -33,8 +33,8 @@ enum Place {
 struct Stream {
     random: StreamRandom,
     /// The next operation to be sent.
-    next: Operation,
-    place: Place,
+    next: Draw,
+    place: StreamState,
     /// Open loop: operations due and not drawn yet, and operations sent.
     due: u32,
     sent: u64,
@@ -81,7 +81,7 @@ impl Streams {
             Stream {
                 random,
                 next,
-                place: Place::Waiting,
+                place: StreamState::Waiting,
                 due: 0,
                 sent: 0,
                 is_held: false,
@@ -135,7 +135,7 @@ impl Streams {
         &mut self,
         now_ns: u64,
         plan: &Plan,
-        sessions: &mut Sessions,
+        sessions: &mut SessionPool,
         history: &mut Option<History>,
     ) {
         self.take_arrivals(now_ns);
@@ -166,7 +166,7 @@ impl Streams {
         barrier.answered(token.is_put);
         let stream = &self.streams[token.stream as usize];
         // A stream that waits at another barrier looks once and waits on.
-        if stream.place == Place::Waiting && stream.is_held {
+        if stream.place == StreamState::Waiting && stream.is_held {
             if !barrier.admits(plan.order, stream.next.write, plan.batch) {
                 return;
             }
@@ -179,7 +179,7 @@ impl Streams {
         while let Some(index) = arrivals.next_due(now_ns) {
             let stream = &mut self.streams[index as usize];
             stream.due += 1;
-            if stream.place == Place::Waiting && !stream.is_held {
+            if stream.place == StreamState::Waiting && !stream.is_held {
                 self.make_ready(index);
             }
         }
@@ -188,8 +188,8 @@ impl Streams {
 
     fn make_ready(&mut self, index: u32) {
         let stream = &mut self.streams[index as usize];
-        debug_assert_eq!(stream.place, Place::Waiting);
-        stream.place = Place::Ready;
+        debug_assert_eq!(stream.place, StreamState::Waiting);
+        stream.place = StreamState::Ready;
         self.ready.push_back(index);
     }
 
@@ -200,15 +200,15 @@ impl Streams {
         index: u32,
         now_ns: u64,
         plan: &Plan,
-        sessions: &mut Sessions,
+        sessions: &mut SessionPool,
         history: &mut Option<History>,
     ) -> Stop {
         let stop = self.send_until_stopped(index, now_ns, plan, sessions, history);
         self.streams[index as usize].place = match stop {
-            Stop::Waits => Place::Waiting,
+            Stop::Waits => StreamState::Waiting,
             Stop::NoRoom { session, .. } => {
                 sessions.get_mut(session).parked.push_back(index);
-                Place::Parked
+                StreamState::Parked
             }
         };
         stop
@@ -220,7 +220,7 @@ impl Streams {
         index: u32,
         now_ns: u64,
         plan: &Plan,
-        sessions: &mut Sessions,
+        sessions: &mut SessionPool,
         history: &mut Option<History>,
     ) -> Stop {
         let stream = &mut self.streams[index as usize];
@@ -296,7 +296,7 @@ impl Streams {
         record: u64,
         now_ns: u64,
         plan: &Plan,
-        sessions: &mut Sessions,
+        sessions: &mut SessionPool,
         history: &mut Option<History>,
     ) -> bool {
         let key = plan.keys.write(record, &mut self.key);

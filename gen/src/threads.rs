@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context as _, Result, bail};
@@ -14,12 +13,13 @@ use udp::loss::Loss;
 use udp::pin::{allowed_cores, pin_to};
 use udp::socket::Socket;
 
-use crate::driver::{Coordination, Driver, Setup, ThreadReport};
+use crate::baseline::stores::Baselines;
+use crate::baseline::thread::{BaselineSetup, BaselineThread};
+use crate::coordination::{Coordination, ThreadReport};
+use crate::driver::{Driver, Setup};
 use crate::entropy::Entropy;
 use crate::flags::Flags;
 use crate::history::{self, History};
-use crate::peer;
-use crate::peer::target::Peers;
 use crate::plan::Plan;
 use crate::recorder::Recorder;
 
@@ -39,16 +39,16 @@ pub struct Common {
     pub recorder: Recorder,
 }
 
-/// Where a thread runs.
+/// The core that a thread runs on, if it has one of its own.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct CoreAssignment {
     thread: usize,
     core: Option<usize>,
     /// Whether every thread has a core.
     fits: bool,
 }
 
-impl Place {
+impl CoreAssignment {
     /// Servers take cores from the first on, generators from the last.
     fn new(flags: &Flags, thread: usize, threads: usize) -> Self {
         let cores = allowed_cores();
@@ -77,7 +77,7 @@ impl Place {
 /// Starts a thread that drives our own store.
 pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHandle> {
     let Common { thread, plan, coordination, recorder } = common;
-    let place = Place::new(flags, thread, plan.threads);
+    let assignment = CoreAssignment::new(flags, thread, plan.threads);
     let any = if plan.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let any: SocketAddr = any.parse().expect("it is an address");
     let mut socket = Socket::bind(any).context("cannot open a socket")?;
@@ -89,8 +89,8 @@ pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHand
         Some(folder) => Some(open_history(folder, flags, &plan, generator, thread, writer)?),
         None => None,
     };
-    place.start(move || {
-        place.take();
+    assignment.start(move || {
+        assignment.take();
         let setup = Setup {
             thread,
             receive_buffer_bytes: socket.receive_buffer_bytes(),
@@ -100,7 +100,7 @@ pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHand
             history,
         };
         let mut driver = Driver::new(now_ns(), plan, coordination, setup)?;
-        let idle = Idle::new(place.fits);
+        let idle = Idle::new(assignment.fits);
         core_loop::run(&mut socket, idle, &mut driver).context("the socket failed")?;
         if let (Some(error), true) = (socket.sender.last_error(), driver.has_failed()) {
             let error = std::io::Error::from_raw_os_error(error);
@@ -114,18 +114,24 @@ pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHand
     })
 }
 
-/// Starts a thread that drives other stores.
-pub fn spawn_peer(flags: &Flags, peers: Arc<Peers>, common: Common) -> Result<ThreadHandle> {
-    let place = Place::new(flags, common.thread, common.plan.threads);
+/// Starts a thread that drives baselines.
+pub fn spawn_baseline(
+    flags: &Flags,
+    baselines: Arc<Baselines>,
+    common: Common,
+) -> Result<ThreadHandle> {
+    let Common { thread, plan, coordination, recorder } = common;
+    let assignment = CoreAssignment::new(flags, thread, plan.threads);
     let writer = Entropy::System.next_u64()?;
-    place.start(move || {
-        place.take();
-        let coordination = common.coordination.clone();
-        let driver = peer::driver::Driver::new(common, peers, writer, Idle::new(place.fits));
-        let result = driver.and_then(peer::driver::Driver::run);
+    assignment.start(move || {
+        assignment.take();
+        let idle = Idle::new(assignment.fits);
+        let setup = BaselineSetup { thread, baselines, writer, recorder, idle };
+        let result =
+            BaselineThread::new(plan, coordination.clone(), setup).and_then(BaselineThread::run);
         if result.is_err() {
             // The figures of the others would be of another run than was asked for.
-            coordination.stop.store(true, Ordering::Relaxed);
+            coordination.end_early();
         }
         result
     })

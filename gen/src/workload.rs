@@ -89,9 +89,9 @@ impl fmt::Display for UnknownMix {
 
 impl Error for UnknownMix {}
 
-/// One operation of a workload.
+/// An operation that was drawn from a workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Operation {
+pub struct Draw {
     /// The record's number.
     pub key: u64,
     /// Whether it is a PUT; otherwise it is a GET.
@@ -144,11 +144,11 @@ impl Workload {
 
     /// The next operation of the stream that `random` belongs to.
     #[inline]
-    pub fn next(&self, random: &mut StreamRandom) -> Operation {
+    pub fn next(&self, random: &mut StreamRandom) -> Draw {
         let key = self.zipf.sample(|| random.0.next_u64());
         // A draw of its own, because with many records the key uses up all bits of the others.
         let write = self.write_below != 0 && random.0.next_u64() < self.write_below;
-        Operation { key, write }
+        Draw { key, write }
     }
 }
 
@@ -183,7 +183,7 @@ mod tests {
         Workload::new(mix, Arc::new(Zipf::new(1_000_000, 0.99).unwrap()))
     }
 
-    fn first_operations(workload: &Workload, mut random: StreamRandom) -> Vec<Operation> {
+    fn first_operations(workload: &Workload, mut random: StreamRandom) -> Vec<Draw> {
         (0..100).map(|_| workload.next(&mut random)).collect()
     }
 

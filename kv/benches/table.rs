@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use alternatives::{CachedTable, DashTable, OneLockTable, ScalableTable, ShardedTable};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use generator::workload::{Mix, Operation, StreamRandom, Workload};
+use generator::workload::{Draw, Mix, StreamRandom, Workload};
 use generator::zipf::Zipf;
 use kv::table::{BucketTable, PapayaTable};
 use proto::store::{Record, Store};
@@ -31,7 +31,7 @@ const DRAWN: usize = 1 << 20;
 
 /// Operations in groups, without end.
 struct Operations {
-    drawn: Vec<Operation>,
+    drawn: Vec<Draw>,
     next: usize,
 }
 
@@ -44,7 +44,7 @@ impl Operations {
     }
 
     #[inline]
-    fn group(&mut self) -> &[Operation] {
+    fn group(&mut self) -> &[Draw] {
         let group = &self.drawn[self.next..self.next + GROUP];
         self.next = (self.next + GROUP) % DRAWN;
         group
@@ -61,7 +61,7 @@ fn copy(record: Option<Record<'_>>) {
 
 /// Looks up what a group reads, all of it together, and then writes what it writes.
 #[inline]
-fn execute(mut table: impl Store, group: &[Operation]) {
+fn execute(mut table: impl Store, group: &[Draw]) {
     let mut bytes = [[0; 8]; GROUP];
     let mut reads = 0;
     for operation in group.iter().filter(|operation| !operation.write) {

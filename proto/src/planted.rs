@@ -4,11 +4,15 @@
 //! `planted-faults` that is the constant `false`, and nothing of a fault is compiled.
 //! With it, a fault is planted on one thread: for a simulation, which runs everything there.
 
+use crate::store::Store;
+
 #[cfg(feature = "planted-faults")]
 mod lying;
 
 #[cfg(feature = "planted-faults")]
 pub(crate) use lying::Lying;
+#[cfg(feature = "planted-faults")]
+pub use lying::lost_update;
 #[cfg(feature = "planted-faults")]
 pub use planting::{is_due, is_planted, plant};
 #[cfg(feature = "planted-faults")]
@@ -102,6 +106,14 @@ pub const fn is_planted(_fault: Fault) -> bool {
 #[inline]
 pub const fn is_due(_fault: Fault, _one_in: u64) -> bool {
     false
+}
+
+/// The version that a PUT of `key` is answered with, if a test has planted
+/// [`Fault::LostUpdate`] and this is the PUT to lose: never.
+#[cfg(not(feature = "planted-faults"))]
+#[inline]
+pub fn lost_update(_store: &mut impl Store, _key: &[u8]) -> Option<u64> {
+    None
 }
 
 #[cfg(feature = "planted-faults")]

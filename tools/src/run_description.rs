@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use host::machine;
-use host::report::Run;
+use host::report::RunDescription;
 
 /// Describes a run that starts now on this machine.
 pub fn describe(
@@ -12,9 +12,9 @@ pub fn describe(
     clients: u64,
     commit: String,
     arguments: Vec<String>,
-) -> Run {
+) -> RunDescription {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    Run {
+    RunDescription {
         name,
         started: utc(since_epoch.unwrap_or(Duration::ZERO).as_secs()),
         arguments,

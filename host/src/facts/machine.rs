@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use procfs::{CpuInfo, Current, Meminfo};
 
-use crate::formats::report::Machine;
+use crate::formats::report::MachineFacts;
 
 /// Speed that utilization is measured against where no interface tells one: the nodes that
 /// the first figures of this workload were taken on had links of 10 Gbit/s.
@@ -17,9 +17,9 @@ const ASSUMED_LINK_BITS_PER_S: f64 = 10e9;
 const INTERFACES: &str = "/sys/class/net";
 
 /// What a figure depends on. What cannot be found out is empty or zero.
-pub fn facts() -> Machine {
+pub fn facts() -> MachineFacts {
     let (link_bits_per_s, link) = link_bits_per_s();
-    Machine {
+    MachineFacts {
         cpu: cpu_model(),
         cores: std::thread::available_parallelism().map_or(0, |cores| cores.get() as u64),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),

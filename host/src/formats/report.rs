@@ -205,7 +205,7 @@ pub struct ClientReport {
 
 /// `run.json`: what was run, and on what.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Run {
+pub struct RunDescription {
     /// Folder name.
     pub name: String,
     /// Start, ISO 8601 UTC.
@@ -219,12 +219,12 @@ pub struct Run {
     /// Generators started.
     pub clients: u64,
     /// The machine.
-    pub machine: Machine,
+    pub machine: MachineFacts,
 }
 
 /// Facts of the machine that a figure depends on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Machine {
+pub struct MachineFacts {
     /// Model name of the processor.
     pub cpu: String,
     /// Cores that the process may use.

@@ -9,7 +9,6 @@ use std::hint::black_box;
 use foldhash::fast::RandomState;
 use papaya::{Compute, Equivalent, HashMap, Operation};
 use proto::limits::LOOKUP_GROUP_MAX;
-use proto::planted::{Fault, is_due};
 use proto::store::{Full, Record, Store};
 
 use super::memory::Memory;
@@ -86,12 +85,9 @@ impl Store for &PapayaTable {
         let result = map.compute(Stored::new(key, value), |old| {
             let old_bytes = old.map_or(0, |(stored, _)| stored.record_bytes());
             if !self.memory.allows(old_bytes, new_bytes) {
-                return Operation::Abort(Err(Full));
+                return Operation::Abort(Full);
             }
             let version = old.map_or(0, |(_, &version)| version) + 1;
-            if old.is_some() && is_due(Fault::LostUpdate, Fault::LOST_UPDATE_ONE_IN) {
-                return Operation::Abort(Ok(version));
-            }
             Operation::Insert(version)
         });
         match result {
@@ -103,7 +99,7 @@ impl Store for &PapayaTable {
                 self.memory.replaced(stored.record_bytes(), new_bytes);
                 Ok(version)
             }
-            Compute::Aborted(refused) => refused,
+            Compute::Aborted(full) => Err(full),
             Compute::Removed(..) => unreachable!("nothing here removes"),
         }
     }

@@ -220,7 +220,7 @@ fn a_bucket_table_grows_with_what_it_holds() {
     for key in 0..100_000u64 {
         table.put(&key.to_le_bytes(), b"").unwrap();
     }
-    // What is left of the last growth is moved by reads, too.
+    // What the last growth has not migrated yet, reads migrate too.
     for _ in 0..100_000 {
         read(table, b"");
     }

@@ -6,18 +6,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::checker::{Assumptions, Checker, Finding, Share};
-use crate::counterexample::{Collection, Reason, Witness};
+use crate::counterexample::{Collection, Contradiction, Witness};
 use crate::explain::explain;
-use crate::input::{InputError, Inputs};
-use crate::merge::{Merge, Source, Trust, look_through};
-use crate::names::Names;
-use crate::progress::Progress;
-use crate::{Verdict, Violation};
+use crate::input::Inputs;
+use crate::input_error::InputError;
+use crate::merge::{HistorySource, Merge, Trust, look_through};
+use crate::names::DisplayNames;
+use crate::progress::CheckProgress;
+use crate::share_checker::{Assumptions, Finding, Share, ShareChecker};
+use crate::verdict::{Verdict, Violation};
 
 /// What a check is asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub struct CheckRequest {
     /// Files and folders.
     pub paths: Vec<PathBuf>,
     /// How far the clocks of the hosts may be from the true time; none if they are one.
@@ -32,14 +33,14 @@ pub struct Request {
 const OPERATIONS_PER_LOOK: u32 = 1 << 16;
 
 /// Checks what is asked for: a verdict, a violation, or why nobody can tell.
-pub fn check(request: &Request) -> Result<Result<Verdict, Violation>, InputError> {
+pub fn check(request: &CheckRequest) -> Result<Result<Verdict, Violation>, InputError> {
     let inputs = Inputs::find(&request.paths)?;
     let trust =
         Trust { clocks_are_close: request.clock_error_ns.is_some(), may_be_cut: request.killed };
     let sources = look_through(&inputs.files, trust)?;
     let assumptions = Assumptions {
         clock_error_ns: request.clock_error_ns.unwrap_or(0),
-        killed_writers: sources.iter().filter_map(Source::killed_writer).collect(),
+        killed_writers: sources.iter().filter_map(HistorySource::killed_writer).collect(),
     };
     let shares = check_shares(&sources, &assumptions, request.threads.max(1))?;
     let whole = match shares {
@@ -62,11 +63,11 @@ pub fn check(request: &Request) -> Result<Result<Verdict, Violation>, InputError
 /// Lets each thread read all files and check its share of the keys: reading costs less than
 /// checking, and so no two threads ever wait for each other.
 fn check_shares(
-    sources: &[Source],
+    sources: &[HistorySource],
     assumptions: &Assumptions,
     threads: usize,
 ) -> Result<Result<Share, Finding>, InputError> {
-    let progress = Progress::new(threads, sources.iter().map(Source::bytes).sum());
+    let progress = CheckProgress::new(threads, sources.iter().map(HistorySource::bytes).sum());
     let is_decided = AtomicBool::new(false);
     let at_work = AtomicUsize::new(threads);
     let whole: Mutex<Result<Result<Share, Finding>, InputError>> =
@@ -77,7 +78,7 @@ fn check_shares(
             let (progress, is_decided, at_work) = (&progress, &is_decided, &at_work);
             let (whole, teller) = (&whole, teller.clone());
             scope.spawn(move || {
-                let checker = Checker::new(assumptions.clone(), share as u64, threads as u64);
+                let checker = ShareChecker::new(assumptions.clone(), share as u64, threads as u64);
                 let told = pass(sources, checker, |done| {
                     progress.set(share, done);
                     !is_decided.load(Ordering::Relaxed)
@@ -117,8 +118,8 @@ fn add(
 
 /// Passes all operations to a checker, until `goes_on` says no.
 fn pass(
-    sources: &[Source],
-    mut checker: Checker,
+    sources: &[HistorySource],
+    mut checker: ShareChecker,
     goes_on: impl Fn(u64) -> bool,
 ) -> Result<Result<Share, Finding>, InputError> {
     let mut merge = Merge::open(sources)?;
@@ -140,7 +141,7 @@ fn pass(
 }
 
 /// No generator gives two PUTs one value, so that this says nothing about the store.
-fn written_twice(sources: &[Source], first: &Witness, again: &Witness) -> InputError {
+fn written_twice(sources: &[HistorySource], first: &Witness, again: &Witness) -> InputError {
     let path = |witness: &Witness| sources[witness.file].path();
     let message = format!(
         "key {} has the value of one PUT twice, the first time in {}: the file is damaged",
@@ -152,10 +153,10 @@ fn written_twice(sources: &[Source], first: &Witness, again: &Witness) -> InputE
 
 /// Reads the files again, for the operations of one register.
 fn violation(
-    sources: &[Source],
+    sources: &[HistorySource],
     assumptions: Assumptions,
     finding: &Finding,
-    names: &Names,
+    names: &DisplayNames,
 ) -> Result<Violation, InputError> {
     let id = finding.id;
     let mut collection = Collection::new(assumptions);
@@ -166,11 +167,11 @@ fn violation(
         }
     }
     let reason = collection.reason().expect("what one pass found, the other finds again");
-    if let Reason::WrittenTwice(first, again) = reason {
+    if let Contradiction::WrittenTwice(first, again) = reason {
         return Err(written_twice(sources, &first, &again));
     }
     let mut text = explain(&reason, names);
-    if matches!(names, Names::Workload) {
+    if matches!(names, DisplayNames::Workload) {
         for (number, source) in sources.iter().enumerate() {
             text += &format!("  file {number} is {}\n", source.path().display());
         }

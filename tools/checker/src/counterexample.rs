@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use history::operation::{Action, Operation, ValueId};
 
-use crate::checker::Assumptions;
+use crate::share_checker::Assumptions;
 
 /// An operation, and the number of the file that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Witness {
 
 /// Why no order of the operations exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum Contradiction {
     /// This GET found a value that nobody wrote.
     NeverWritten(Witness),
     /// This value was found before its PUT was called.
@@ -90,7 +90,7 @@ pub enum Reason {
 
 /// What is kept of the operations of one value.
 #[derive(Clone, Copy, Debug)]
-struct Cluster {
+struct ValueWitnesses {
     put: Option<Witness>,
     second_put: Option<Witness>,
     /// The GET that ended first.
@@ -105,7 +105,7 @@ struct Cluster {
 #[derive(Clone, Debug)]
 pub struct Collection {
     assumptions: Assumptions,
-    clusters: BTreeMap<ValueId, Cluster>,
+    clusters: BTreeMap<ValueId, ValueWitnesses>,
     last_absent: Option<Witness>,
     largest_version: Option<Witness>,
     puts: u64,
@@ -134,7 +134,7 @@ impl Collection {
             later(&mut self.last_absent, witness, |w| w.operation.start_ns);
             return;
         };
-        let cluster = self.clusters.entry(value).or_insert(Cluster {
+        let cluster = self.clusters.entry(value).or_insert(ValueWitnesses {
             put: None,
             second_put: None,
             found: None,
@@ -172,7 +172,7 @@ impl Collection {
 
     /// What is wrong: what says most, and then what came first.
     #[must_use]
-    pub fn reason(&self) -> Option<Reason> {
+    pub fn reason(&self) -> Option<Contradiction> {
         self.doubtful_value()
             .or_else(|| self.absence())
             .or_else(|| self.two_orders())
@@ -187,37 +187,37 @@ impl Collection {
         first.end_ns < second.start_ns
     }
 
-    fn doubtful_value(&self) -> Option<Reason> {
-        let mut clusters: Vec<&Cluster> = self.clusters.values().collect();
+    fn doubtful_value(&self) -> Option<Contradiction> {
+        let mut clusters: Vec<&ValueWitnesses> = self.clusters.values().collect();
         clusters.sort_by_key(|cluster| end_or_never(&cluster.first_end));
         clusters.into_iter().find_map(|cluster| match (cluster.put, cluster.found) {
             (None, Some(found)) => {
                 let writer = found.value().map(|value| value.writer);
                 let is_vouched_for =
                     writer.is_some_and(|w| self.assumptions.killed_writers.contains(&w));
-                (!is_vouched_for).then_some(Reason::NeverWritten(found))
+                (!is_vouched_for).then_some(Contradiction::NeverWritten(found))
             }
             (Some(put), _) if cluster.second_put.is_some() => {
-                Some(Reason::WrittenTwice(put, cluster.second_put?))
+                Some(Contradiction::WrittenTwice(put, cluster.second_put?))
             }
             (Some(put), Some(found)) if self.precedes(&found, &put) => {
-                Some(Reason::Future { found, put })
+                Some(Contradiction::Future { found, put })
             }
             _ => None,
         })
     }
 
-    fn absence(&self) -> Option<Reason> {
+    fn absence(&self) -> Option<Contradiction> {
         let absent = self.last_absent?;
         let present = self.clusters.values().map(|cluster| cluster.first_end);
         let present = present.min_by_key(end_or_never)?;
-        self.precedes(&present, &absent).then_some(Reason::Absent { present, absent })
+        self.precedes(&present, &absent).then_some(Contradiction::Absent { present, absent })
     }
 
     /// Two clusters of which each has an operation that ended before one of the other's
     /// started; of all such, the pair that was complete first.
-    fn two_orders(&self) -> Option<Reason> {
-        let mut clusters: Vec<&Cluster> = self.clusters.values().collect();
+    fn two_orders(&self) -> Option<Contradiction> {
+        let mut clusters: Vec<&ValueWitnesses> = self.clusters.values().collect();
         clusters.sort_by_key(|cluster| end_or_never(&cluster.first_end));
         // For each, those before it are the ones that ended first earlier than it started
         // last; the one of them that started last conflicts, if any does.
@@ -247,13 +247,13 @@ impl Collection {
                 pairs.push((other, *cluster));
             }
         }
-        let complete_ns = |(a, b): &(&Cluster, &Cluster)| {
+        let complete_ns = |(a, b): &(&ValueWitnesses, &ValueWitnesses)| {
             a.last_start.operation.end_ns.max(b.last_start.operation.end_ns)
         };
         let (a, b) = pairs.into_iter().min_by_key(complete_ns)?;
         let (a, b) =
             if end_or_never(&a.first_end) <= end_or_never(&b.first_end) { (a, b) } else { (b, a) };
-        Some(Reason::TwoOrders {
+        Some(Contradiction::TwoOrders {
             first: a.first_end,
             after_first: b.last_start,
             second: b.first_end,
@@ -261,22 +261,22 @@ impl Collection {
         })
     }
 
-    fn versions_of_values(&self) -> Option<Reason> {
+    fn versions_of_values(&self) -> Option<Contradiction> {
         let mut seen: BTreeMap<u64, Witness> = BTreeMap::new();
         for cluster in self.clusters.values() {
             let Some(versioned) = cluster.versioned else { continue };
             if let Some(other) = cluster.other_version {
-                return Some(Reason::TwoVersions(versioned, other));
+                return Some(Contradiction::TwoVersions(versioned, other));
             }
             if let Some(other) = seen.insert(versioned.operation.version, versioned) {
-                return Some(Reason::SharedVersion(other, versioned));
+                return Some(Contradiction::SharedVersion(other, versioned));
             }
         }
         None
     }
 
-    fn version_order(&self) -> Option<Reason> {
-        let mut clusters: Vec<(u64, &Cluster)> = (self.clusters.values())
+    fn version_order(&self) -> Option<Contradiction> {
+        let mut clusters: Vec<(u64, &ValueWitnesses)> = (self.clusters.values())
             .filter_map(|cluster| Some((cluster.versioned?.operation.version, cluster)))
             .collect();
         clusters.sort_by_key(|(version, _)| *version);
@@ -286,18 +286,18 @@ impl Collection {
             if let Some(latest) = latest
                 && self.precedes(&cluster.first_end, &latest)
             {
-                return Some(Reason::VersionOrder(cluster.first_end, latest));
+                return Some(Contradiction::VersionOrder(cluster.first_end, latest));
             }
             later(&mut latest, cluster.last_start, |w| w.operation.start_ns);
         }
         None
     }
 
-    fn version_count(&self) -> Option<Reason> {
+    fn version_count(&self) -> Option<Contradiction> {
         let answer = self.largest_version?;
         let is_complete = self.assumptions.killed_writers.is_empty();
         (is_complete && answer.operation.version > self.puts)
-            .then_some(Reason::VersionCount { answer, puts: self.puts })
+            .then_some(Contradiction::VersionCount { answer, puts: self.puts })
     }
 }
 

@@ -15,10 +15,10 @@ use history::writer::Writer;
 use twox_hash::XxHash3_128;
 
 use crate::csv_puts::{Put, Puts};
-use crate::csv_quotes::{Place, StrictQuotes};
+use crate::csv_quotes::{StrictQuotes, TextPosition};
 use crate::file::HistoryFile;
-use crate::input::InputError;
-use crate::names::{shown, shown_value};
+use crate::input_error::InputError;
+use crate::shown::{shown, shown_value};
 
 /// The first row.
 pub const HEADER: [&str; 6] = ["client", "key", "op", "value", "start_ns", "end_ns"];
@@ -75,7 +75,7 @@ impl Sorter {
     pub fn read(&mut self, path: &Path) -> Result<(), InputError> {
         let file = File::open(path).map_err(|error| InputError::new(path, error))?;
         let mut reader = Reader::from_reader(StrictQuotes::new(file));
-        let first = Place { line: 1, offset: 0 };
+        let first = TextPosition { line: 1, offset: 0 };
         let header = reader.byte_headers().map_err(|error| wrong_row(path, first, &error))?;
         if header.iter().ne(HEADER.iter().map(|column| column.as_bytes())) {
             let message = format!("{first}: the first row is not `{}`", HEADER.join(","));
@@ -231,7 +231,7 @@ fn nanoseconds(text: &[u8], column: &str) -> Result<u64, String> {
     })
 }
 
-fn wrong_row(path: &Path, place: Place, error: &csv::Error) -> InputError {
+fn wrong_row(path: &Path, place: TextPosition, error: &csv::Error) -> InputError {
     match error.kind() {
         csv::ErrorKind::UnequalLengths { len, .. } => {
             let expected = HEADER.len();

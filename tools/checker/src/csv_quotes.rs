@@ -7,14 +7,14 @@ use std::io::{self, Read};
 
 /// Where a byte is, for messages.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Place {
+pub struct TextPosition {
     /// Its line, from 1.
     pub line: u64,
     /// Bytes before it.
     pub offset: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for TextPosition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, offset } = self;
         write!(formatter, "line {line}, offset {offset}")
@@ -22,7 +22,7 @@ impl fmt::Display for Place {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum QuoteState {
     /// A row begins, or an empty line, which is none.
     Row,
     /// A field begins.
@@ -30,20 +30,20 @@ enum State {
     /// In a field without quotes, where a quote is a character like others.
     Plain,
     /// In quotes, which began there.
-    Quoted(Place),
+    Quoted(TextPosition),
     /// Behind a quote in quotes: it is doubled, or the field ends.
-    Closed(Place),
+    Closed(TextPosition),
 }
 
 /// Passes bytes of CSV on up to the first quote that is wrong, and then an error.
 #[derive(Debug)]
 pub struct StrictQuotes<R> {
     input: R,
-    state: State,
-    next: Place,
+    state: QuoteState,
+    next: TextPosition,
     follows_return: bool,
     /// Where the rows begin that [`Self::next_row`] did not tell yet.
-    rows: VecDeque<Place>,
+    rows: VecDeque<TextPosition>,
     /// What is told once all before it was passed on.
     wrong: Option<String>,
 }
@@ -51,10 +51,10 @@ pub struct StrictQuotes<R> {
 impl<R: Read> StrictQuotes<R> {
     /// Reads a table.
     pub const fn new(input: R) -> Self {
-        let next = Place { line: 1, offset: 0 };
+        let next = TextPosition { line: 1, offset: 0 };
         Self {
             input,
-            state: State::Row,
+            state: QuoteState::Row,
             next,
             follows_return: false,
             rows: VecDeque::new(),
@@ -63,29 +63,29 @@ impl<R: Read> StrictQuotes<R> {
     }
 
     /// Where the next row begins: to be called for each one.
-    pub fn next_row(&mut self) -> Place {
+    pub fn next_row(&mut self) -> TextPosition {
         self.rows.pop_front().unwrap_or_default()
     }
 
     /// The bytes before the first that is wrong.
     fn look_through(&mut self, bytes: &[u8]) -> usize {
         for (index, &byte) in bytes.iter().enumerate() {
-            if matches!(self.state, State::Row) && !matches!(byte, b'\n' | b'\r') {
+            if matches!(self.state, QuoteState::Row) && !matches!(byte, b'\n' | b'\r') {
                 self.rows.push_back(self.next);
             }
             self.state = match (self.state, byte) {
-                (State::Row | State::Field, b'"') => State::Quoted(self.next),
-                (State::Quoted(began), b'"') => State::Closed(began),
-                (State::Closed(began), b'"') => State::Quoted(began),
-                (State::Quoted(began), _) => State::Quoted(began),
-                (_, b'\n' | b'\r') => State::Row,
-                (_, b',') => State::Field,
-                (State::Closed(_), _) => {
+                (QuoteState::Row | QuoteState::Field, b'"') => QuoteState::Quoted(self.next),
+                (QuoteState::Quoted(began), b'"') => QuoteState::Closed(began),
+                (QuoteState::Closed(began), b'"') => QuoteState::Quoted(began),
+                (QuoteState::Quoted(began), _) => QuoteState::Quoted(began),
+                (_, b'\n' | b'\r') => QuoteState::Row,
+                (_, b',') => QuoteState::Field,
+                (QuoteState::Closed(_), _) => {
                     let problem = "text follows a closing quote";
                     self.wrong = Some(format!("{}: {problem}", self.next));
                     return index;
                 }
-                (State::Row | State::Field | State::Plain, _) => State::Plain,
+                (QuoteState::Row | QuoteState::Field | QuoteState::Plain, _) => QuoteState::Plain,
             };
             let ends_line = byte == b'\r' || (byte == b'\n' && !self.follows_return);
             self.follows_return = byte == b'\r';
@@ -101,7 +101,7 @@ impl<R: Read> Read for StrictQuotes<R> {
         let mut length = 0;
         if self.wrong.is_none() && !bytes.is_empty() {
             let read = self.input.read(bytes)?;
-            if let (0, State::Quoted(began)) = (read, self.state) {
+            if let (0, QuoteState::Quoted(began)) = (read, self.state) {
                 let problem = "the quote that begins here is not closed";
                 self.wrong = Some(format!("{began}: {problem}"));
             }

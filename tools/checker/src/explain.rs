@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 
 use history::operation::{Action, ValueId};
 
-use crate::counterexample::{Reason, Witness};
-use crate::names::Names;
+use crate::counterexample::{Contradiction, Witness};
+use crate::names::DisplayNames;
 
 /// Characters of the longest interval.
 const WIDTH: usize = 64;
 
 /// What the operations of a counterexample are called.
 struct Labels<'a> {
-    names: &'a Names,
+    names: &'a DisplayNames,
     values: HashMap<ValueId, String>,
     witnesses: Vec<Witness>,
     origin_ns: u64,
@@ -22,7 +22,7 @@ struct Labels<'a> {
 /// The text of a counterexample: the operations with their times, why they have no order, and
 /// their intervals.
 #[must_use]
-pub fn explain(reason: &Reason, names: &Names) -> String {
+pub fn explain(reason: &Contradiction, names: &DisplayNames) -> String {
     let mut witnesses = witnesses_of(reason);
     witnesses.sort_by_key(|w| (w.operation.start_ns, w.operation.end_ns));
     witnesses.dedup();
@@ -39,19 +39,19 @@ pub fn explain(reason: &Reason, names: &Names) -> String {
     text + &labels.drawing()
 }
 
-fn witnesses_of(reason: &Reason) -> Vec<Witness> {
+fn witnesses_of(reason: &Contradiction) -> Vec<Witness> {
     match *reason {
-        Reason::NeverWritten(found) => vec![found],
-        Reason::Future { found, put } => vec![found, put],
-        Reason::Absent { present, absent } => vec![present, absent],
-        Reason::TwoOrders { first, after_first, second, after_second } => {
+        Contradiction::NeverWritten(found) => vec![found],
+        Contradiction::Future { found, put } => vec![found, put],
+        Contradiction::Absent { present, absent } => vec![present, absent],
+        Contradiction::TwoOrders { first, after_first, second, after_second } => {
             vec![first, after_first, second, after_second]
         }
-        Reason::WrittenTwice(first, second)
-        | Reason::TwoVersions(first, second)
-        | Reason::SharedVersion(first, second)
-        | Reason::VersionOrder(first, second) => vec![first, second],
-        Reason::VersionCount { answer, .. } => vec![answer],
+        Contradiction::WrittenTwice(first, second)
+        | Contradiction::TwoVersions(first, second)
+        | Contradiction::SharedVersion(first, second)
+        | Contradiction::VersionOrder(first, second) => vec![first, second],
+        Contradiction::VersionCount { answer, .. } => vec![answer],
     }
 }
 
@@ -99,20 +99,20 @@ impl Labels<'_> {
         )
     }
 
-    fn why(&self, reason: &Reason) -> String {
+    fn why(&self, reason: &Contradiction) -> String {
         match reason {
-            Reason::NeverWritten(found) => format!(
+            Contradiction::NeverWritten(found) => format!(
                 "{} found a value that no put of this history wrote: it is from elsewhere, from \
                  an earlier life of the server, or its put is not in these files",
                 self.of(found)
             ),
-            Reason::Future { found, put } => format!(
+            Contradiction::Future { found, put } => format!(
                 "{} found the value of {} and ended before {} was called: it read from the future",
                 self.of(found),
                 self.of(put),
                 self.of(put)
             ),
-            Reason::Absent { present, absent } => format!(
+            Contradiction::Absent { present, absent } => format!(
                 "{} shows that the key had a value, and ended before {} started, which found \
                  none: nothing removes a value, so no order puts {} after {}",
                 self.of(present),
@@ -120,7 +120,7 @@ impl Labels<'_> {
                 self.of(absent),
                 self.of(present)
             ),
-            Reason::TwoOrders { first, after_first, second, after_second } => format!(
+            Contradiction::TwoOrders { first, after_first, second, after_second } => format!(
                 "{} comes before {}, because {} ended before {} started; and {} comes before {}, \
                  because {} ended before {} started: no order has both",
                 self.value(first),
@@ -132,30 +132,30 @@ impl Labels<'_> {
                 self.of(second),
                 self.of(after_second),
             ),
-            Reason::WrittenTwice(first, second) => format!(
+            Contradiction::WrittenTwice(first, second) => format!(
                 "{} and {} wrote the same value: which of them a get found cannot be told, and \
                  puts of one key must have distinct values",
                 self.of(first),
                 self.of(second)
             ),
-            Reason::TwoVersions(first, second) => format!(
+            Contradiction::TwoVersions(first, second) => format!(
                 "{} and {} tell different versions of one value: it was written twice, or one of \
                  them is wrong",
                 self.of(first),
                 self.of(second)
             ),
-            Reason::SharedVersion(first, second) => format!(
+            Contradiction::SharedVersion(first, second) => format!(
                 "{} and {} tell the same version of two values: each put makes a version of its \
                  own",
                 self.of(first),
                 self.of(second)
             ),
-            Reason::VersionOrder(first, second) => format!(
+            Contradiction::VersionOrder(first, second) => format!(
                 "{} ended before {} started, and yet its version is not the smaller one",
                 self.of(first),
                 self.of(second)
             ),
-            Reason::VersionCount { answer, puts } => format!(
+            Contradiction::VersionCount { answer, puts } => format!(
                 "{} tells version {}, but the history has only {puts} puts of this key: one was \
                  executed more than once, or is not in these files",
                 self.of(answer),

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::input::InputError;
+use crate::input_error::InputError;
 
 /// A file, and what it is called. It is opened once, so that it may have lost its name since:
 /// temporary files have none, and so none is left behind, however the program ends.

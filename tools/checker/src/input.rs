@@ -1,46 +1,14 @@
 //! Finds the histories that a check is asked for.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use history::reader::Fault;
-
 use crate::csv;
 use crate::file::HistoryFile;
-use crate::names::Names;
-
-/// Why an input cannot be read.
-#[derive(Debug)]
-pub struct InputError {
-    /// The file or folder.
-    pub path: PathBuf,
-    /// What is wrong with it, and where.
-    pub message: String,
-}
-
-impl InputError {
-    /// Something is wrong with `path`.
-    pub fn new(path: &Path, message: impl fmt::Display) -> Self {
-        Self { path: path.to_owned(), message: message.to_string() }
-    }
-}
-
-impl From<(&Path, Fault)> for InputError {
-    fn from((path, fault): (&Path, Fault)) -> Self {
-        Self::new(path, fault)
-    }
-}
-
-impl fmt::Display for InputError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.path.display(), self.message)
-    }
-}
-
-impl std::error::Error for InputError {}
+use crate::input_error::InputError;
+use crate::names::DisplayNames;
 
 /// The files of a check.
 #[derive(Debug)]
@@ -48,7 +16,7 @@ pub struct Inputs {
     /// History files; those made of CSV are temporary.
     pub files: Vec<HistoryFile>,
     /// What keys, clients and values are called.
-    pub names: Names,
+    pub names: DisplayNames,
     /// GETs that CSV says were not answered, and that are in no file.
     pub unanswered_gets: u64,
 }
@@ -78,7 +46,7 @@ impl Inputs {
         if tables.is_empty() {
             let files =
                 files.iter().map(|path| HistoryFile::open(path)).collect::<Result<_, _>>()?;
-            return Ok(Self { files, names: Names::Workload, unanswered_gets: 0 });
+            return Ok(Self { files, names: DisplayNames::Workload, unanswered_gets: 0 });
         }
         refuse_same_files(&tables)?;
         let mut sorter = csv::Sorter::default();
@@ -87,7 +55,7 @@ impl Inputs {
         }
         let csv::Sorted { files, keys, clients, unanswered_gets } = sorter.finish()?;
         let tables = tables.into_iter().cloned().collect();
-        Ok(Self { files, names: Names::Csv { keys, clients, tables }, unanswered_gets })
+        Ok(Self { files, names: DisplayNames::Csv { keys, clients, tables }, unanswered_gets })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::register::Access;
 
 /// A life of a server, as its answers show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Life {
+struct ObservedLife {
     server: u16,
     /// The first end of what it answered, and the last start.
     first_end_ns: u64,
@@ -21,7 +21,7 @@ struct Life {
 /// All lives of all servers, by incarnation.
 #[derive(Clone, Debug, Default)]
 pub struct Lives {
-    lives: BTreeMap<u64, Life>,
+    lives: BTreeMap<u64, ObservedLife>,
 }
 
 /// What the restarts of one server did.
@@ -74,7 +74,7 @@ impl Lives {
         if access.end_ns == u64::MAX {
             return; // Nobody answered it.
         }
-        let life = self.lives.entry(operation.incarnation).or_insert(Life {
+        let life = self.lives.entry(operation.incarnation).or_insert(ObservedLife {
             server: operation.server,
             first_end_ns: u64::MAX,
             last_start_ns: 0,
@@ -94,7 +94,7 @@ impl Lives {
     /// Adds what other operations of the same history showed.
     pub fn add(&mut self, other: &Self) {
         for (&incarnation, theirs) in &other.lives {
-            let ours = self.lives.entry(incarnation).or_insert(Life { keys: 0, ..*theirs });
+            let ours = self.lives.entry(incarnation).or_insert(ObservedLife { keys: 0, ..*theirs });
             ours.first_end_ns = ours.first_end_ns.min(theirs.first_end_ns);
             ours.last_start_ns = ours.last_start_ns.max(theirs.last_start_ns);
             ours.keys += theirs.keys;
@@ -103,7 +103,7 @@ impl Lives {
 
     /// What restarts lost, server by server; an error if two lives of a server overlap.
     pub fn restarts(&self) -> Result<Vec<Restarts>, TwoLives> {
-        let mut by_server: BTreeMap<u16, Vec<(u64, Life)>> = BTreeMap::new();
+        let mut by_server: BTreeMap<u16, Vec<(u64, ObservedLife)>> = BTreeMap::new();
         for (&incarnation, &life) in &self.lives {
             by_server.entry(life.server).or_default().push((incarnation, life));
         }
@@ -116,7 +116,7 @@ impl Lives {
             lives.sort_by_key(|(_, life)| {
                 u128::from(life.first_end_ns) + u128::from(life.last_start_ns)
             });
-            let mut last_asked: Option<(u64, Life)> = None;
+            let mut last_asked: Option<(u64, ObservedLife)> = None;
             for &(second, life) in &lives {
                 if let Some((first, _)) =
                     last_asked.filter(|(_, before)| life.first_end_ns < before.last_start_ns)
@@ -147,7 +147,7 @@ mod tests {
 
     fn lives(of: &[(u64, u64)]) -> Lives {
         let life = |(at, &(first_end_ns, last_start_ns)): (usize, &(u64, u64))| {
-            (at as u64, Life { server: 0, first_end_ns, last_start_ns, keys: 1 << at })
+            (at as u64, ObservedLife { server: 0, first_end_ns, last_start_ns, keys: 1 << at })
         };
         Lives { lives: of.iter().enumerate().map(life).collect() }
     }

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use checker::check::{Request, check};
-use checker::names::shown;
+use checker::check::{CheckRequest, check};
+use checker::shown::shown;
 use checker::{Verdict, Violation};
 use clap::Parser;
 use host::flags::{count, duration_ns};
@@ -56,7 +56,7 @@ struct Flags {
 fn main() -> ExitCode {
     let flags: Flags = host::flags::parse(PROGRAM);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let request = Request {
+    let request = CheckRequest {
         paths: flags.paths,
         clock_error_ns: flags.clock_error,
         killed: flags.killed,

@@ -2,11 +2,11 @@
 
 use history::operation::{Action, Operation};
 
-use crate::checker::{Assumptions, Checker, Finding, Share};
 use crate::counterexample::{Collection, Witness};
 use crate::explain::explain;
-use crate::names::Names;
-use crate::{Verdict, Violation};
+use crate::names::DisplayNames;
+use crate::share_checker::{Assumptions, Finding, Share, ShareChecker};
+use crate::verdict::{Verdict, Violation};
 
 /// Checks operations in whatever order they are.
 pub fn verify(operations: &[Operation]) -> Result<Verdict, Box<Violation>> {
@@ -31,7 +31,7 @@ fn pass(sorted: &[Operation]) -> Result<Share, Finding> {
         })
         .collect();
     horizons.reverse();
-    let mut checker = Checker::new(Assumptions::default(), 0, 1);
+    let mut checker = ShareChecker::new(Assumptions::default(), 0, 1);
     for (operation, horizon_ns) in sorted.iter().zip(horizons) {
         checker.set_horizon_ns(horizon_ns);
         checker.take(operation)?;
@@ -46,6 +46,6 @@ fn violation(sorted: &[Operation], finding: &Finding) -> Violation {
         collection.add(Witness { file: 0, operation });
     }
     let reason = collection.reason().expect("what the first pass found, the second finds again");
-    let names = Names::Workload;
+    let names = DisplayNames::Workload;
     Violation { key: Some(names.key(id.key)), text: explain(&reason, &names) }
 }

@@ -10,11 +10,11 @@ use history::operation::Operation;
 use history::reader::{Horizon, Problem, Reader, horizons};
 
 use crate::file::{Cursor, HistoryFile};
-use crate::input::InputError;
+use crate::input_error::InputError;
 
 /// What a history file is, before its operations are read.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct HistorySource {
     file: HistoryFile,
     header: FileHeader,
     horizons: Vec<Horizon>,
@@ -35,7 +35,7 @@ pub struct Trust {
 }
 
 /// Looks through the files; tells what stands against checking them together.
-pub fn look_through(files: &[HistoryFile], trust: Trust) -> Result<Vec<Source>, InputError> {
+pub fn look_through(files: &[HistoryFile], trust: Trust) -> Result<Vec<HistorySource>, InputError> {
     let mut sources = Vec::new();
     for file in files {
         let bytes = file.bytes()?;
@@ -52,7 +52,7 @@ pub fn look_through(files: &[HistoryFile], trust: Trust) -> Result<Vec<Source>, 
             return Err(InputError::new(path, format!("{fault}; {hint}")));
         }
         let file = file.clone();
-        sources.push(Source { file, header, horizons, is_cut, offset_ns: 0, bytes });
+        sources.push(HistorySource { file, header, horizons, is_cut, offset_ns: 0, bytes });
     }
     refuse_same_threads(&sources)?;
     refuse_other_workloads(&sources)?;
@@ -71,7 +71,7 @@ pub fn look_through(files: &[HistoryFile], trust: Trust) -> Result<Vec<Source>, 
 }
 
 /// A thread has one history: two would tell its operations twice.
-fn refuse_same_threads(sources: &[Source]) -> Result<(), InputError> {
+fn refuse_same_threads(sources: &[HistorySource]) -> Result<(), InputError> {
     let mut known = HashMap::new();
     for source in sources {
         let FileHeader { generator, thread, .. } = source.header;
@@ -88,7 +88,7 @@ fn refuse_same_threads(sources: &[Source]) -> Result<(), InputError> {
 }
 
 /// Histories whose records do not mean the same say nothing about each other.
-fn refuse_other_workloads(sources: &[Source]) -> Result<(), InputError> {
+fn refuse_other_workloads(sources: &[HistorySource]) -> Result<(), InputError> {
     let Some((first, others)) = sources.split_first() else { return Ok(()) };
     for other in others {
         let (theirs, header) = (&first.header, &other.header);
@@ -119,7 +119,7 @@ fn refuse_other_workloads(sources: &[Source]) -> Result<(), InputError> {
     Ok(())
 }
 
-impl Source {
+impl HistorySource {
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -141,16 +141,16 @@ impl Source {
 
 /// A file that is being read.
 #[derive(Debug)]
-struct Stream {
-    source: Source,
+struct OpenHistory {
+    source: HistorySource,
     reader: Reader<BufReader<Cursor>>,
     head: Option<Operation>,
     /// The block that the head is of.
     block: usize,
 }
 
-impl Stream {
-    fn open(source: &Source) -> Result<Self, InputError> {
+impl OpenHistory {
+    fn open(source: &HistorySource) -> Result<Self, InputError> {
         let reader = Reader::new(BufReader::with_capacity(128 << 10, source.file.cursor()))
             .map_err(|fault| (source.path(), fault))?;
         let mut stream = Self { source: source.clone(), reader, head: None, block: 0 };
@@ -193,7 +193,7 @@ impl Stream {
 /// All operations of several files, in the order of their ends.
 #[derive(Debug)]
 pub struct Merge {
-    streams: Vec<Stream>,
+    streams: Vec<OpenHistory>,
     /// The streams that wait for their turn, by the end of their head.
     waiting: BinaryHeap<Reverse<(u64, usize)>>,
     current: usize,
@@ -204,8 +204,8 @@ pub struct Merge {
 
 impl Merge {
     /// Opens the files.
-    pub fn open(sources: &[Source]) -> Result<Self, InputError> {
-        let streams = sources.iter().map(Stream::open).collect::<Result<Vec<_>, _>>()?;
+    pub fn open(sources: &[HistorySource]) -> Result<Self, InputError> {
+        let streams = sources.iter().map(OpenHistory::open).collect::<Result<Vec<_>, _>>()?;
         let heads = streams.iter().enumerate();
         let waiting = heads.filter_map(|(at, s)| Some(Reverse((s.head.as_ref()?.end_ns, at))));
         let mut merge =
@@ -256,6 +256,6 @@ impl Merge {
     }
 
     fn least_horizon_ns(&self) -> u64 {
-        self.streams.iter().map(Stream::horizon_ns).min().unwrap_or(u64::MAX)
+        self.streams.iter().map(OpenHistory::horizon_ns).min().unwrap_or(u64::MAX)
     }
 }

@@ -6,38 +6,14 @@ use std::path::PathBuf;
 use history::operation::{Operation, ValueId};
 
 use crate::csv;
+use crate::shown::{shown, shown_value};
 
 /// The client number of the load phase.
 const LOAD: u32 = u32::MAX;
-/// Longest name of a value that is shown.
-const VALUE_CHARACTERS_MAX: usize = 24;
-
-/// A name of somebody else's, for people: what is no character that can be seen is escaped.
-#[must_use]
-pub fn shown(name: &str) -> String {
-    let mut text = String::new();
-    for character in name.chars() {
-        match character {
-            '\'' | '"' => text.push(character),
-            _ => text.extend(character.escape_debug()),
-        }
-    }
-    text
-}
-
-/// The beginning of a value that may be long.
-#[must_use]
-pub fn shown_value(value: &str) -> String {
-    let (kept, rest) = match value.char_indices().nth(VALUE_CHARACTERS_MAX) {
-        Some((end, _)) => (&value[..end], "…"),
-        None => (value, ""),
-    };
-    shown(kept) + rest
-}
 
 /// How things are called.
 #[derive(Clone, Debug)]
-pub enum Names {
+pub enum DisplayNames {
     /// In histories of the generator: by their numbers.
     Workload,
     /// In CSV: as it is written there.
@@ -51,7 +27,7 @@ pub enum Names {
     },
 }
 
-impl Names {
+impl DisplayNames {
     /// A key, as it is; for people see [`shown`].
     #[must_use]
     pub fn key(&self, key: u64) -> String {

@@ -12,13 +12,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How far the threads of a check are, and when that was last told.
 #[derive(Debug)]
-pub struct Progress {
+pub struct CheckProgress {
     done: Vec<AtomicU64>,
     total: u64,
     began: Instant,
 }
 
-impl Progress {
+impl CheckProgress {
     /// Each of `threads` will come to `total`.
     #[must_use]
     pub fn new(threads: usize, total: u64) -> Self {

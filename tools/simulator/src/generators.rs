@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use anyhow::Result;
-use generator::driver::{Coordination, Driver, Setup, ThreadReport, Window};
+use generator::coordination::{Coordination, ThreadReport, Window};
+use generator::driver::{Driver, Setup};
 use generator::entropy::Entropy;
 use generator::history::{History, header};
 use generator::plan::Plan;

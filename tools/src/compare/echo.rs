@@ -18,7 +18,7 @@ use udp::pin::{allowed_cores, pin_to};
 use udp::sender::SocketCounters;
 use udp::socket::Socket;
 
-use crate::bench::processes::Stop;
+use crate::bench::processes::StopSignal;
 
 /// Bytes of a datagram.
 pub(super) const DATAGRAM_BYTES: usize = 64;
@@ -32,7 +32,7 @@ pub(super) fn round_trips(
     warmup: Duration,
     measure: Duration,
     cores: (usize, usize),
-    stop: &Stop,
+    stop: &StopSignal,
 ) -> Result<Latency> {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut server = Socket::bind(any).context("cannot open a socket for the echo")?;
@@ -126,7 +126,7 @@ struct Ping<'a> {
     measure_ns: u64,
     end_ns: u64,
     taken_ns: Histogram<u64>,
-    stop: &'a Stop,
+    stop: &'a StopSignal,
 }
 
 impl Ping<'_> {
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn datagrams_come_back_one_after_the_other() {
-        let stop = Stop::on_signals().unwrap();
+        let stop = StopSignal::on_signals().unwrap();
         let cores = allowed_cores();
         let latency = round_trips(
             Duration::from_millis(10),

@@ -51,7 +51,7 @@ pub fn summarize(path: &Path, run: Option<&str>) -> anyhow::Result<Report> {
     let built = build::build(&folder, &window)?;
 
     let json = serde_json::to_string_pretty(&built.summary)? + "\n";
-    let report = text::Report::new(&folder, &built);
+    let report = text::ReportText::new(&folder, &built);
     let mut contents = vec![
         ("summary.json", json.clone()),
         ("summary.md", report.markdown()),

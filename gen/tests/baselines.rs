@@ -45,7 +45,7 @@ fn generate(target: &str, more: &[&str]) -> Ended {
 
 /// A report of a run, and how the run ended.
 fn report(name: &str, target: &str, more: &[&str]) -> (Ended, ClientReport) {
-    let file = format!("gen-peers-{name}-{}.json", std::process::id());
+    let file = format!("gen-baselines-{name}-{}.json", std::process::id());
     let path = std::env::temp_dir().join(file);
     let json = path.to_str().expect("it is text");
     let ended = generate(target, &[more, &["--json", json]].concat());

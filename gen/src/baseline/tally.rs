@@ -4,7 +4,7 @@ use proto::counters::ClientCounters;
 
 use super::batch::{Answer, Asked};
 use super::excerpt;
-use crate::driver::{ThreadReport, Window};
+use crate::coordination::{ThreadReport, Window};
 use crate::recorder::Recorder;
 
 /// Counts for one thread.

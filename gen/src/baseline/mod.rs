@@ -1,16 +1,17 @@
-//! Other stores, driven by the same workload, so that their figures stand beside ours.
+//! Baselines: other stores, driven by the same workload, so that their figures stand beside
+//! ours.
 //!
-//! A [`target`] names a store and its protocol. Each thread runs a [`driver`] with a few
-//! [`lane`]s, which draw operations; [`memcached`] and [`redis`] write the requests of a
-//! [`batch`] and read the answers to it, over a TCP [`connection`] or in the datagrams of
-//! [`memcached_udp`]. What came back goes into a [`tally`].
+//! A [`target`] names a store and its protocol, [`stores`] are those of a run. Each thread is a
+//! [`BaselineThread`](thread::BaselineThread) with a few [`lane`]s, which draw operations;
+//! [`memcached`] and [`redis`] write the requests of a [`batch`] and read the answers to it,
+//! over a TCP [`connection`] or in the datagrams of [`memcached_udp`]. What came back goes
+//! into a [`tally`].
 //!
 //! Whatever a store sends is input: it ends in an answer or in an error that says what it
 //! was, with no more memory than the answer to a batch takes.
 
 pub mod batch;
 pub mod connection;
-pub mod driver;
 pub mod frame;
 pub mod keys;
 pub mod lane;
@@ -18,10 +19,12 @@ pub mod link;
 pub mod memcached;
 pub mod memcached_udp;
 pub mod redis;
+pub mod stores;
 pub mod tally;
 pub mod target;
 #[cfg(test)]
 mod testing;
+pub mod thread;
 
 /// What a report names the order in which connections work: each in its own.
 pub const ORDER: &str = "pipelined";

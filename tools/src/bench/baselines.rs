@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::processes::{Process, Stop, following, on_path};
-use super::servers::{READY, Server, version};
+use super::processes::{ChildProcess, StopSignal, following, on_path};
+use super::servers::{READY, RunningServer, version};
 
 /// Another store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Peer {
+pub enum Baseline {
     /// memcached, over TCP and UDP at once.
     Memcached,
     /// Redis.
@@ -21,7 +21,7 @@ pub enum Peer {
     Valkey,
 }
 
-impl Peer {
+impl Baseline {
     /// Its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -62,19 +62,19 @@ impl Peer {
         core: usize,
         record_bytes: u64,
         folder: &Path,
-        stop: &Stop,
-    ) -> Result<Server> {
+        stop: &StopSignal,
+    ) -> Result<RunningServer> {
         let port = free_port().context("no port is free")?;
         let mut command = following(program);
         command.args(self.arguments(port, record_bytes));
         // Whatever it writes without being told goes to a folder that is ours.
         command.current_dir(folder);
         let log = folder.join(format!("{}.log", self.name()));
-        let mut process = Process::start(self.name(), command, &log, Some(core))?;
+        let mut process = ChildProcess::start(self.name(), command, &log, Some(core))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         process.wait_for(stop, READY, || self.answers(address).then_some(()))?;
         let version = version(program, "--version").unwrap_or_default();
-        Server::new(process, address.to_string(), version)
+        RunningServer::new(process, address.to_string(), version)
     }
 
     fn arguments(self, port: u16, record_bytes: u64) -> Vec<String> {
@@ -151,10 +151,13 @@ mod tests {
     #[test]
     fn who_is_absent_is_told_with_what_to_do() {
         assert_eq!(
-            Peer::Memcached.absent(),
+            Baseline::Memcached.absent(),
             "memcached is not installed: apt-get install memcached"
         );
-        assert_eq!(Peer::Redis.absent(), "redis is not installed: apt-get install redis-server");
+        assert_eq!(
+            Baseline::Redis.absent(),
+            "redis is not installed: apt-get install redis-server"
+        );
     }
 
     #[test]
@@ -165,8 +168,8 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             let _ = stream.write_all(b"-ERR what\r\n");
         });
-        assert!(!Peer::Redis.answers(address));
+        assert!(!Baseline::Redis.answers(address));
         thread.join().unwrap();
-        assert!(!Peer::Redis.answers(address), "nobody listens any more");
+        assert!(!Baseline::Redis.answers(address), "nobody listens any more");
     }
 }

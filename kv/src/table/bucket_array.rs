@@ -1,7 +1,7 @@
-//! The memory of an index: buckets on huge pages, where the system grants them.
+//! The buckets of an index, in one mapping on huge pages where the system grants them.
 //!
-//! Fresh pages are zero, which is an empty bucket, and are there when they are touched first:
-//! so a large index is made at once.
+//! The system fills fresh pages with zeros, which are empty buckets, and only when they are first
+//! touched: so a large index is made at once.
 
 use std::io;
 use std::ops::Deref;
@@ -10,7 +10,7 @@ use super::bucket::Bucket;
 
 /// Empty buckets.
 #[derive(Debug)]
-pub(super) struct Pages {
+pub(super) struct BucketArray {
     #[cfg(not(loom))]
     map: memmap2::MmapRaw,
     #[cfg(loom)]
@@ -18,7 +18,7 @@ pub(super) struct Pages {
 }
 
 #[cfg(not(loom))]
-impl Pages {
+impl BucketArray {
     /// So many buckets, if the system has memory to map for them.
     pub(super) fn new(buckets: usize) -> io::Result<Self> {
         let map = memmap2::MmapMut::map_anon(buckets * size_of::<Bucket>())?;
@@ -29,7 +29,7 @@ impl Pages {
 }
 
 #[cfg(not(loom))]
-impl Deref for Pages {
+impl Deref for BucketArray {
     type Target = [Bucket];
 
     #[inline]
@@ -43,14 +43,14 @@ impl Deref for Pages {
 
 /// Under loom an atomic is more than its bytes.
 #[cfg(loom)]
-impl Pages {
+impl BucketArray {
     pub(super) fn new(buckets: usize) -> io::Result<Self> {
         Ok(Self { buckets: (0..buckets).map(|_| Bucket::empty()).collect() })
     }
 }
 
 #[cfg(loom)]
-impl Deref for Pages {
+impl Deref for BucketArray {
     type Target = [Bucket];
 
     fn deref(&self) -> &[Bucket] {
@@ -65,6 +65,6 @@ mod tests {
     #[test]
     fn an_index_that_no_memory_is_there_for_is_an_error() {
         // More than a processor can address.
-        assert!(Pages::new(1 << 52).is_err());
+        assert!(BucketArray::new(1 << 52).is_err());
     }
 }

@@ -20,32 +20,43 @@ use super::connection::Scratch;
 use super::keys::Records;
 use super::lane::{Lane, Source};
 use super::link::Link;
+use super::stores::Baselines;
 use super::tally::Tally;
-use super::target::Peers;
 use crate::arrivals::Arrivals;
-use crate::driver::{Coordination, ThreadReport, Window};
+use crate::coordination::{Coordination, INTERRUPTED_NS, LOOK_NS, ThreadReport, Window};
 use crate::plan::Plan;
-use crate::threads::Common;
+use crate::recorder::Recorder;
 
 /// How often a connection that is not there yet is looked at.
 const CONNECT_LOOK: Duration = Duration::from_millis(1);
 /// How often a thread looks for answers that are late.
 const LATE_NS: u64 = 1_000_000;
-/// How often it looks whether the other threads have come as far.
-const COORDINATION_NS: u64 = 1_000_000;
-/// How long an interrupted run waits for what is outstanding.
-const INTERRUPTED_NS: u64 = 1_000_000_000;
 /// Longest sleep, so that it notices when it is told to end.
 const SLEEP_NS_MAX: u64 = 50_000_000;
 /// The kernel sleeps by milliseconds; shorter waits are spun, where that is allowed.
 const SLEEP_NS_MIN: u64 = 1_000_000;
 const EVENTS: usize = 1024;
 
+/// What a thread is given at its start.
+#[derive(Debug)]
+pub struct BaselineSetup {
+    /// Which thread it is, of the plan's.
+    pub thread: usize,
+    /// Whom it talks to.
+    pub baselines: Arc<Baselines>,
+    /// Names the thread in the values that it writes; no other writer has it.
+    pub writer: u64,
+    /// Counts and measures.
+    pub recorder: Recorder,
+    /// How it waits when there is nothing to do.
+    pub idle: Idle,
+}
+
 /// One thread.
 #[derive(Debug)]
-pub struct Driver {
+pub struct BaselineThread {
     plan: Arc<Plan>,
-    peers: Arc<Peers>,
+    baselines: Arc<Baselines>,
     coordination: Arc<Coordination>,
     lanes: Vec<Lane>,
     ready: VecDeque<u32>,
@@ -59,19 +70,23 @@ pub struct Driver {
     late_ns: u64,
 }
 
-impl Driver {
-    /// Begins to connect. `writer` names the thread in the values that it writes.
-    pub fn new(common: Common, peers: Arc<Peers>, writer: u64, idle: Idle) -> Result<Self> {
-        let Common { thread, plan, coordination, recorder } = common;
+impl BaselineThread {
+    /// Begins to connect.
+    pub fn new(
+        plan: Arc<Plan>,
+        coordination: Arc<Coordination>,
+        setup: BaselineSetup,
+    ) -> Result<Self> {
+        let BaselineSetup { thread, baselines, writer, recorder, idle } = setup;
         let poll = Poll::new()?;
         let mut lanes = Vec::new();
         for number in (thread..plan.streams).step_by(plan.threads) {
             let mut links = Vec::new();
             for (server, &address) in plan.servers.iter().enumerate() {
                 let token = Token(lanes.len() * plan.servers.len() + server);
-                let link = Link::new(peers.protocol, address, peers.mtu_bytes)
+                let link = Link::new(baselines.protocol, address, baselines.mtu_bytes)
                     .and_then(|mut link| Ok((link.register(poll.registry(), token)?, link).1))
-                    .map_err(|error| cannot_connect(&peers, server, &error))?;
+                    .map_err(|error| cannot_connect(&baselines, server, &error))?;
                 links.push(link);
             }
             lanes.push(Lane::new(lanes.len(), number, plan.seed, links));
@@ -90,7 +105,7 @@ impl Driver {
             idle,
             late_ns: 0,
             plan,
-            peers,
+            baselines,
         })
     }
 
@@ -133,26 +148,26 @@ impl Driver {
     }
 
     fn is_stopped(&self) -> bool {
-        self.coordination.stop.load(Ordering::Relaxed)
+        self.coordination.is_stopped()
     }
 
     fn connect(&mut self) -> Result<()> {
         let until_ns = now_ns() + self.plan.client.handshake_timeout_ns;
-        let Self { lanes, records, scratch, tally, peers, .. } = self;
+        let Self { lanes, records, scratch, tally, baselines, .. } = self;
         for lane in lanes {
             for (server, link) in lane.links.iter_mut().enumerate() {
                 loop {
                     let now = now_ns();
                     let connected = link.connect(now, scratch);
-                    if connected.map_err(|error| cannot_connect(peers, server, &error))? {
+                    if connected.map_err(|error| cannot_connect(baselines, server, &error))? {
                         break;
                     }
                     if now >= until_ns {
                         let secs = self.plan.client.handshake_timeout_ns as f64 / 1e9;
                         let error = anyhow!("no answer in {secs} s");
-                        return Err(cannot_connect(peers, server, &error));
+                        return Err(cannot_connect(baselines, server, &error));
                     }
-                    if self.coordination.stop.load(Ordering::Relaxed) {
+                    if self.coordination.is_stopped() {
                         return Ok(());
                     }
                     poll(&mut self.poll, &mut self.events, CONNECT_LOOK)?;
@@ -160,7 +175,7 @@ impl Driver {
                 tally.counters.sessions_opened += 1;
                 // A store that has enough says so and closes; nobody tells of it again.
                 let received = link.receive(true, records, scratch, tally);
-                received.map_err(|error| cannot_connect(peers, server, &error))?;
+                received.map_err(|error| cannot_connect(baselines, server, &error))?;
             }
         }
         Ok(())
@@ -168,7 +183,7 @@ impl Driver {
 
     fn load(&mut self) -> Result<()> {
         while !self.coordination.may_load.load(Ordering::Relaxed) && !self.is_stopped() {
-            self.turn(now_ns() + COORDINATION_NS)?;
+            self.turn(now_ns() + LOOK_NS)?;
         }
         self.make_all_ready();
         while !self.is_stopped() {
@@ -186,12 +201,10 @@ impl Driver {
             if self.is_stopped() {
                 return Ok(None);
             }
-            if let Some(&window) = self.coordination.window.get()
-                && now_ns() >= window.start_ns
-            {
+            if let Some(window) = self.coordination.open_window(now_ns()) {
                 return Ok(Some(window));
             }
-            self.turn(now_ns() + COORDINATION_NS)?;
+            self.turn(now_ns() + LOOK_NS)?;
         }
     }
 
@@ -266,7 +279,7 @@ impl Driver {
     #[inline]
     fn send_ready(&mut self) -> Result<()> {
         while let Some(at) = self.ready.pop_front() {
-            let Self { lanes, records, scratch, tally, peers, source, plan, .. } = self;
+            let Self { lanes, records, scratch, tally, baselines, source, plan, .. } = self;
             let lane = &mut lanes[at as usize];
             let now = now_ns();
             let drawn = lane.draw(source, plan, now);
@@ -277,7 +290,7 @@ impl Driver {
             for (server, link) in lane.links.iter_mut().enumerate() {
                 if !link.batch().asked().is_empty() {
                     let sent = link.send(deadline_ns, records, scratch, tally);
-                    sent.map_err(|error| failed(peers, server, &error))?;
+                    sent.map_err(|error| failed(baselines, server, &error))?;
                 }
             }
         }
@@ -291,8 +304,9 @@ impl Driver {
         if rest_ns > 0 {
             self.idle.woke();
         }
-        let Self { lanes, ready, source, records, scratch, tally, peers, events, idle, .. } = self;
-        let servers = peers.names.len();
+        let Self { lanes, ready, source, records, scratch, tally, baselines, events, idle, .. } =
+            self;
+        let servers = baselines.names.len();
         for event in &*events {
             idle.worked();
             let (at, server) = (event.token().0 / servers, event.token().0 % servers);
@@ -300,10 +314,10 @@ impl Driver {
             let is_closing = event.is_read_closed() || event.is_error();
             if event.is_readable() || is_closing {
                 let received = link.receive(is_closing, records, scratch, tally);
-                received.map_err(|error| failed(peers, server, &error))?;
+                received.map_err(|error| failed(baselines, server, &error))?;
             }
             if event.is_writable() {
-                link.flush(tally).map_err(|error| failed(peers, server, &error))?;
+                link.flush(tally).map_err(|error| failed(baselines, server, &error))?;
             }
             if lanes[at].settle(source) {
                 ready.push_back(at as u32);
@@ -318,12 +332,12 @@ impl Driver {
     }
 
     fn give_up_late(&mut self, now_ns: u64) -> Result<()> {
-        let Self { lanes, ready, source, tally, peers, plan, .. } = self;
+        let Self { lanes, ready, source, tally, baselines, plan, .. } = self;
         for (at, lane) in lanes.iter_mut().enumerate().filter(|(_, lane)| lane.is_busy()) {
             for (server, link) in lane.links.iter_mut().enumerate() {
                 if link.handle_timeout(now_ns, tally).is_err() {
                     let secs = plan.client.answer_timeout_ns as f64 / 1e9;
-                    bail!("{} did not answer in {secs} s", peers.names[server]);
+                    bail!("{} did not answer in {secs} s", baselines.names[server]);
                 }
             }
             if lane.settle(source) {
@@ -362,12 +376,12 @@ fn poll(poll: &mut Poll, events: &mut Events, rest: Duration) -> io::Result<()> 
 }
 
 #[cold]
-fn cannot_connect(peers: &Peers, server: usize, error: &anyhow::Error) -> anyhow::Error {
-    let name = &peers.names[server];
-    anyhow!("cannot connect to {name} ({error:#}): {}", peers.protocol.remedy())
+fn cannot_connect(baselines: &Baselines, server: usize, error: &anyhow::Error) -> anyhow::Error {
+    let name = &baselines.names[server];
+    anyhow!("cannot connect to {name} ({error:#}): {}", baselines.protocol.remedy())
 }
 
 #[cold]
-fn failed(peers: &Peers, server: usize, error: &anyhow::Error) -> anyhow::Error {
-    anyhow!("{}: {error:#}", peers.names[server])
+fn failed(baselines: &Baselines, server: usize, error: &anyhow::Error) -> anyhow::Error {
+    anyhow!("{}: {error:#}", baselines.names[server])
 }

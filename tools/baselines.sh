@@ -5,15 +5,15 @@
 set -euo pipefail
 
 fail() {
-    printf 'peers.sh: error: %s\n' "$*" >&2
+    printf 'baselines.sh: error: %s\n' "$*" >&2
     exit 2
 }
 
 if [[ ${1-} == --help || ${1-} == -h ]]; then
-    printf 'usage: tools/peers.sh\n\nInstalls memcached, redis-server and, where Debian has it, valkey-server with apt-get, which only\nroot can.\n'
+    printf 'usage: tools/baselines.sh\n\nInstalls memcached, redis-server and, where Debian has it, valkey-server with apt-get, which only\nroot can.\n'
     exit 0
 fi
-(($# == 0)) || fail "unexpected argument '$1' (see 'tools/peers.sh --help')"
+(($# == 0)) || fail "unexpected argument '$1' (see 'tools/baselines.sh --help')"
 
 # Debian has Valkey since its 13th release.
 packages=(memcached redis-server)

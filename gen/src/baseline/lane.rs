@@ -7,7 +7,7 @@ use super::keys::digits;
 use super::link::Link;
 use crate::arrivals::Arrivals;
 use crate::plan::Plan;
-use crate::workload::{Operation, StreamRandom};
+use crate::workload::{Draw, StreamRandom};
 
 /// Where batches come from.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,7 @@ impl Lane {
         match source {
             Source::Load { next } => {
                 while drawn < batch && *next < plan.workload.records() {
-                    self.ask(Operation { key: *next, write: true }, now_ns);
+                    self.ask(Draw { key: *next, write: true }, now_ns);
                     *next += plan.threads as u64;
                     drawn += 1;
                 }
@@ -107,7 +107,7 @@ impl Lane {
     }
 
     #[inline]
-    fn ask(&mut self, operation: Operation, started_ns: u64) {
+    fn ask(&mut self, operation: Draw, started_ns: u64) {
         let digits = digits(operation.key);
         let server = server_of(&digits, self.links.len());
         self.links[server].batch().push(Asked { digits, is_put: operation.write, started_ns });

@@ -6,8 +6,8 @@ use history::operation::{Action, Operation};
 use history::sample::mix;
 
 use crate::lives::Lives;
-use crate::places::{Places, RegisterId};
 use crate::register::{Access, Register, Wrong};
+use crate::register_numbers::{RegisterId, RegisterNumbers};
 use crate::versions::Versions;
 
 /// Which register is wrong, and how.
@@ -62,7 +62,7 @@ fn share_of(key: u64, shares: u64) -> u64 {
 const GROUP: usize = 256;
 
 #[derive(Debug, Default)]
-struct State {
+struct KeyState {
     register: Register,
     versions: Versions,
 }
@@ -70,12 +70,12 @@ struct State {
 /// One share of the keys. Memory: some 200 bytes a key, and 48 for each PUT that a GET may
 /// still find.
 #[derive(Debug)]
-pub struct Checker {
+pub struct ShareChecker {
     assumptions: Assumptions,
     share: u64,
     shares: u64,
-    places: Places,
-    states: Vec<State>,
+    numbers: RegisterNumbers,
+    states: Vec<KeyState>,
     lives: Lives,
     operations: u64,
     horizon_ns: u64,
@@ -84,7 +84,7 @@ pub struct Checker {
     group_horizon_ns: u64,
 }
 
-impl Checker {
+impl ShareChecker {
     /// Takes the keys of share number `share` of `shares`.
     #[must_use]
     pub fn new(assumptions: Assumptions, share: u64, shares: u64) -> Self {
@@ -93,7 +93,7 @@ impl Checker {
             assumptions,
             share,
             shares,
-            places: Places::default(),
+            numbers: RegisterNumbers::default(),
             states: Vec::new(),
             lives: Lives::default(),
             operations: 0,
@@ -127,26 +127,27 @@ impl Checker {
     /// so the processor waits for all of them at once.
     fn check_group(&mut self) -> Result<(), Finding> {
         let mut group = std::mem::take(&mut self.group);
-        let mut places = [0; GROUP];
-        for (operation, place) in group.iter().zip(&mut places) {
+        let mut numbers = [0; GROUP];
+        for (operation, number) in group.iter().zip(&mut numbers) {
             let id = RegisterId { key: operation.key, incarnation: operation.incarnation };
-            *place = self.places.of(id);
+            *number = self.numbers.of(id);
         }
-        self.states.resize_with(self.places.len(), State::default);
-        let places = &places[..group.len()];
-        let touched = places.iter().fold(0, |sum: u64, &place| {
-            let State { register, versions } = &self.states[place as usize];
+        self.states.resize_with(self.numbers.len(), KeyState::default);
+        let numbers = &numbers[..group.len()];
+        let touched = numbers.iter().fold(0, |sum: u64, &number| {
+            let KeyState { register, versions } = &self.states[number as usize];
             sum.wrapping_add(register.touch()).wrapping_add(versions.touch())
         });
         black_box(touched);
-        let checked = group.iter().zip(places).try_for_each(|(op, &place)| self.check(op, place));
+        let checked =
+            group.iter().zip(numbers).try_for_each(|(op, &number)| self.check(op, number));
         group.clear();
         self.group = group;
         checked
     }
 
     #[inline]
-    fn check(&mut self, operation: &Operation, place: u32) -> Result<(), Finding> {
+    fn check(&mut self, operation: &Operation, number: u32) -> Result<(), Finding> {
         self.operations += 1;
         let access = self.assumptions.access(operation);
         self.lives.note(operation, &access);
@@ -154,7 +155,7 @@ impl Checker {
             (None, _) | (_, []) => false,
             (Some(value), killed) => killed.contains(&value.writer),
         };
-        let State { register, versions } = &mut self.states[place as usize];
+        let KeyState { register, versions } = &mut self.states[number as usize];
         let horizon_ns = self.group_horizon_ns;
         register
             .take(&access, horizon_ns, is_vouched_for)
@@ -170,8 +171,8 @@ impl Checker {
         self.check_group()?;
         let is_complete = self.assumptions.killed_writers.is_empty();
         let mut wrong: Vec<Finding> = Vec::new();
-        for (id, place) in self.places.all() {
-            let State { register, versions } = &self.states[place as usize];
+        for (id, number) in self.numbers.all() {
+            let KeyState { register, versions } = &self.states[number as usize];
             if let Err(why) = register.finish().and_then(|()| versions.finish(is_complete)) {
                 wrong.push(Finding { id, wrong: why, end_ns: u64::MAX });
             }
@@ -180,10 +181,10 @@ impl Checker {
             return Err(finding);
         }
         let is_one_life = self.lives.len() <= 1;
-        let keys = if is_one_life { self.places.len() as u64 } else { self.distinct_keys() };
+        let keys = if is_one_life { self.numbers.len() as u64 } else { self.distinct_keys() };
         let mut lives = self.lives;
-        for (id, place) in self.places.all() {
-            if self.states[place as usize].register.was_present() {
+        for (id, number) in self.numbers.all() {
+            if self.states[number as usize].register.was_present() {
                 lives.note_key(id.incarnation);
             }
         }
@@ -191,7 +192,7 @@ impl Checker {
     }
 
     fn distinct_keys(&self) -> u64 {
-        let mut keys: Vec<u64> = self.places.all().map(|(id, _)| id.key).collect();
+        let mut keys: Vec<u64> = self.numbers.all().map(|(id, _)| id.key).collect();
         keys.sort_unstable();
         keys.dedup();
         keys.len() as u64

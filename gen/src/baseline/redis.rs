@@ -185,7 +185,7 @@ mod tests {
     use testkit::random::Random;
 
     use super::*;
-    use crate::peer::testing::{Told, almost_answer, batch, feed, records};
+    use crate::baseline::testing::{Told, almost_answer, batch, feed, records};
 
     /// What is told of a batch that is answered by these pieces.
     fn told(joins_gets: bool, letters: &str, pieces: &[&[u8]]) -> Result<Told> {

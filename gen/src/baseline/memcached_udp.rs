@@ -25,12 +25,6 @@ const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 /// How often a store is asked whether it is there.
 const HELLO_NS: u64 = 100_000_000;
 
-/// Bytes of text of a `set` with a value and a key of these sizes.
-#[must_use]
-pub fn set_bytes(key_size: usize, value_size: usize) -> usize {
-    "set  0 0 \r\n\r\n".len() + key_size + value_size.to_string().len() + value_size
-}
-
 /// One request of the batch.
 #[derive(Debug)]
 struct Request {
@@ -302,7 +296,7 @@ mod tests {
     use testkit::random::Random;
 
     use super::*;
-    use crate::peer::testing::{asked, records};
+    use crate::baseline::testing::{asked, records};
     use crate::recorder::Recorder;
 
     fn tally() -> Tally {
@@ -351,13 +345,6 @@ mod tests {
         let numbers = [u16::MAX, 0, 1, 2, 3];
         let expected: Vec<_> = numbers.into_iter().zip(texts.map(str::to_owned)).collect();
         assert_eq!(told, expected);
-    }
-
-    #[test]
-    fn a_set_is_as_long_as_it_is_said_to_be() {
-        let mut out = Vec::new();
-        memcached::write(&[asked(b'A')], &mut records(), &mut out);
-        assert_eq!(out.len(), set_bytes(8, 4));
     }
 
     #[test]

@@ -28,6 +28,12 @@ pub fn write(asked: &[Asked], records: &mut Records, out: &mut Vec<u8>) {
     }
 }
 
+/// Bytes of text of a `set` with a value and a key of these sizes.
+#[must_use]
+pub fn set_bytes(key_size: usize, value_size: usize) -> usize {
+    "set  0 0 \r\n\r\n".len() + key_size + value_size.to_string().len() + value_size
+}
+
 /// Matches answers with the operations of a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reader {
@@ -188,7 +194,7 @@ mod tests {
     use testkit::random::Random;
 
     use super::*;
-    use crate::peer::testing::{Told, almost_answer, batch, feed, records};
+    use crate::baseline::testing::{Told, almost_answer, batch, feed, records};
 
     /// What is told of a batch that is answered by these pieces.
     fn told(letters: &str, pieces: &[&[u8]]) -> Result<Told> {
@@ -227,6 +233,13 @@ mod tests {
             "get aaaaaaaa bbbbbbbb\r\nset cccccccc 0 0 4\r\n\0\0\0\0\r\n\
              set dddddddd 0 0 4\r\n\u{1}\0\0\0\r\nget eeeeeeee\r\n"
         );
+    }
+
+    #[test]
+    fn a_set_is_as_long_as_it_is_said_to_be() {
+        let mut out = Vec::new();
+        write(batch("A").asked(), &mut records(), &mut out);
+        assert_eq!(out.len(), set_bytes(8, 4));
     }
 
     #[test]
