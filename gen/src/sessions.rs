@@ -4,35 +4,21 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use anyhow::{Result, bail};
-use proto::client::{Client, ClientConfig, Ended};
+use proto::client::{Client, ClientConfig, Ended, Outcome};
 use proto::counters::ClientCounters;
 use proto::transmit::{Flush, Transmit};
 use proto::wire::{Reason, VERSION};
 
 use crate::entropy::Entropy;
+use crate::token::{Origin, Token};
 
-/// What an operation is known by while it is outstanding.
-#[derive(Clone, Copy, Debug)]
-pub struct Token {
-    /// Its stream, or [`Token::LOAD`], or [`Token::STATS`].
-    pub stream: u32,
+/// The worker that a session is with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteWorker {
+    /// Where it is.
+    pub address: SocketAddr,
     /// Place of its server in the cluster's list.
-    pub server: u16,
-    /// Whether it is a PUT.
-    pub is_put: bool,
-    /// Its place in the history, or [`Token::NO_HISTORY`].
-    pub history_place: u32,
-    /// When its latency began to count.
-    pub started_ns: u64,
-}
-
-impl Token {
-    /// Stands for the load phase.
-    pub const LOAD: u32 = u32::MAX;
-    /// Stands for a question for counters.
-    pub const STATS: u32 = u32::MAX - 1;
-    /// The history does not keep this operation.
-    pub const NO_HISTORY: u32 = u32::MAX;
+    pub server: usize,
 }
 
 /// A session, and who waits for room in it.
@@ -46,6 +32,12 @@ pub struct PooledSession {
     pub parked: VecDeque<u32>,
     /// Whether it only served to meet the server's workers, and is closed.
     is_retired: bool,
+}
+
+impl PooledSession {
+    fn worker(&self) -> RemoteWorker {
+        RemoteWorker { address: self.client.server(), server: self.server }
+    }
 }
 
 /// The sessions of one thread.
@@ -179,15 +171,47 @@ impl SessionPool {
         &mut self.all[index]
     }
 
-    /// The session of a worker's address.
+    /// Hands a datagram to the session of the address that it came from; tells of each
+    /// operation that it ended.
     #[inline]
-    pub fn at_mut(&mut self, address: SocketAddr) -> Option<&mut PooledSession> {
-        self.all_mut().find(|session| session.client.server() == address)
+    pub fn handle_datagram(
+        &mut self,
+        now_ns: u64,
+        from: SocketAddr,
+        datagram: &[u8],
+        mut ended: impl FnMut(RemoteWorker, Token, &Outcome<'_>),
+    ) {
+        let Some(session) = self.all_mut().find(|session| session.client.server() == from) else {
+            self.past.misdirected += 1;
+            return;
+        };
+        let worker = session.worker();
+        session.client.handle_datagram(now_ns, datagram, |token, outcome| {
+            ended(worker, token, &outcome);
+        });
     }
 
-    /// A datagram came from an address that no session is with.
-    pub fn note_stranger(&mut self) {
-        self.past.misdirected += 1;
+    /// Does what time has made due in each session; tells of each operation that it ended.
+    pub fn handle_timeout(
+        &mut self,
+        now_ns: u64,
+        mut ended: impl FnMut(RemoteWorker, Token, &Outcome<'_>),
+    ) {
+        for session in self.all_mut() {
+            let worker = session.worker();
+            session.client.handle_timeout(now_ns, |token, outcome| ended(worker, token, &outcome));
+        }
+    }
+
+    /// Asks each worker for its counters; returns how many were asked.
+    pub fn ask_for_counters(&mut self, now_ns: u64) -> usize {
+        let token = Token::new(Origin::Counters, false, None, now_ns);
+        self.all_mut().filter_map(|session| session.client.stats(token).ok()).count()
+    }
+
+    /// Ends every session; nobody is told any more of what is outstanding.
+    pub fn close(&mut self) {
+        self.all_mut().for_each(|session| session.client.close(|_, _| {}));
     }
 
     /// All that carry operations.
@@ -195,8 +219,7 @@ impl SessionPool {
         self.all.iter().filter(|session| !session.is_retired)
     }
 
-    /// All that carry operations.
-    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut PooledSession> {
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut PooledSession> {
         self.all.iter_mut().filter(|session| !session.is_retired)
     }
 

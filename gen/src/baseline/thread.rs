@@ -21,9 +21,9 @@ use super::keys::Records;
 use super::lane::{Lane, Source};
 use super::link::Link;
 use super::stores::Baselines;
-use super::tally::Tally;
 use crate::arrivals::Arrivals;
 use crate::coordination::{Coordination, INTERRUPTED_NS, LOOK_NS, ThreadReport, Window};
+use crate::ledger::Ledger;
 use crate::plan::Plan;
 use crate::recorder::Recorder;
 
@@ -63,7 +63,7 @@ pub struct BaselineThread {
     source: Source,
     records: Records,
     scratch: Scratch,
-    tally: Tally,
+    ledger: Ledger,
     poll: Poll,
     events: Events,
     idle: Idle,
@@ -99,7 +99,7 @@ impl BaselineThread {
             lanes,
             source: Source::Load { next: thread as u64 },
             scratch: Scratch::new(value_size),
-            tally: Tally::new(recorder),
+            ledger: Ledger::new(recorder, None),
             poll,
             events: Events::with_capacity(EVENTS),
             idle,
@@ -119,9 +119,8 @@ impl BaselineThread {
                 puts += u64::from(asked.is_put);
             });
         }
-        self.tally.report.client = self.tally.counters;
         match result {
-            Ok(()) => Ok(self.tally.report),
+            Ok(()) => Ok(self.ledger.report),
             Err(error) if operations == 0 => Err(error),
             Err(error) => Err(anyhow!(
                 "{error:#}; {operations} operations were outstanding, {puts} of them PUTs, each of \
@@ -153,7 +152,7 @@ impl BaselineThread {
 
     fn connect(&mut self) -> Result<()> {
         let until_ns = now_ns() + self.plan.client.handshake_timeout_ns;
-        let Self { lanes, records, scratch, tally, baselines, .. } = self;
+        let Self { lanes, records, scratch, ledger, baselines, .. } = self;
         for lane in lanes {
             for (server, link) in lane.links.iter_mut().enumerate() {
                 loop {
@@ -172,9 +171,9 @@ impl BaselineThread {
                     }
                     poll(&mut self.poll, &mut self.events, CONNECT_LOOK)?;
                 }
-                tally.counters.sessions_opened += 1;
+                ledger.report.client.sessions_opened += 1;
                 // A store that has enough says so and closes; nobody tells of it again.
-                let received = link.receive(true, records, scratch, tally);
+                let received = link.receive(true, records, scratch, ledger);
                 received.map_err(|error| cannot_connect(baselines, server, &error))?;
             }
         }
@@ -209,7 +208,7 @@ impl BaselineThread {
     }
 
     fn measure(&mut self, window: Window) -> Result<()> {
-        self.tally.begin(window);
+        self.ledger.begin(window);
         self.source = match self.plan.rate {
             None => Source::Closed,
             Some(rate) => {
@@ -222,14 +221,14 @@ impl BaselineThread {
         }
         loop {
             let now = now_ns();
-            self.tally.at(now);
+            self.ledger.turn(now);
             if now >= window.end_ns || self.is_stopped() {
-                self.tally.end(now.min(window.end_ns));
+                self.ledger.end(now.min(window.end_ns));
                 return Ok(());
             }
             let arrival_ns = self.take_arrivals(now);
             self.send_ready()?;
-            let interval_ns = self.tally.recorder.interval_end_ns();
+            let interval_ns = self.ledger.interval_end_ns();
             self.turn(arrival_ns.min(interval_ns).min(window.end_ns))?;
         }
     }
@@ -238,7 +237,7 @@ impl BaselineThread {
     fn drain(&mut self) -> Result<()> {
         if let Source::Open(arrivals) = &self.source {
             let sent: u64 = self.lanes.iter().map(|lane| lane.sent()).sum();
-            self.tally.report.backlog = arrivals.arrived() - sent;
+            self.ledger.report.backlog = arrivals.arrived() - sent;
         }
         self.source = Source::Ended;
         let stopped_ns = now_ns();
@@ -247,7 +246,7 @@ impl BaselineThread {
             // Without an interruption each link gives up by itself.
             if self.is_stopped() && now >= stopped_ns + INTERRUPTED_NS {
                 for link in self.lanes.iter().flat_map(|lane| &lane.links) {
-                    link.each_outstanding(|asked| self.tally.given_up(asked));
+                    link.each_outstanding(|asked| asked.given_up(&mut self.ledger));
                 }
                 break;
             }
@@ -279,7 +278,7 @@ impl BaselineThread {
     #[inline]
     fn send_ready(&mut self) -> Result<()> {
         while let Some(at) = self.ready.pop_front() {
-            let Self { lanes, records, scratch, tally, baselines, source, plan, .. } = self;
+            let Self { lanes, records, scratch, ledger, baselines, source, plan, .. } = self;
             let lane = &mut lanes[at as usize];
             let now = now_ns();
             let drawn = lane.draw(source, plan, now);
@@ -289,7 +288,7 @@ impl BaselineThread {
             let deadline_ns = now + plan.client.answer_timeout_ns;
             for (server, link) in lane.links.iter_mut().enumerate() {
                 if !link.batch().asked().is_empty() {
-                    let sent = link.send(deadline_ns, records, scratch, tally);
+                    let sent = link.send(deadline_ns, records, scratch, ledger);
                     sent.map_err(|error| failed(baselines, server, &error))?;
                 }
             }
@@ -304,8 +303,9 @@ impl BaselineThread {
         if rest_ns > 0 {
             self.idle.woke();
         }
-        let Self { lanes, ready, source, records, scratch, tally, baselines, events, idle, .. } =
-            self;
+        let Self {
+            lanes, ready, source, records, scratch, ledger, baselines, events, idle, ..
+        } = self;
         let servers = baselines.names.len();
         for event in &*events {
             idle.worked();
@@ -313,11 +313,11 @@ impl BaselineThread {
             let link = &mut lanes[at].links[server];
             let is_closing = event.is_read_closed() || event.is_error();
             if event.is_readable() || is_closing {
-                let received = link.receive(is_closing, records, scratch, tally);
+                let received = link.receive(is_closing, records, scratch, ledger);
                 received.map_err(|error| failed(baselines, server, &error))?;
             }
             if event.is_writable() {
-                link.flush(tally).map_err(|error| failed(baselines, server, &error))?;
+                link.flush(ledger).map_err(|error| failed(baselines, server, &error))?;
             }
             if lanes[at].settle(source) {
                 ready.push_back(at as u32);
@@ -332,10 +332,10 @@ impl BaselineThread {
     }
 
     fn give_up_late(&mut self, now_ns: u64) -> Result<()> {
-        let Self { lanes, ready, source, tally, baselines, plan, .. } = self;
+        let Self { lanes, ready, source, ledger, baselines, plan, .. } = self;
         for (at, lane) in lanes.iter_mut().enumerate().filter(|(_, lane)| lane.is_busy()) {
             for (server, link) in lane.links.iter_mut().enumerate() {
-                if link.handle_timeout(now_ns, tally).is_err() {
+                if link.handle_timeout(now_ns, ledger).is_err() {
                     let secs = plan.client.answer_timeout_ns as f64 / 1e9;
                     bail!("{} did not answer in {secs} s", baselines.names[server]);
                 }
