@@ -143,7 +143,7 @@ pub fn failure(outcome: &Outcome) -> Option<String> {
     let seed = outcome.seed;
     let mut text = format!("seed {seed} of commit {} failed: {}\n", commit(), failure.check);
     let _ = writeln!(text, "{}\n\nthe events before it:\n{tail}\n", failure.text.trim_end());
-    let _ = writeln!(text, "replay: cargo run --release -p tools --bin sim -- --seed {seed}");
+    let _ = writeln!(text, "replay: cargo run --release -p simulator -- --seed {seed}");
     Some(text)
 }
 
