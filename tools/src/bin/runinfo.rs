@@ -23,6 +23,10 @@ struct Flags {
     #[arg(long)]
     clients: u64,
 
+    /// Seed of the first generator; the next has one more, and so on
+    #[arg(long)]
+    seed: Option<u64>,
+
     /// Commit of the checkout; empty if unknown
     #[arg(long)]
     commit: String,
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         flags.name,
         flags.servers,
         flags.clients,
+        flags.seed,
         flags.commit,
         flags.arguments,
     );

@@ -1,10 +1,11 @@
 //! From a run's folder to its report.
 //!
 //! `find` chooses the folder; `folder` reads it, with `jsonl`, `hdr` and `plausible`;
-//! `window` and `median` are how figures are taken; `build` takes them; `text` puts them into
+//! `window` and `median` are how figures are taken; `build` takes them, and `difference` accounts for what is executed and not answered; `text` puts them into
 //! words and the plots draw them.
 
 mod build;
+mod difference;
 mod find;
 mod folder;
 mod hdr;
@@ -57,8 +58,8 @@ pub fn summarize(path: &Path, run: Option<&str>) -> anyhow::Result<Report> {
         ("summary.md", report.markdown()),
         ("throughput.svg", plot_throughput::draw(&folder.servers, &window)?),
     ];
-    if let Some(histogram) = &built.histogram {
-        contents.push(("latency.svg", plot_latency::draw(histogram)?));
+    if let Some(histograms) = &built.histograms {
+        contents.push(("latency.svg", plot_latency::draw(&histograms.all)?));
     }
     let files = contents.into_iter().map(|(name, content)| (folder.path.join(name), content));
     Ok(Report { json, text: report.terminal(), files: files.collect() })
