@@ -7,6 +7,7 @@ use crate::table::Choice;
 use clap::Parser;
 use host::flags::{percent, power_of_two};
 use proto::limits::{MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX, mtu_bytes_default};
+use udp::socket::BUFFER_BYTES_DEFAULT;
 
 /// Most workers of a server.
 pub const CORES_MAX: u16 = 512;
@@ -70,6 +71,13 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub samples: Option<PathBuf>,
 
+    /// Bytes that each socket's receive buffer and send buffer are to hold, as the kernel counts
+    /// them: what is in them and its bookkeeping. It grants at most twice net.core.rmem_max and
+    /// net.core.wmem_max. With a unit: 212992, 16M. The default is 16M
+    #[arg(long, value_name = "BYTES", hide_default_value = true,
+          default_value_t = BUFFER_BYTES_DEFAULT, value_parser = socket_buffer)]
+    pub socket_buffer: usize,
+
     /// Drop this share of the datagrams that arrive, in percent, to see what loss costs.
     #[arg(long, value_name = "PCT", default_value = "0", value_parser = percent)]
     pub drop_pct: f64,
@@ -109,6 +117,18 @@ impl std::str::FromStr for Pin {
                 .map(Self::Cores)
                 .map_err(|_| "expected auto, none or core numbers such as 0,2".to_owned()),
         }
+    }
+}
+
+/// A burst and a datagram fit.
+const SOCKET_BUFFER_BYTES_MIN: u64 = 128 << 10;
+/// What the kernel's own numbers reach to.
+const SOCKET_BUFFER_BYTES_MAX: u64 = 1 << 30;
+
+fn socket_buffer(text: &str) -> Result<usize, String> {
+    match host::flags::byte_size(text)? {
+        bytes @ SOCKET_BUFFER_BYTES_MIN..=SOCKET_BUFFER_BYTES_MAX => Ok(bytes as usize),
+        _ => Err("must be from 128K to 1G".to_owned()),
     }
 }
 

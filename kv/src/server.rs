@@ -42,8 +42,8 @@ pub fn start(flags: &Flags) -> Result<Running> {
     }
     let placement = Placement::new(flags)?;
     let base = SocketAddr::new(flags.bind, flags.port);
-    let sockets =
-        Socket::bind_consecutive(base, flags.cores).map_err(|e| cannot_bind(flags, &e))?;
+    let sockets = Socket::bind_consecutive(base, flags.cores, flags.socket_buffer)
+        .map_err(|e| cannot_bind(flags, &e))?;
     let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
     let memory_cap_bytes =
         flags.memory.unwrap_or_else(|| host::machine::memory_limit_bytes() / 2).max(1);

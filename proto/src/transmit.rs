@@ -55,10 +55,11 @@ impl<'a> Transmit<'a> {
         self.bytes.chunks(self.segment_bytes)
     }
 
-    /// The first datagram and, if there are more, the others.
+    /// As many datagrams as `bytes` hold, but at least one, and the others if there are any.
     #[must_use]
-    pub fn split_first(self) -> (Self, Option<Self>) {
-        let (first, rest) = self.bytes.split_at(self.segment_bytes.min(self.bytes.len()));
+    pub fn split_at(self, bytes: usize) -> (Self, Option<Self>) {
+        let whole_bytes = (bytes / self.segment_bytes).max(1) * self.segment_bytes;
+        let (first, rest) = self.bytes.split_at(whole_bytes.min(self.bytes.len()));
         let rest = (!rest.is_empty()).then_some(Self { bytes: rest, ..self });
         (Self { bytes: first, ..self }, rest)
     }
@@ -71,4 +72,23 @@ pub enum Flush {
     Full,
     /// Everything: there is nothing more to wait for.
     All,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_split_between_datagrams() {
+        let path = Path::to(([127, 0, 0, 1], 1).into());
+        let account = Account::Session;
+        let burst = Transmit { path, account, bytes: &[7; 250], segment_bytes: 100 };
+        let lengths = |bytes| {
+            let (first, rest) = burst.split_at(bytes);
+            (first.bytes.len(), rest.map_or(0, |rest| rest.bytes.len()))
+        };
+        assert_eq!(lengths(0), (100, 150), "at least one");
+        assert_eq!((lengths(199), lengths(200)), ((100, 150), (200, 50)));
+        assert_eq!((lengths(250), lengths(300)), ((200, 50), (250, 0)));
+    }
 }

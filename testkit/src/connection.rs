@@ -1,10 +1,11 @@
 //! A client that asks a server directly and tells what it heard.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use proto::client::{Client, ClientConfig, Outcome};
-use proto::transmit::{Flush, Path, Transmit};
+use proto::handshake::Granted;
+use proto::transmit::{Account, Flush, Path, Transmit};
 use udp::core_loop::{CoreLoop, Endpoint, Round};
 use udp::counters::TransportCounters;
 use udp::socket::{Inbox, Socket};
@@ -50,11 +51,17 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Opens a session.
+    /// Opens a session over loopback.
     #[must_use]
     pub fn open(server: SocketAddr) -> Self {
-        let here = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
-        let socket = Socket::bind(here.parse().expect("an address")).expect("a free port");
+        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        Self::open_from(loopback[usize::from(server.is_ipv6())], server)
+    }
+
+    /// Opens a session from an address of this host.
+    #[must_use]
+    pub fn open_from(here: IpAddr, server: SocketAddr) -> Self {
+        let socket = Socket::bind(SocketAddr::new(here, 0)).expect("a free port");
         let (id, deadline_ns) = (entropy().to_le_bytes(), DEADLINE.as_nanos() as u64);
         let config = ClientConfig {
             handshake_timeout_ns: deadline_ns,
@@ -68,6 +75,26 @@ impl Connection {
         let mut connection = Self { socket, core_loop, asking, sent: Vec::new() };
         connection.work_until(|asking| asking.client.granted().is_some());
         connection
+    }
+
+    /// The address that it is at.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.socket.address()
+    }
+
+    /// What the server granted it.
+    #[must_use]
+    pub const fn granted(&self) -> &Granted {
+        self.asking.client.granted().expect("it is open")
+    }
+
+    /// Sends a datagram as it is, if there is room for it.
+    pub fn send(&mut self, datagram: &[u8]) {
+        let (path, account) = (Path::to(self.asking.client.server()), Account::Session);
+        let segment_bytes = datagram.len();
+        let burst = Transmit { path, account, bytes: datagram, segment_bytes };
+        self.socket.send(self.socket.now_ns(), burst);
     }
 
     /// Asks for all of these at once, as far as the window allows, and returns their ends

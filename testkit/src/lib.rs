@@ -9,6 +9,7 @@
 
 pub mod connection;
 pub mod harness;
+pub mod hosts;
 pub mod process;
 pub mod random;
 pub mod relay;

@@ -209,7 +209,7 @@ mod tests {
         let mut lengths = Vec::new();
         while !outbox.is_empty() {
             let (sent, dropped) = outbox.flush(0, |burst| {
-                let (first, rest) = burst.split_first();
+                let (first, rest) = burst.split_at(0);
                 lengths.push(first.bytes.len());
                 (rest, Room::Left)
             });

@@ -2,10 +2,17 @@
 //!
 //! The kernel charges a datagram to the buffer until the device has it. That takes no time
 //! to speak of, or some microseconds; but datagrams to a neighbour that does not answer ARP
-//! stay for seconds. So below half of the buffer everybody sends, and above it an address
+//! stay for seconds. So everybody fills the first half of the buffer, and above it an address
 //! sends again only when what it sent last has left: when the buffer holds less than just
-//! after that. The first datagram that an address sends above half is a test. Where it has
-//! left, whole bursts follow; where it stays, the next test comes later each time.
+//! after that. The first datagram that an address sends there is a test. Where it has left,
+//! more follows; where it stays, the next test comes later each time.
+//!
+//! ```text
+//! 0                          1/2           3/4     7/8     1
+//! | everybody                 | who failed  | who   | whose last
+//! |                           | is tested   | is    | datagrams have left
+//! |                           | again       | new   |
+//! ```
 //!
 //! How much the buffer holds the kernel tells (`SIOCOUTQ`), for all together. It is asked
 //! only when the buffer may be half full.
@@ -18,20 +25,11 @@ const TEST_NS_MIN: u64 = 5_000_000;
 const TEST_NS_MAX: u64 = 1_000_000_000;
 /// Addresses that are told apart while the buffer is more than half full.
 const TESTS_MAX: usize = 4096;
-
-/// What an address may send now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// Whatever it has.
-    Burst,
-    /// One datagram, as a test.
-    Datagram,
-    /// Nothing.
-    Nothing,
-}
+/// What an address whose last datagrams have left sends at once there: a part of the buffer.
+const PASSED_SHARE: usize = 16;
 
 /// What is known of an address that has sent while the buffer was more than half full.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Test {
     /// If the buffer holds no more than this, what the address sent last has left.
     left_below_bytes: usize,
@@ -43,7 +41,7 @@ struct Test {
 /// The account of one send buffer.
 #[derive(Debug)]
 pub(crate) struct SendBuffer {
-    half_bytes: usize,
+    bytes: usize,
     /// The buffer holds no more: what it held at the last look, and all that was sent since.
     held_bytes_max: usize,
     tests: HashMap<IpAddr, Test>,
@@ -52,53 +50,67 @@ pub(crate) struct SendBuffer {
 impl SendBuffer {
     /// An empty buffer of `bytes`, as the kernel counts them.
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { half_bytes: bytes / 2, held_bytes_max: 0, tests: HashMap::new() }
+        Self { bytes, held_bytes_max: 0, tests: HashMap::new() }
     }
 
-    /// Whether a part of the buffer is free for sure: `1 / share` of it holds all.
+    const fn half_bytes(&self) -> usize {
+        self.bytes / 2
+    }
+
+    /// Whether it holds less than one part in `share`. `look` tells how many bytes it holds.
     pub(crate) fn holds_less_than_one_in(
         &mut self,
         share: usize,
         look: impl FnOnce() -> usize,
     ) -> bool {
-        let bytes = 2 * self.half_bytes / share;
-        if self.held_bytes_max > bytes {
+        if self.held_bytes_max >= self.bytes / share {
             self.held_bytes_max = look();
         }
-        self.held_bytes_max <= bytes
+        self.held_bytes_max < self.bytes / share
     }
 
-    /// What an address may send. `look` tells how many bytes the buffer holds.
+    /// How much an address that has `bytes` to send may send: all of it, a part (at least one
+    /// datagram, however long), or nothing. `look` tells how many bytes the buffer holds.
     #[inline]
     pub(crate) fn admits(
         &mut self,
         now_ns: u64,
         address: IpAddr,
+        bytes: usize,
         look: impl FnOnce() -> usize,
-    ) -> Admission {
-        if self.held_bytes_max <= self.half_bytes {
-            return Admission::Burst;
+    ) -> usize {
+        if self.held_bytes_max + bytes <= self.half_bytes() {
+            return bytes;
         }
-        self.admits_above_half(now_ns, address, look())
+        self.admits_after_look(now_ns, address, bytes, look())
     }
 
     #[cold]
-    fn admits_above_half(&mut self, now_ns: u64, address: IpAddr, held_bytes: usize) -> Admission {
+    fn admits_after_look(
+        &mut self,
+        now_ns: u64,
+        address: IpAddr,
+        bytes: usize,
+        held_bytes: usize,
+    ) -> usize {
+        const ONE_DATAGRAM: usize = 1;
         self.held_bytes_max = held_bytes;
-        if held_bytes <= self.half_bytes {
+        if held_bytes < self.half_bytes() {
             self.tests.clear();
-            return Admission::Burst;
+            return bytes.min(self.half_bytes() - held_bytes);
         }
         let is_full = self.tests.len() >= TESTS_MAX;
         match self.tests.get_mut(&address) {
-            None if is_full => Admission::Nothing,
-            None => Admission::Datagram,
+            None if is_full || held_bytes > self.bytes / 8 * 7 => 0,
+            None => ONE_DATAGRAM,
             Some(test) if held_bytes <= test.left_below_bytes => {
                 test.wait_ns = 0;
-                Admission::Burst
+                bytes.min(self.bytes / PASSED_SHARE)
             }
-            Some(test) if now_ns >= test.again_ns => Admission::Datagram,
-            Some(_) => Admission::Nothing,
+            Some(test) if now_ns >= test.again_ns && held_bytes <= self.bytes / 4 * 3 => {
+                ONE_DATAGRAM
+            }
+            Some(_) => 0,
         }
     }
 
@@ -113,7 +125,7 @@ impl SendBuffer {
     ) {
         let before_bytes = self.held_bytes_max;
         self.held_bytes_max += bytes;
-        if before_bytes > self.half_bytes {
+        if before_bytes >= self.half_bytes() {
             self.sent_above_half(now_ns, address, before_bytes, look());
         }
     }
@@ -127,10 +139,9 @@ impl SendBuffer {
         held_bytes: usize,
     ) {
         self.held_bytes_max = held_bytes;
-        let fresh = Test { left_below_bytes: 0, again_ns: 0, wait_ns: 0 };
-        let test = self.tests.entry(address).or_insert(fresh);
+        let test = self.tests.entry(address).or_default();
         if held_bytes <= before_bytes {
-            *test = Test { left_below_bytes: usize::MAX, ..fresh };
+            *test = Test { left_below_bytes: usize::MAX, ..Test::default() };
         } else {
             test.left_below_bytes = before_bytes + (held_bytes - before_bytes) / 2;
             test.wait_ns = (2 * test.wait_ns).clamp(TEST_NS_MIN, TEST_NS_MAX);
@@ -143,7 +154,9 @@ impl SendBuffer {
 mod tests {
     use super::*;
 
-    const BUFFER_BYTES: usize = 1000;
+    const BUFFER_BYTES: usize = 1600;
+    const BURST_BYTES: usize = 150;
+    const DATAGRAM_BYTES: usize = 10;
     const STUCK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 66));
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
@@ -160,78 +173,96 @@ mod tests {
             Self { buffer: SendBuffer::new(BUFFER_BYTES), now_ns: 0, held_bytes: 0, looks: 0 }
         }
 
-        /// Sends if it is admitted: what goes to `STUCK` stays, the rest has left at once.
-        fn send(&mut self, to: IpAddr, bytes: usize) -> Admission {
+        /// Sends what is admitted of a burst, in whole datagrams: what goes to `THERE` has left
+        /// at once, the rest stays. Returns how much went.
+        fn send(&mut self, to: IpAddr) -> usize {
             let held_bytes = self.held_bytes;
-            let admission = self.buffer.admits(self.now_ns, to, || {
+            let admitted = self.buffer.admits(self.now_ns, to, BURST_BYTES, || {
                 self.looks += 1;
                 held_bytes
             });
-            let bytes = match admission {
-                Admission::Nothing => return admission,
-                Admission::Datagram => 10,
-                Admission::Burst => bytes,
-            };
-            self.held_bytes += if to == STUCK { bytes } else { 0 };
-            let held_bytes = self.held_bytes;
-            self.buffer.sent(self.now_ns, to, bytes, || held_bytes);
-            admission
+            let bytes = admitted.div_ceil(DATAGRAM_BYTES) * DATAGRAM_BYTES;
+            if bytes > 0 {
+                self.held_bytes += if to == THERE { 0 } else { bytes };
+                let held_bytes = self.held_bytes;
+                self.buffer.sent(self.now_ns, to, bytes, || held_bytes);
+            }
+            bytes
+        }
+
+        /// One whose datagrams stay fills its half.
+        fn half_full() -> Self {
+            let mut world = Self::new();
+            while world.held_bytes < BUFFER_BYTES / 2 {
+                assert!(world.send(STUCK) > 0);
+            }
+            world
         }
     }
 
     #[test]
-    fn below_half_nobody_is_asked_for() {
+    fn below_half_the_kernel_is_not_asked() {
         let mut world = World::new();
         for _ in 0..5 {
-            assert_eq!(world.send(STUCK, 100), Admission::Burst);
+            assert_eq!(world.send(STUCK), BURST_BYTES);
         }
-        assert_eq!((world.held_bytes, world.looks), (500, 0));
+        assert_eq!((world.held_bytes, world.looks), (750, 0));
+        assert_eq!(world.send(STUCK), 50, "half of the buffer is nobody's to cross at once");
     }
 
     #[test]
-    fn one_whose_datagrams_stay_does_not_fill_the_buffer_and_others_go_on() {
+    fn those_whose_datagrams_stay_do_not_fill_the_buffer_and_others_go_on() {
         let mut world = World::new();
-        let mut burst_sent = 0;
-        for _ in 0..10_000 {
+        let mut rounds_sent = 0;
+        for round in 0..10_000_u32 {
             world.now_ns += 300_000;
-            world.send(STUCK, 100);
-            burst_sent += u32::from(world.send(THERE, 100) == Admission::Burst);
+            world.send(IpAddr::V4((round % 20).into()));
+            rounds_sent += u32::from(world.send(THERE) > 0);
         }
-        // Three seconds: half of the buffer, the burst that crossed it, and a few tests.
-        assert!(world.held_bytes <= BUFFER_BYTES / 2 + 100 + 11 * 10, "{}", world.held_bytes);
-        assert!(burst_sent >= 9_990, "{burst_sent}");
+        assert!(world.held_bytes <= BUFFER_BYTES / 8 * 7, "{}", world.held_bytes);
+        assert_eq!(rounds_sent, 10_000);
     }
 
     #[test]
     fn one_is_tested_by_one_datagram_and_sends_when_that_has_left() {
-        let mut world = World::new();
-        while world.send(STUCK, 100) == Admission::Burst {}
-        assert!(world.held_bytes > BUFFER_BYTES / 2);
-        assert_eq!(world.send(STUCK, 100), Admission::Nothing, "its test has not left");
-        assert_eq!(world.send(THERE, 100), Admission::Datagram);
-        assert_eq!(world.send(THERE, 100), Admission::Burst, "it has left");
+        let mut world = World::half_full();
+        assert_eq!(world.send(STUCK), DATAGRAM_BYTES, "its test");
+        assert_eq!(world.send(STUCK), 0, "which has not left");
+        assert_eq!(world.send(THERE), DATAGRAM_BYTES);
+        assert_eq!(world.send(THERE), BUFFER_BYTES / PASSED_SHARE, "it has left");
         // The device takes some time, and what the test held is gone then.
-        world.held_bytes -= 10;
-        assert_eq!(world.send(STUCK, 100), Admission::Burst);
+        world.held_bytes -= DATAGRAM_BYTES;
+        world.held_bytes += 1;
+        assert_eq!(world.send(STUCK), BUFFER_BYTES / PASSED_SHARE);
         world.now_ns += TEST_NS_MIN - 1;
-        assert_eq!(world.send(STUCK, 100), Admission::Nothing);
+        assert_eq!(world.send(STUCK), 0);
         world.now_ns += 1;
-        assert_eq!(world.send(STUCK, 100), Admission::Datagram, "it is tested again");
+        assert_eq!(world.send(STUCK), DATAGRAM_BYTES, "it is tested again");
         world.now_ns += TEST_NS_MIN;
-        assert_eq!(world.send(STUCK, 100), Admission::Nothing, "later each time");
+        assert_eq!(world.send(STUCK), 0, "later each time");
         world.held_bytes = 0;
-        assert_eq!(world.send(STUCK, 100), Admission::Burst, "all is forgiven below half");
+        assert_eq!(world.send(STUCK), BURST_BYTES, "all is forgiven below half");
+    }
+
+    #[test]
+    fn who_is_known_to_be_there_has_the_last_eighth_alone() {
+        let mut world = World::half_full();
+        world.send(THERE);
+        let mut others = 0;
+        while world.send(IpAddr::V4(others.into())) > 0 {
+            others += 1;
+        }
+        assert!((BUFFER_BYTES / 8 * 7..BUFFER_BYTES).contains(&world.held_bytes));
+        assert!(world.send(THERE) > 0);
     }
 
     #[test]
     fn no_more_addresses_are_told_apart_than_the_limit() {
-        let mut world = World::new();
-        while world.send(STUCK, 100) == Admission::Burst {}
-        let mut admitted = 0;
+        let mut world = World::half_full();
         for address in 0..2 * TESTS_MAX as u32 {
-            let address = IpAddr::V4(address.into());
-            admitted += usize::from(world.send(address, 1) != Admission::Nothing);
+            world.held_bytes = BUFFER_BYTES / 2;
+            world.send(IpAddr::V4(address.into()));
         }
-        assert_eq!((admitted, world.buffer.tests.len()), (TESTS_MAX - 1, TESTS_MAX));
+        assert_eq!(world.buffer.tests.len(), TESTS_MAX);
     }
 }

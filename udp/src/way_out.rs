@@ -11,7 +11,7 @@ use proto::transmit::{Account, Transmit};
 
 use crate::counters::TransportCounters;
 use crate::outbox::{Dropped, Outbox, Room};
-use crate::send_buffer::{Admission, SendBuffer};
+use crate::send_buffer::SendBuffer;
 
 /// What sends at once, or not at all.
 pub trait Sink {
@@ -63,10 +63,12 @@ impl<S: Sink> Lane<S> {
         let address = burst.path.remote.ip();
         let mut left = Some(burst);
         while let Some(burst) = left {
-            let (now, later) = match buffer.admits(now_ns, address, || sink.held_bytes()) {
-                Admission::Burst => (burst, None),
-                Admission::Datagram => burst.split_first(),
-                Admission::Nothing => return (left, Room::Left),
+            let charged_bytes = burst.bytes.len() + DATAGRAM_OVERHEAD_BYTES;
+            let admitted = buffer.admits(now_ns, address, charged_bytes, || sink.held_bytes());
+            let (now, later) = match admitted {
+                0 => return (left, Room::Left),
+                _ if admitted == charged_bytes => (burst, None),
+                part => burst.split_at(part),
             };
             let unsent = sink.send(now, counters);
             let sent_bytes = now.bytes.len() - unsent.map_or(0, |unsent| unsent.bytes.len());

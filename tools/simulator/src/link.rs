@@ -126,7 +126,7 @@ impl Sink for Device {
             if self.held_bytes >= self.buffer_bytes {
                 return left;
             }
-            let (first, rest) = burst.split_first();
+            let (first, rest) = burst.split_at(0);
             self.take(first.path.remote, first.bytes);
             left = rest;
         }

@@ -24,9 +24,9 @@ use inbox::MESSAGES_MAX;
 pub use inbox::Inbox;
 pub use sender::Sender;
 
-/// What each buffer of a socket is asked to hold. The kernel grants less where
-/// `net.core.rmem_max` or `wmem_max` is smaller.
-const BUFFER_BYTES: usize = 8 << 20;
+/// What each buffer of a socket is to hold unless told otherwise, as the kernel counts. It
+/// grants less where `net.core.rmem_max` or `wmem_max` is less than half of this.
+pub const BUFFER_BYTES_DEFAULT: usize = 16 << 20;
 /// Longest wait while bursts wait for room: the kernel tells only when half of the buffer is
 /// free.
 const BACKLOG_WAIT: Duration = Duration::from_millis(1);
@@ -45,10 +45,16 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// Binds a socket with buffers of the default size.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        Self::bind_with(address, BUFFER_BYTES_DEFAULT)
+    }
+
     /// Binds a socket: non-blocking, don't-fragment, GSO and GRO where the kernel has them.
     /// Bound to all addresses of the host, it knows to which of them each datagram came.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let mut io = bind_raw(address, BUFFER_BYTES, false)?;
+    /// `buffer_bytes`: what each of its two buffers is to hold, as the kernel counts.
+    pub fn bind_with(address: SocketAddr, buffer_bytes: usize) -> io::Result<Self> {
+        let mut io = bind_raw(address, buffer_bytes, false)?;
         let address = io.local_addr()?;
         let options = SockRef::from(&io);
         let receive_buffer_bytes = options.recv_buffer_size()?;
@@ -68,11 +74,15 @@ impl Socket {
     }
 
     /// Binds `count` sockets on consecutive ports; with port 0 wherever that many are free.
-    pub fn bind_consecutive(base: SocketAddr, count: u16) -> io::Result<Vec<Self>> {
+    pub fn bind_consecutive(
+        base: SocketAddr,
+        count: u16,
+        buffer_bytes: usize,
+    ) -> io::Result<Vec<Self>> {
         const ATTEMPTS: u32 = 64;
         let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
         for _ in 0..if base.port() == 0 { ATTEMPTS } else { 1 } {
-            match Self::bind_all(base, count) {
+            match Self::bind_all(base, count, buffer_bytes) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => last_error = error,
                 result => return result,
             }
@@ -80,13 +90,13 @@ impl Socket {
         Err(last_error)
     }
 
-    fn bind_all(base: SocketAddr, count: u16) -> io::Result<Vec<Self>> {
-        let first = Self::bind(base)?;
+    fn bind_all(base: SocketAddr, count: u16, buffer_bytes: usize) -> io::Result<Vec<Self>> {
+        let first = Self::bind_with(base, buffer_bytes)?;
         let first_port = first.address.port();
         let mut sockets = vec![first];
         for index in 1..count {
             let port = first_port.checked_add(index).ok_or(io::ErrorKind::AddrInUse)?;
-            sockets.push(Self::bind(SocketAddr::new(base.ip(), port))?);
+            sockets.push(Self::bind_with(SocketAddr::new(base.ip(), port), buffer_bytes)?);
         }
         Ok(sockets)
     }
@@ -104,7 +114,7 @@ impl Socket {
         let share = |on| main.set_reuse_port(on);
         let parted = share(true).and_then(|()| {
             let bytes = self.send_buffer_bytes / STRANGERS_SHARE;
-            let io = bind_raw(self.address, bytes / 2, true)?;
+            let io = bind_raw(self.address, bytes, true)?;
             let own_ip = match self.address {
                 SocketAddr::V4(a) if a.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
                 SocketAddr::V6(a) if a.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -213,9 +223,10 @@ fn bind_raw(
 ) -> io::Result<mio::net::UdpSocket> {
     let raw = RawSocket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     raw.set_nonblocking(true)?;
-    // What is granted is read back by the caller; a refusal leaves the default.
-    let _ = raw.set_recv_buffer_size(buffer_bytes);
-    let _ = raw.set_send_buffer_size(buffer_bytes);
+    // The kernel doubles what it is asked for, to have room for its bookkeeping. What it
+    // grants is read back by the caller; a refusal leaves the default.
+    let _ = raw.set_recv_buffer_size(buffer_bytes / 2);
+    let _ = raw.set_send_buffer_size(buffer_bytes / 2);
     raw.set_reuse_port(shares_port)?;
     raw.bind(&address.into())?;
     Ok(mio::net::UdpSocket::from_std(raw.into()))
@@ -250,7 +261,9 @@ mod tests {
 
     #[test]
     fn consecutive_ports_are_consecutive() {
-        let sockets = Socket::bind_consecutive("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let sockets =
+            Socket::bind_consecutive("127.0.0.1:0".parse().unwrap(), 3, BUFFER_BYTES_DEFAULT)
+                .unwrap();
         let ports: Vec<_> = sockets.iter().map(|socket| socket.address().port()).collect();
         assert_eq!(ports, [ports[0], ports[0] + 1, ports[0] + 2]);
     }
@@ -258,13 +271,14 @@ mod tests {
     #[test]
     fn a_port_in_use_is_an_error() {
         let first = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let error = Socket::bind_consecutive(first.address(), 1).unwrap_err();
+        let error = Socket::bind_consecutive(first.address(), 1, BUFFER_BYTES_DEFAULT).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
     fn granted_buffers_are_read_back() {
-        let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        assert!(socket.receive_buffer_bytes() > 0 && socket.send_buffer_bytes() > 0);
+        const BYTES: usize = 100_000;
+        let socket = Socket::bind_with("127.0.0.1:0".parse().unwrap(), BYTES).unwrap();
+        assert_eq!((socket.receive_buffer_bytes(), socket.send_buffer_bytes()), (BYTES, BYTES));
     }
 }

@@ -1,0 +1,239 @@
+//! What a server must hold on a link that others use too: hosts of the test's own, in network
+//! namespaces. They need root and iproute2, and are ignored unless asked for:
+//! `cargo test --release -p gen --test namespaces -- --ignored`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proto::pack;
+use proto::wire::{HEADER_BYTES, Header, Kind, Op};
+use testkit::DEADLINE;
+use testkit::connection::Connection;
+use testkit::hosts::{Host, Hosts};
+use testkit::process::{Process, Signal, beside};
+
+const GEN: &str = env!("CARGO_BIN_EXE_gen");
+/// What a socket has where nobody has raised a limit.
+const STOCK_BUFFER_BYTES: &str = "212992";
+/// Addresses that answer no ARP, and the datagrams a second of all of them.
+const SILENT_ADDRESSES: u8 = 3;
+const DATAGRAMS_PER_S: u32 = 300;
+/// Rounds with and without an attack, in turn.
+const ROUNDS: usize = 5;
+/// What the others must keep in the median round, and by how much their p99 may grow. Without
+/// accounts they keep 0.2 to 0.46, and wait for seconds.
+const THROUGHPUT_RATIO_MIN: f64 = 0.9;
+const P99_RATIO_MAX: f64 = 2.0;
+
+/// A server on host 0, and its address.
+fn server(hosts: &Hosts, bind: &str) -> (Process, SocketAddr) {
+    let kv = beside(GEN, "kv");
+    let parent = std::process::id().to_string();
+    let arguments = [
+        ["--bind", bind].as_slice(),
+        &["--port", "7400", "--records", "100000", "--memory", "256M"],
+        &["--socket-buffer", STOCK_BUFFER_BYTES, "--die-with-parent", &parent],
+    ]
+    .concat();
+    let mut process = hosts.host(0).start(&kv, &arguments);
+    let _ = process.wait_for_line("kv ready ", DEADLINE);
+    (process, SocketAddr::new(hosts.host(0).address().into(), 7400))
+}
+
+/// What a generator on a host came to: operations a second, and p99 in microseconds.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    ops_per_s: f64,
+    p99_us: f64,
+}
+
+fn generate(host: Host<'_>, server: SocketAddr, more: &[&str]) -> Figures {
+    let server = server.to_string();
+    let arguments = [
+        ["--servers", &server, "--records", "100000", "--streams", "256"].as_slice(),
+        &["--warmup", "0.2", "--secs", "1.5", "--json", "-"],
+        more,
+    ]
+    .concat();
+    let ended = host.start(Path::new(GEN), &arguments).wait(DEADLINE);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let report: serde_json::Value =
+        serde_json::from_str(&ended.stdout.join("\n")).expect("a report");
+    Figures {
+        ops_per_s: report["ops_per_s"].as_f64().expect("a number"),
+        p99_us: report["latency"]["p99_us"].as_f64().expect("a number"),
+    }
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// Compares a generator on host 1 with and without an attack, which goes on while `attacks`
+/// is set.
+fn compare(hosts: &Hosts, server: SocketAddr, attacks: &AtomicBool) {
+    let (mut ratios, mut p99_ratios) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let measure = |attacked: bool| {
+            attacks.store(attacked, Ordering::Relaxed);
+            // What an attack before this has left in the buffers is gone after some seconds.
+            thread::sleep(Duration::from_millis(if attacked { 500 } else { 3500 }));
+            generate(hosts.host(1), server, &[])
+        };
+        let (alone, attacked) = (measure(false), measure(true));
+        println!("round {round}: alone {alone:?}, attacked {attacked:?}");
+        ratios.push(attacked.ops_per_s / alone.ops_per_s);
+        p99_ratios.push(attacked.p99_us / alone.p99_us);
+    }
+    let (ratio, p99_ratio) = (median(ratios), median(p99_ratios));
+    println!("median ratio {ratio:.2}, of p99 {p99_ratio:.2}");
+    assert!(ratio >= THROUGHPUT_RATIO_MIN, "throughput fell to {ratio:.2}");
+    assert!(p99_ratio <= P99_RATIO_MAX, "p99 grew to {p99_ratio:.2} times what it was");
+}
+
+/// Gives the attacker's host addresses, from which it sends, and which it denies.
+fn silent_addresses(host: Host<'_>) -> Vec<IpAddr> {
+    (0..SILENT_ADDRESSES)
+        .map(|number| {
+            let address = Ipv4Addr::new(10, 77, 0, 100 + number);
+            host.ip(&format!("addr add {address}/24 dev eth0"));
+            address.into()
+        })
+        .collect()
+}
+
+/// From now on the host answers no ARP, and needs none to reach the server.
+fn fall_silent(host: Host<'_>, server: Host<'_>) {
+    let device = std::fs::read_to_string("/sys/class/net/eth0/address");
+    drop(device); // Of this host: the one that is wanted is asked for there.
+    let link = std::process::Command::new("ip")
+        .args(["-n", &server.name(), "-o", "link", "show", "eth0"])
+        .output()
+        .expect("iproute2");
+    let link = String::from_utf8(link.stdout).expect("text");
+    let mac = link.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next());
+    let mac = mac.expect("an Ethernet address");
+    host.ip(&format!("neigh replace {} lladdr {mac} dev eth0 nud permanent", server.address()));
+    host.sysctl("net.ipv4.conf.all.arp_ignore=8");
+    host.sysctl("net.ipv4.conf.eth0.arp_ignore=8");
+    server.ip("neigh flush all");
+}
+
+/// Calls `send` so often until `ends` is set, while `attacks` is.
+fn at_rate(ends: &AtomicBool, attacks: &AtomicBool, mut send: impl FnMut(u64)) {
+    let began = Instant::now();
+    for number in 0.. {
+        if ends.load(Ordering::Relaxed) {
+            return;
+        }
+        if attacks.load(Ordering::Relaxed) {
+            send(number);
+        }
+        let due = Duration::from_secs(1) * number as u32 / DATAGRAMS_PER_S;
+        thread::sleep(due.saturating_sub(began.elapsed()));
+    }
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+#[ignore = "needs root, for network namespaces; .ci/run runs it"]
+fn strangers_at_addresses_that_nobody_has_cost_the_others_nothing() {
+    let hosts = Hosts::new(3);
+    let (server, address) = server(&hosts, "10.77.0.10");
+    generate(hosts.host(1), address, &["--load"]);
+    let attacker = hosts.host(2);
+    let addresses = silent_addresses(attacker);
+    fall_silent(attacker, hosts.host(0));
+    let (ends, attacks) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            attacker.run(|| {
+                let sockets: Vec<_> = addresses
+                    .iter()
+                    .map(|&from| UdpSocket::bind((from, 0)).expect("its own address"))
+                    .collect();
+                // A request of a session that nobody has opened: the answer is as long.
+                let mut request = Vec::new();
+                pack::bare(&mut request, Header::new(Kind::Request, 1 << 40, 1));
+                at_rate(&ends, &attacks, |number| {
+                    let socket = &sockets[number as usize % sockets.len()];
+                    let _ = socket.send_to(&request, address);
+                });
+            });
+        });
+        let _ends = SetOnDrop(&ends);
+        compare(&hosts, address, &attacks);
+    });
+    server.signal(Signal::TERM);
+    let ended = server.wait(DEADLINE);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+}
+
+#[test]
+#[ignore = "needs root, for network namespaces; .ci/run runs it"]
+fn sessions_of_addresses_that_answer_no_more_cost_the_others_nothing() {
+    let hosts = Hosts::new(3);
+    let (server, address) = server(&hosts, "10.77.0.10");
+    generate(hosts.host(1), address, &["--load"]);
+    let attacker = hosts.host(2);
+    let addresses = silent_addresses(attacker);
+    let mut sessions: Vec<Connection> = attacker
+        .run(|| addresses.iter().map(|&from| Connection::open_from(from, address)).collect());
+    let key = b"a large value";
+    attacker.run(|| sessions[0].put(key, &[7; 1200]));
+    fall_silent(attacker, hosts.host(0));
+    let (ends, attacks) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let ids: Vec<u64> = sessions.iter().map(|open| open.granted().session).collect();
+            at_rate(&ends, &attacks, |number| {
+                let at = number as usize % sessions.len();
+                // Each request is a new one, and its answers fill a burst.
+                let mut header = Header::new(Kind::Request, ids[at], 1000 + number);
+                let mut request = vec![0; HEADER_BYTES];
+                while request.len() + 100 < 1472 {
+                    pack::request_entry(&mut request, Op::Get, key, &[]);
+                    header.entries += 1;
+                }
+                pack::seal(&mut request, header);
+                sessions[at].send(&request);
+            });
+        });
+        let _ends = SetOnDrop(&ends);
+        compare(&hosts, address, &attacks);
+    });
+    server.signal(Signal::TERM);
+    let ended = server.wait(DEADLINE);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let totals = ended.stdout.join("\n");
+    assert!(totals.contains("datagrams_unsent"), "what was dropped is told: {totals}");
+}
+
+#[test]
+#[ignore = "needs root, for network namespaces; .ci/run runs it"]
+fn a_server_on_all_addresses_answers_a_client_at_a_second_one() {
+    let hosts = Hosts::new(2);
+    let host = hosts.host(0);
+    host.ip("addr add 10.77.0.210/24 dev eth0");
+    host.ip("addr add fd77::210/64 dev eth0 nodad");
+    hosts.host(1).ip("addr add fd77::11/64 dev eth0 nodad");
+    for (bind, asked) in
+        [("0.0.0.0", "10.77.0.210:7400"), ("::", "10.77.0.210:7400"), ("::", "[fd77::210]:7400")]
+    {
+        let (server, _) = server(&hosts, bind);
+        generate(hosts.host(1), asked.parse().expect("an address"), &["--load"]);
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait(DEADLINE).status, Some(0));
+    }
+}
