@@ -284,7 +284,8 @@ build() {
     # Should this script be killed, cargo ends too, where util-linux can tell it to.
     local follow=()
     if command -v setpriv >/dev/null; then follow=(setpriv --pdeathsig TERM); fi
-    start "$log" env -C "$root" CARGO_TARGET_DIR="$target" "${follow[@]}" cargo build --release
+    start "$log" env -C "$root" CARGO_TARGET_DIR="$target" "${follow[@]}" cargo build --release \
+        --bin kv --bin gen --bin runinfo --bin summarize --bin lincheck
     local cargo=$started told=no began=$SECONDS
     while is_running "$cargo"; do
         if [[ $told == no ]] && ((SECONDS - began >= 2)); then

@@ -10,7 +10,8 @@ target=$(realpath -m -- "${CARGO_TARGET_DIR:-$root/target}")
 readonly DEADLINE_SECS=20
 
 prepare() {
-    (cd -- "$root" && CARGO_TARGET_DIR=$target cargo build --release --quiet)
+    (cd -- "$root" && CARGO_TARGET_DIR=$target cargo build --release --quiet \
+        --bin kv --bin gen --bin runinfo --bin summarize --bin lincheck)
     box=$(mktemp -d -t 'cluster test.XXXXXX')
     trap clean EXIT
     cp -- "$root/cluster.sh" "$box/"

@@ -1,13 +1,12 @@
 //! One thread of the generator: its sessions and streams, from connecting to the end.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Result, bail};
-use proto::transmit::{Flush, Transmit};
+use proto::transmit::{Flush, Path, Transmit};
 use udp::core_loop::Endpoint;
-use udp::sender::SocketCounters;
+use udp::counters::TransportCounters;
 
 use crate::coordination::{Coordination, INTERRUPTED_NS, LOOK_NS, ThreadReport, Window};
 use crate::entropy::Entropy;
@@ -245,10 +244,10 @@ impl Driver {
 
 impl Endpoint for Driver {
     #[inline]
-    fn handle_datagram(&mut self, now_ns: u64, from: SocketAddr, datagram: &[u8]) {
+    fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
         self.turn(now_ns);
         let Self { sessions, ledger, streams, plan, .. } = self;
-        sessions.handle_datagram(now_ns, from, datagram, |worker, token, outcome| {
+        sessions.handle_datagram(now_ns, path.remote, datagram, |worker, token, outcome| {
             ledger.ended(now_ns, worker, token, outcome);
             streams.ended(plan, worker.server, token);
         });
@@ -290,14 +289,14 @@ impl Endpoint for Driver {
     }
 
     #[inline]
-    fn goes_on(&mut self, now_ns: u64, socket: &SocketCounters) -> bool {
+    fn goes_on(&mut self, now_ns: u64, transport: &TransportCounters) -> bool {
         if self.coordination.is_stopped() {
             self.interrupt(now_ns);
         }
         let is_over =
             self.failure.is_some() || (self.stage == Stage::Closing && self.sessions.are_over());
         if is_over {
-            self.ledger.report.socket = *socket;
+            self.ledger.report.transport = *transport;
             self.ledger.report.client = self.sessions.counters();
             if let Err(failure) = self.ledger.end_history(now_ns) {
                 self.failure.get_or_insert(failure);

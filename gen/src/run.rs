@@ -180,7 +180,7 @@ impl Run {
             measured: Vec::new(),
             progress: Progress::new(),
             samples,
-            sampler: Sampler::new()?,
+            sampler: Sampler::new(),
             last_bytes: (0, 0),
             last_load: (Instant::now(), 0),
             window: None,

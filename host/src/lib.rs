@@ -1,13 +1,15 @@
-//! What the programs share of the machine they run on.
+//! What the programs share of the machine they run on, in three folders.
 //!
-//! `sample` reads /proc, `machine` collects the facts of `run.json`, `report` is the
-//! formats of a run's folder, `flags` turns a wrong flag into one line, `signals` turns
-//! SIGINT and SIGTERM into a flag, `time` tells the time of day.
+//! `formats` has the files of a run's folder: [`report`]. `facts` has what /proc and /sys tell:
+//! [`machine`] and [`sample`]; it knows the formats. `program` has what every program does in
+//! the same way: [`flags`], [`output`], [`sample_file`], [`signals`] and [`time`]; it knows
+//! neither.
 #![forbid(unsafe_code)]
 
-pub mod flags;
-pub mod machine;
-pub mod report;
-pub mod sample;
-pub mod signals;
-pub mod time;
+mod facts;
+mod formats;
+mod program;
+
+pub use facts::{machine, sample};
+pub use formats::report;
+pub use program::{flags, output, sample_file, signals, time};

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     match running.wait() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("kv: error: {error:#}");
+            host::output::to_stderr(format_args!("kv: error: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -1,44 +1,38 @@
 //! Tells once a second what the workers do.
 
-use std::fs::File;
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use host::report::{Counters, ServerSample};
+use anyhow::Result;
+use host::output::{to_stderr, to_stdout};
+use host::report::{Counters, ServerSample, Usage};
 use host::sample::{Sampler, kernel_drops};
+use host::sample_file::SampleFile;
 use host::time::unix_time_ms;
+use proto::counters::ServerCounters;
 use proto::store::Store as _;
+use udp::counters::TransportCounters;
 
 use crate::table::Table;
 use crate::worker::{Published, WorkerCounters};
 
-/// Counters that tell of trouble, shown as soon as they grow.
-const TROUBLE: [&str; 13] = [
-    "malformed",
-    "other_version",
-    "unknown_session",
-    "cookies_refused",
-    "sessions_refused",
-    "sessions_expired",
-    "puts_refused",
-    "requests_duplicate",
-    "requests_old",
-    "messages_truncated",
-    "datagrams_dropped",
-    "send_errors",
-    "kernel_drops",
-];
+proto::counters! {
+    /// What a server counts beside its workers and its table.
+    ProcessCounters {
+        /// Datagrams that the kernel dropped at the workers' sockets.
+        kernel_drops: trouble,
+    }
+}
+
 /// How often it looks whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Tells what the workers do.
 pub struct Reporter {
-    samples: Option<File>,
+    samples: Option<SampleFile>,
     sampler: Sampler,
     ports: Vec<u16>,
     table: Arc<Table>,
@@ -50,13 +44,10 @@ pub struct Reporter {
 impl Reporter {
     /// Samples go to a new file, if one is named.
     pub fn new(samples: Option<&Path>, ports: Vec<u16>, table: &Arc<Table>) -> Result<Self> {
-        let samples = samples.map(|path| {
-            File::create(path).with_context(|| format!("cannot write {}", path.display()))
-        });
         let now = Instant::now();
         Ok(Self {
-            samples: samples.transpose()?,
-            sampler: Sampler::new()?,
+            samples: samples.map(SampleFile::create).transpose()?,
+            sampler: Sampler::new(),
             ports,
             table: table.clone(),
             workers: Vec::new(),
@@ -70,8 +61,9 @@ impl Reporter {
         self.workers.push(worker);
     }
 
-    /// Tells each second, until it is stopped.
-    pub fn run(&mut self, stop: &AtomicBool) -> Result<()> {
+    /// Tells each second, until it is stopped. What cannot be printed or sampled is lost,
+    /// and service goes on.
+    pub fn run(&mut self, stop: &AtomicBool) {
         let mut next = Instant::now() + INTERVAL;
         self.last = (Instant::now(), self.counters());
         while !stop.load(Ordering::Relaxed) {
@@ -81,9 +73,13 @@ impl Reporter {
                 continue;
             }
             next += INTERVAL;
-            self.tell(now)?;
+            self.tell(now);
         }
-        Ok(())
+    }
+
+    /// An error if samples that were asked for are missing.
+    pub fn finish(&self) -> Result<()> {
+        self.samples.as_ref().map_or(Ok(()), SampleFile::finish)
     }
 
     /// Prints every counter that is not zero, and those that everybody asks for.
@@ -95,11 +91,10 @@ impl Reporter {
                 text.push_str(&format!("  {name} {count}\n"));
             }
         }
-        // A closed pipe must not turn a clean end into a failure.
-        let _ = io::stdout().write_all(text.as_bytes());
+        let _ = to_stdout(&text);
     }
 
-    fn tell(&mut self, now: Instant) -> Result<()> {
+    fn tell(&mut self, now: Instant) {
         let counters = self.counters();
         let (then, before) = std::mem::replace(&mut self.last, (now, counters.clone()));
         let secs = (now - then).as_secs_f64();
@@ -111,15 +106,16 @@ impl Reporter {
         let (gets_per_s, puts_per_s) = (per_s("gets"), per_s("puts"));
         let ops_per_s = gets_per_s + puts_per_s;
         let line = format!("get/s {gets_per_s:.0} put/s {puts_per_s:.0} ops/s {ops_per_s:.0}\n");
-        let _ = io::stdout().write_all(line.as_bytes());
-        let trouble: String = (TROUBLE.iter().filter(|name| grown(name) > 0))
+        let _ = to_stdout(&line);
+        let trouble: String = (trouble().filter(|name| grown(name) > 0))
             .map(|name| format!(" {name} +{}", grown(name)))
             .collect();
         if !trouble.is_empty() {
-            eprintln!("kv: trouble:{trouble}");
+            to_stderr(format_args!("kv: trouble:{trouble}"));
         }
+        let Some(samples) = &mut self.samples else { return };
         let (rx_bytes_per_s, tx_bytes_per_s) = (per_s("bytes_received"), per_s("bytes_sent"));
-        let sample = ServerSample {
+        let of_usage = |usage: Usage| ServerSample {
             time_ms: unix_time_ms(),
             interval_ms: secs * 1e3,
             gets_per_s,
@@ -128,15 +124,12 @@ impl Reporter {
             rx_bytes_per_s,
             tx_bytes_per_s,
             net_pct: host::machine::net_pct(rx_bytes_per_s, tx_bytes_per_s),
-            usage: self.sampler.sample()?,
-            counters,
+            usage,
+            counters: counters.clone(),
         };
-        if let Some(file) = &mut self.samples {
-            let mut line = serde_json::to_string(&sample)?;
-            line.push('\n');
-            file.write_all(line.as_bytes()).context("cannot write a sample")?;
+        if let Some(reason) = samples.append(self.sampler.sample().map(of_usage)) {
+            to_stderr(format_args!("kv: warning: a sample is missing: {reason}"));
         }
-        Ok(())
     }
 
     fn counters(&self) -> Counters {
@@ -144,14 +137,23 @@ impl Reporter {
         for worker in &self.workers {
             let counters = *worker.lock().expect("nobody panics while holding it");
             sum.server.add(&counters.server);
-            sum.socket.add(&counters.socket);
+            sum.transport.add(&counters.transport);
         }
         let gauges = (&*self.table).gauges();
         // Without /proc nobody can tell what the kernel dropped; the rest stays true.
-        let drops = kernel_drops(&self.ports).unwrap_or(0);
-        (sum.server.named().chain(sum.socket.named()).chain(gauges))
-            .chain([("kernel_drops", drops)])
+        let known = || self.last.1.get("kernel_drops").copied().unwrap_or(0);
+        let drops = kernel_drops(&self.ports).unwrap_or_else(|_| known());
+        (sum.server.named().chain(sum.transport.named()).chain(gauges))
+            .chain(ProcessCounters { kernel_drops: drops }.named())
             .map(|(name, count)| (name.to_owned(), count))
             .collect()
     }
+}
+
+/// The counters that are shown as soon as they grow.
+fn trouble() -> impl Iterator<Item = &'static str> {
+    [ServerCounters::TROUBLE, TransportCounters::TROUBLE, ProcessCounters::TROUBLE]
+        .into_iter()
+        .flatten()
+        .copied()
 }

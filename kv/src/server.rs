@@ -1,18 +1,21 @@
 //! Starts the workers, tells what they do, and ends them.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use host::output::{to_stderr, to_stdout};
 use proto::server::ServerConfig;
-use udp::core_loop;
+use udp::core_loop::{self, Endpoint};
 use udp::idle::Idle;
-use udp::loss::Loss;
+use udp::loss::{Loss, Lossy};
 use udp::pin::{allowed_cores, pin_to};
 use udp::socket::Socket;
+use udp::transport::Transport as _;
 
 use crate::flags::{Flags, Pin};
 use crate::reporter::Reporter;
@@ -24,6 +27,8 @@ pub struct Running {
     stop: Arc<AtomicBool>,
     reporter: Reporter,
     workers: Vec<JoinHandle<Result<()>>>,
+    /// End the workers' waits.
+    wakers: Vec<Waker>,
 }
 
 /// Starts a server, and says so when it answers.
@@ -33,7 +38,7 @@ pub fn start(flags: &Flags) -> Result<Running> {
         host::signals::die_with_parent(parent)?;
     }
     if flags.table == Choice::Null {
-        eprintln!("kv: warning: --table null stores nothing, and answers with a constant");
+        to_stderr("kv: warning: --table null stores nothing, and answers with a constant");
     }
     let placement = Placement::new(flags)?;
     let base = SocketAddr::new(flags.bind, flags.port);
@@ -51,12 +56,16 @@ pub fn start(flags: &Flags) -> Result<Running> {
 
     let incarnation = random()?;
     let mut workers = Vec::new();
+    let mut wakers = Vec::new();
     for (index, mut socket) in sockets.into_iter().enumerate() {
-        if flags.drop_pct > 0.0 {
-            socket.lose(Loss::new(flags.drop_pct, u64::from_le_bytes(random()?)));
+        // On loopback a datagram leaves the send buffer at once, whoever it is for.
+        if !flags.bind.is_loopback() && !socket.part_strangers() {
+            to_stderr("kv: warning: answers to strangers share the send buffer of all");
         }
+        // Without one a worker ends some milliseconds later.
+        wakers.extend(socket.waker().ok());
         let config = ServerConfig {
-            mtu_bytes: usize::from(flags.mtu),
+            mtu_bytes: flags.mtu_bytes(),
             window: flags.window,
             workers: flags.cores,
             worker: index as u16,
@@ -67,24 +76,36 @@ pub fn start(flags: &Flags) -> Result<Running> {
         let published = Published::default();
         let worker = Worker::new(config, table.clone(), published.clone(), stop.clone());
         reporter.watch(published);
-        workers.push(spawn(index, socket, worker, &placement, &stop)?);
+        let loss = match flags.drop_pct {
+            pct if pct > 0.0 => Some(Loss::new(pct, u64::from_le_bytes(random()?))),
+            _ => None,
+        };
+        let place = placement.place(index);
+        workers.push(match loss {
+            Some(loss) => spawn(place, socket, Lossy::new(worker, loss), &stop)?,
+            None => spawn(place, socket, worker, &stop)?,
+        });
     }
     let address = SocketAddr::new(flags.bind, ports[0]);
-    writeln!(io::stdout(), "kv ready {address} cores={}", flags.cores)
-        .context("cannot write to stdout")?;
-    Ok(Running { stop, reporter, workers })
+    if let Err(error) = to_stdout(&format!("kv ready {address} cores={}\n", flags.cores)) {
+        to_stderr(format_args!(
+            "kv: warning: ready at {address}, but cannot write to stdout: {error}"
+        ));
+    }
+    Ok(Running { stop, reporter, workers, wakers })
 }
 
 impl Running {
     /// Tells what the workers do until SIGINT or SIGTERM, and then the totals.
     pub fn wait(mut self) -> Result<()> {
-        let reported = self.reporter.run(&self.stop);
+        self.reporter.run(&self.stop);
         self.stop.store(true, Ordering::Relaxed);
+        self.wakers.iter().for_each(Waker::wake_by_ref);
         for worker in self.workers {
             worker.join().map_err(|_| anyhow!("a worker panicked"))??;
         }
         self.reporter.totals();
-        reported
+        self.reporter.finish()
     }
 }
 
@@ -100,10 +121,10 @@ impl Placement {
         let workers = usize::from(flags.cores);
         let fits = workers <= allowed.len();
         if !fits {
-            eprintln!(
+            to_stderr(format_args!(
                 "kv: warning: {workers} workers share {} cores; they sleep instead of spinning",
                 allowed.len()
-            );
+            ));
         }
         let cores = match &flags.pin {
             Pin::Auto if fits => allowed.iter().copied().map(Some).take(workers).collect(),
@@ -117,27 +138,40 @@ impl Placement {
         };
         Ok(Self { cores, may_spin: fits })
     }
+
+    fn place(&self, index: usize) -> Place {
+        Place { index, core: self.cores[index], may_spin: self.may_spin }
+    }
+}
+
+/// Where one worker runs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    index: usize,
+    core: Option<usize>,
+    may_spin: bool,
 }
 
 fn spawn(
-    index: usize,
+    place: Place,
     mut socket: Socket,
-    mut worker: Worker,
-    placement: &Placement,
+    mut worker: impl Endpoint + Send + 'static,
     stop: &Arc<AtomicBool>,
 ) -> Result<JoinHandle<Result<()>>> {
-    let core = placement.cores[index];
-    let idle = Idle::new(placement.may_spin);
+    let Place { index, core, may_spin } = place;
     let stop = stop.clone();
     let run = move || {
         if let Some(core) = core
             && !pin_to(core)
         {
-            eprintln!("kv: warning: worker {index} could not be bound to core {core}");
+            to_stderr(format_args!(
+                "kv: warning: worker {index} could not be bound to core {core}"
+            ));
         }
         // However a worker ends, the server ends with it.
         let _stop = StopOnDrop(stop);
-        core_loop::run(&mut socket, idle, &mut worker).context("a worker's socket failed")
+        core_loop::run(&mut socket, Idle::new(may_spin), &mut worker)
+            .context("a worker's socket failed")
     };
     Ok(Builder::new().name(format!("worker-{index}")).spawn(run)?)
 }

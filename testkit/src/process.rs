@@ -1,6 +1,7 @@
 //! A program that runs beside the test, and never outlives it.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::fs::OpenOptions;
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -20,6 +21,27 @@ const LOOK: Duration = Duration::from_millis(2);
 enum Output {
     Stdout,
     Stderr,
+}
+
+/// Where what a program writes goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// To the test, line by line.
+    Lines,
+    /// To a disk that is full.
+    Full,
+    /// Into a pipe whose reader is gone.
+    Closed,
+}
+
+impl Sink {
+    fn open(self) -> io::Result<Stdio> {
+        Ok(match self {
+            Self::Lines => Stdio::piped(),
+            Self::Full => OpenOptions::new().write(true).open("/dev/full")?.into(),
+            Self::Closed => io::pipe()?.1.into(),
+        })
+    }
 }
 
 /// A program under way; killed when it is dropped.
@@ -46,16 +68,26 @@ impl Process {
     /// Starts a program.
     #[must_use]
     pub fn start(program: &Path, arguments: &[&str]) -> Self {
+        Self::start_into(program, arguments, Sink::Lines, Sink::Lines)
+    }
+
+    /// Starts a program whose outputs go elsewhere.
+    #[must_use]
+    pub fn start_into(program: &Path, arguments: &[&str], stdout: Sink, stderr: Sink) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout.open().expect("a place for stdout"))
+            .stderr(stderr.open().expect("a place for stderr"))
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
         let (sender, lines) = channel();
-        read_lines(child.stdout.take().expect("it is piped"), Output::Stdout, sender.clone());
-        read_lines(child.stderr.take().expect("it is piped"), Output::Stderr, sender);
+        if let Some(stdout) = child.stdout.take() {
+            read_lines(stdout, Output::Stdout, sender.clone());
+        }
+        if let Some(stderr) = child.stderr.take() {
+            read_lines(stderr, Output::Stderr, sender);
+        }
         Self { child, lines, stdout: Vec::new(), stderr: Vec::new() }
     }
 
@@ -137,6 +169,12 @@ impl Drop for Process {
 #[must_use]
 pub fn run(program: &Path, arguments: &[&str]) -> Ended {
     Process::start(program, arguments).wait(crate::DEADLINE)
+}
+
+/// Runs a program to its end with its outputs elsewhere.
+#[must_use]
+pub fn run_into(program: &Path, arguments: &[&str], stdout: Sink, stderr: Sink) -> Ended {
+    Process::start_into(program, arguments, stdout, stderr).wait(crate::DEADLINE)
 }
 
 impl Ended {

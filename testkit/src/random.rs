@@ -14,6 +14,7 @@ pub struct Random {
 impl Random {
     /// A sequence of choices for a test; prints its seed, which a failed test shows.
     #[must_use]
+    #[expect(clippy::print_stdout, reason = "a test shows it where it fails")]
     pub fn for_test(test: &str) -> Self {
         let given = std::env::var(SEED_VARIABLE).ok();
         let seed = given.map_or_else(entropy, |text| text.parse().expect("a seed is a number"));

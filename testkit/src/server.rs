@@ -1,7 +1,7 @@
 //! A `kv` that is ready.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use crate::DEADLINE;
 use crate::process::{Ended, Process, Signal, beside};
@@ -61,6 +61,13 @@ impl Server {
         });
         Totals { counters: counters.collect(), ended }
     }
+}
+
+/// A port of the loopback that nobody has now, for a program that cannot say which it took.
+#[must_use]
+pub fn free_port() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("it is bound").port()
 }
 
 impl Totals {

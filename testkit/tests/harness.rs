@@ -32,6 +32,7 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 /// Runs a harness; one that fails says with what, so that a fuzz target can be given it.
+#[expect(clippy::print_stderr, reason = "a test shows it where it fails")]
 fn run(harness: Harness, input: &[u8], what: &str) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| harness(input))) {
         let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();

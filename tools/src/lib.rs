@@ -1,18 +1,16 @@
 //! Programs that measure, and that read what runs leave behind.
 //!
-//! `compare` sets the store beside others and `curves` shows how it grows, both with what
-//! `bench` has for them. `summarize` turns a run's folder into its report, `facts` writes what was run and on
-//! which machine. The binaries in `src/bin` only read their flags.
+//! `compare` sets the store beside others and `curves` shows how it grows; both take servers,
+//! generators and their figures from `bench`. `summarize` turns a run's folder into its report.
+//! `run_description` says what was run, and on which machine. The binaries in `src/bin` only
+//! read their flags. The checker and the simulator are crates of their own beside this one.
 #![forbid(unsafe_code)]
 
 pub mod bench;
 pub mod compare;
 pub mod curves;
-pub mod facts;
-pub mod lincheck;
 mod median;
-pub mod output;
 mod plot;
-pub mod sim;
+pub mod run_description;
 pub mod summarize;
 mod table;

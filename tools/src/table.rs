@@ -2,12 +2,12 @@
 
 /// Rows under a header; the first column is names, the others are figures.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct TextTable {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     pub(crate) fn new(header: &[&str]) -> Self {
         Self { header: header.iter().map(|&name| name.to_owned()).collect(), rows: Vec::new() }
     }
@@ -61,8 +61,8 @@ fn markdown_row(cells: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn table() -> Table {
-        let mut table = Table::new(&["", "cpu %", "µs"]);
+    fn table() -> TextTable {
+        let mut table = TextTable::new(&["", "cpu %", "µs"]);
         table.add(vec!["server-1".to_owned(), "99.5".to_owned(), "1234.5".to_owned()]);
         table.add(vec!["a|b".to_owned(), "1.0".to_owned(), "2.0".to_owned()]);
         table

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use fakes::{be_a_peer, calls, generator, json, memcached, printed, run};
+use fakes::{be_a_baseline, calls, generator, json, memcached, printed, run};
 use serde_json::Value;
 use testkit::process::{Process, Signal, beside};
 
@@ -25,8 +25,8 @@ fn candidate<'a>(comparison: &'a Value, name: &str) -> &'a Value {
 
 /// Not a test of anything: see [`fakes::memcached`].
 #[test]
-fn a_peer_stands_in() {
-    be_a_peer();
+fn a_baseline_stands_in() {
+    be_a_baseline();
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn our_tables_and_the_echo_are_measured_in_every_round() {
 /// Runs it with a generator and a memcached that stand in.
 fn compare_fakes(folder: &Path, of_generator: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let generator = generator(folder, of_generator);
-    memcached(folder, "a_peer_stands_in");
+    memcached(folder, "a_baseline_stands_in");
     let out = folder.join("out");
     let kv = beside(COMPARE, "kv");
     let mut all: Vec<&str> = SHORT.to_vec();
@@ -89,7 +89,7 @@ fn compare_fakes(folder: &Path, of_generator: &str, arguments: &[&str]) -> (Opti
 }
 
 #[test]
-fn a_peer_is_measured_at_its_best_and_asked_for_parts_of_that() {
+fn a_baseline_is_measured_at_its_best_and_asked_for_parts_of_that() {
     let folder = tempfile::tempdir().unwrap();
     let of_generator = "
         ops_per_s=$((100000 - (batch - 316) * (batch - 316) / 10 + (connections - 16) * 100))
@@ -147,7 +147,7 @@ fn a_candidate_that_fails_is_told_and_the_others_go_on() {
 }
 
 #[test]
-fn a_peer_that_is_not_installed_is_absent_and_told_with_what_to_do() {
+fn a_baseline_that_is_not_installed_is_absent_and_told_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let generator = generator(folder.path(), "");
     let out = folder.path().join("out");

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use host::report::Run;
+use host::report::RunDescription;
 
 #[test]
 fn the_facts_of_a_run_are_printed_with_its_arguments_unchanged() {
@@ -11,7 +11,7 @@ fn the_facts_of_a_run_are_printed_with_its_arguments_unchanged() {
         .args(["--kv-args", "--cores 2", "--", "é"])
         .output()
         .unwrap();
-    let run: Run = serde_json::from_slice(&output.stdout).unwrap();
+    let run: RunDescription = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((run.name.as_str(), run.servers, run.clients), ("x", 4, 2));
     assert_eq!(run.arguments, ["--kv-args", "--cores 2", "--", "é"]);
     assert_eq!(run.commit, "");

@@ -9,7 +9,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
-use host::report::{ClientReport, ClientSample, Latency, Phase, Run, ServerSample, Summary, Usage};
+use host::report::{
+    ClientReport, ClientSample, Latency, Phase, RunDescription, ServerSample, Summary, Usage,
+};
 use tempfile::TempDir;
 
 /// When the synthetic runs start; they measure from their second to their fifth second.
@@ -102,7 +104,7 @@ fn results() -> TempDir {
     let results = tempfile::tempdir().unwrap();
     let run = results.path().join("a");
     fs::create_dir(&run).unwrap();
-    let facts = Run { servers: 10, clients: 2, ..Run::default() };
+    let facts = RunDescription { servers: 10, clients: 2, ..RunDescription::default() };
     fs::write(run.join("run.json"), serde_json::to_string(&facts).unwrap()).unwrap();
     for server in 1..=10 {
         let name = format!("server-{server}.jsonl");

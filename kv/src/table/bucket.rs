@@ -1,90 +1,47 @@
-//! A bucket: one cache line of slots, and the words that are in them.
+//! A bucket: one cache line of slots, and a link to the bucket that it overflows into.
+//!
+//! ```text
+//!  byte 0        8       16       24       32       40       48       56       64
+//!      +--------+--------+--------+--------+--------+--------+--------+--------+
+//!      | slot 0 | slot 1 | slot 2 | slot 3 | slot 4 | slot 5 | slot 6 |overflow|
+//!      +--------+--------+--------+--------+--------+--------+--------+--------+
+//!          |                                                              |
+//!          v                                                              v
+//!  record, by a word (super::word)                      the next bucket of the chain
+//!
+//!  overflow:
+//!  63                         48 47                               3   2   1   0
+//! +-----------------------------+----------------------------------+---+---+---+
+//! |              0              |  address of a bucket (0: none)   | 0 | 0 | F |
+//! +-----------------------------+----------------------------------+---+---+---+
+//!
+//!  F        FROZEN: no bucket is added to the chain any more
+//! ```
+//!
+//! A chain begins with a bucket of the index. Its slots fill in order and never empty, and a
+//! slot keeps its key for ever. So a search ends at the first empty slot, and two writers of
+//! a new key meet at the same slot.
+//!
+//! What migration ([`super::index`]) makes of a chain. A state ends only by the next:
+//!
+//! ```text
+//!  state      F of slots, overflow   M of slot 0   readers search       writers
+//!  live       0                      0             here                 write here
+//!  freezing   1 in the first few     0             by the word's F      by the word's F
+//!  frozen     1 in all               0             the next index,      migrate the chain,
+//!                                                  else here            write to the next
+//!  migrated   1 in all               1             the next index       write to the next
+//! ```
 
 use std::ptr::NonNull;
 
-use super::reclaim::Guard;
-use super::record::{Header, RecordRef};
 use super::sync::{AtomicU64, Ordering};
+use super::word::{FLAGS, FROZEN, MIGRATED, Word};
 
 /// Slots of a bucket. A model has fewer, so that it has fewer orders to try.
 pub(super) const SLOTS: usize = if cfg!(loom) { 2 } else { 7 };
 
-/// The bits of a slot from here on are of the hash, those below of the record's address.
-pub(super) const TAG_SHIFT: u32 = 48;
-const TAG_MASK: u64 = !((1 << TAG_SHIFT) - 1);
-/// The slot, or the end of a chain, is of an index that is left: nothing is written here.
-const FROZEN: u64 = 1;
-/// In the first slot of a bucket: all of its records are in the next index.
-const MOVED: u64 = 2;
-/// Records and buckets are aligned, so that these bits of their addresses are free.
-const FLAGS: u64 = 7;
-const ADDRESS_MASK: u64 = !TAG_MASK & !FLAGS;
-
-/// What a slot holds: nothing, or the address of a record and 16 bits of its key's hash;
-/// and whether it is frozen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Word(u64);
-
-impl Word {
-    pub(super) const EMPTY: Self = Self(0);
-
-    /// Of a record whose key has this hash.
-    #[inline]
-    pub(super) fn new(hash: u64, record: NonNull<Header>) -> Self {
-        let address = record.as_ptr() as u64;
-        debug_assert_eq!(address & !ADDRESS_MASK, 0, "an address has 48 bits, and is aligned");
-        Self(hash & TAG_MASK | address)
-    }
-
-    #[inline]
-    pub(super) const fn is_frozen(self) -> bool {
-        self.0 & FROZEN != 0
-    }
-
-    /// Whether it is not frozen and may hold a key of this hash: its tag is the same.
-    #[inline]
-    pub(super) const fn is_candidate(self, hash: u64) -> bool {
-        self.0 != 0 && self.0 & (TAG_MASK | FROZEN) == hash & TAG_MASK
-    }
-
-    /// The same, frozen or not.
-    #[inline]
-    pub(super) const fn may_hold(self, hash: u64) -> bool {
-        self.thawed().0 != 0 && self.0 & TAG_MASK == hash & TAG_MASK
-    }
-
-    /// The word before it was frozen.
-    #[inline]
-    pub(super) const fn thawed(self) -> Self {
-        Self(self.0 & !FLAGS)
-    }
-
-    /// Where its record is, or null; for prefetches.
-    #[inline]
-    pub(super) fn record_address(self) -> *const Header {
-        (self.0 & ADDRESS_MASK) as *const Header
-    }
-
-    /// Where its record is.
-    #[inline]
-    pub(super) fn address(self) -> Option<NonNull<Header>> {
-        NonNull::new((self.0 & ADDRESS_MASK) as *mut Header)
-    }
-
-    /// The record.
-    ///
-    /// # Safety
-    /// It was read under this guard, from a bucket that was not moved when the guard began
-    /// to read it: then its record is retired, if at all, after the guard was there.
-    #[inline]
-    pub(super) unsafe fn record(self, _guard: &Guard) -> Option<RecordRef<'_>> {
-        // SAFETY: what a slot holds was published, with a release that our acquire has seen;
-        // and it lives as long as the guard, by the caller's promise.
-        self.address().map(|address| unsafe { RecordRef::new(address) })
-    }
-}
-
-/// One cache line. Slots fill in order and never empty, and a slot keeps its key for ever.
+/// One cache line, as drawn above.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Bucket {
@@ -121,7 +78,7 @@ impl Bucket {
     #[inline]
     pub(super) fn next(&self) -> Option<&Self> {
         // SAFETY: `next_or_add` published it whole. It lives as long as the index, or until the
-        // chain was moved and nobody sees it who came before that.
+        // chain was migrated and nobody sees it who came before that.
         self.overflow().map(|bucket| unsafe { bucket.as_ref() })
     }
 
@@ -150,7 +107,7 @@ impl Bucket {
         self.next()
     }
 
-    /// Ends all writing to this bucket and its chain. Whoever asks, when it returns it is so.
+    /// Freezes this bucket and its chain. Several may at a time; when it returns, it is done.
     pub(super) fn freeze(&self) {
         let mut bucket = Some(self);
         while let Some(frozen) = bucket {
@@ -164,13 +121,13 @@ impl Bucket {
 
     /// Whether all records of the chain that begins here are in the next index.
     #[inline]
-    pub(super) fn is_moved(&self) -> bool {
-        self.slots[0].load(Ordering::Acquire) & MOVED != 0
+    pub(super) fn is_migrated(&self) -> bool {
+        self.slots[0].load(Ordering::Acquire) & MIGRATED != 0
     }
 
     /// Notes that they are; returns whether it was the first to do so.
-    pub(super) fn set_moved(&self) -> bool {
-        self.slots[0].fetch_or(MOVED, Ordering::AcqRel) & MOVED == 0
+    pub(super) fn set_migrated(&self) -> bool {
+        self.slots[0].fetch_or(MIGRATED, Ordering::AcqRel) & MIGRATED == 0
     }
 
     /// The chain that begins here.
@@ -201,6 +158,5 @@ impl Bucket {
 
 const _: () = {
     assert!(size_of::<Bucket>() == 64 || cfg!(loom));
-    assert!(size_of::<usize>() == 8, "a slot holds an address of at most 48 bits");
-    assert!(align_of::<Bucket>() > FLAGS as usize && align_of::<Header>() > FLAGS as usize);
+    assert!(align_of::<Bucket>() > FLAGS as usize);
 };

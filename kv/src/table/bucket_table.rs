@@ -1,19 +1,14 @@
 //! A lock-free table for batches: buckets of one cache line, and records that never change.
 //!
-//! A bucket ([`super::bucket`]) holds slots and the address of the bucket that it overflows
-//! into. A slot is empty, or holds a record's address with 16 bits of its key's hash. Slots
-//! fill in order and never empty, and a slot keeps its key for ever: a write puts a new record
-//! in the place of the old with one compare-and-swap. So two writers of a new key meet at the
-//! same empty slot, and one of them finds the other there: no key is ever held twice. When
-//! there are too many records for its buckets, they move into twice as many
-//! ([`super::index`]).
+//! [`super::bucket`] and [`super::word`] draw what a bucket and a slot hold. A write puts a new
+//! record in the place of the old one with one compare-and-swap. When there are too many records
+//! for the buckets, they migrate into twice as many ([`super::index`]).
 //!
-//! A group of keys is looked up in stages, a few keys a step: while some are answered, the
-//! records of the next are on their way from memory, and the buckets of those after them. So
+//! A group of keys is looked up in stages, a few keys a step: while the answers to some are
+//! given, the records of the next are being prefetched, and the buckets of those after them. So
 //! cache misses overlap instead of following each other (groups after MICA, Lim et al., NSDI
 //! 2014; the stages are the software pipeline of Chen et al., "Improving Hash Join Performance
-//! through Prefetching", 2004). Replaced records are freed when no thread can see
-//! them any more (epochs, Fraser 2004, by crossbeam).
+//! through Prefetching", 2004). A replaced record is retired ([`super::epoch`]).
 
 use std::hash::{BuildHasher, Hasher as _};
 use std::io;
@@ -21,38 +16,39 @@ use std::ptr::NonNull;
 
 use foldhash::fast::RandomState;
 use proto::limits::LOOKUP_GROUP_MAX;
-use proto::planted::{Fault, is_due};
 use proto::store::{Full, Record, Store};
 
-use super::bucket::{SLOTS, Word};
+use super::bucket::SLOTS;
+use super::epoch::{Guard, pin, retire};
+use super::gauges::TableGauges;
 use super::index::{Found, Index};
 use super::memory::Memory;
-use super::reclaim::{Guard, pin, retire, retire_index};
 use super::record::{NewRecord, RecordRef, free};
 use super::sync::{AtomicPtr, AtomicU64, Ordering};
+use super::word::Word;
 
 /// The records of a server.
 #[derive(Debug)]
 pub struct BucketTable<S: BuildHasher = RandomState> {
-    /// Never null. Where every search begins: while it is being left, some goes on in the next.
+    /// Never null. Where every search begins: while it migrates, some go on in the next.
     index: AtomicPtr<Index>,
     hasher: S,
     memory: Memory,
     records: AtomicU64,
 }
 
-/// Keys that go through a stage together. More wait for each other; with fewer, memory is
-/// waited for.
+/// Keys that go through a stage together. With more, they wait for each other; with fewer, for
+/// memory.
 const STEP: usize = 8;
-/// What a look-up asks for of a record, whose length is not known before its header is there:
-/// as much as one of 8 + 128 bytes has.
+/// Cache lines of a record that a look-up prefetches. Its length is not known before its header
+/// is there: so many has one of 8 + 128 bytes.
 const RECORD_LINES: usize = 3;
 
 /// How a write to one index went.
 enum Write {
     Done(Result<u64, Full>),
-    /// The key's bucket is being left; the record is still to be written.
-    Left(NewRecord),
+    /// The key's bucket is migrating; the record is still to be written to the next index.
+    Migrating(NewRecord),
 }
 
 impl BucketTable {
@@ -117,21 +113,21 @@ impl<S: BuildHasher> BucketTable<S> {
         unsafe { &*self.index.load(Ordering::Acquire) }
     }
 
-    /// The index to begin at; if it is being left, a few of its buckets are moved first, so
-    /// that it comes to an end.
+    /// The index to begin at. If it is migrating, this migrates a few of its buckets first, so
+    /// that the migration comes to an end.
     #[inline]
-    fn index_and_move_on<'g>(&self, guard: &'g Guard) -> &'g Index {
+    fn index_after_migrating_some<'g>(&self, guard: &'g Guard) -> &'g Index {
         let index = self.index(guard);
         let Some(next) = index.next(guard) else { return index };
-        if index.move_some(next, |key| self.hash(key), guard) {
-            self.leave(index, next, guard);
+        if index.migrate_some(next, |key| self.hash(key), guard) {
+            self.advance(index, next, guard);
         }
         index
     }
 
-    /// All buckets of an index are moved: searches begin in the next from now on.
+    /// All buckets of an index are migrated: searches begin in the next from now on.
     #[cold]
-    fn leave(&self, index: &Index, next: &Index, guard: &Guard) {
+    fn advance(&self, index: &Index, next: &Index, guard: &Guard) {
         let (old, new) = (std::ptr::from_ref(index), std::ptr::from_ref(next));
         let swapped = self.index.compare_exchange(
             old.cast_mut(),
@@ -139,10 +135,10 @@ impl<S: BuildHasher> BucketTable<S> {
             Ordering::AcqRel,
             Ordering::Acquire,
         );
-        assert!(swapped.is_ok(), "an index is left once, after the one before it");
-        // SAFETY: the swap took it out of the table, once, and `new` made it from a box, or
-        // `Index::begin_to_leave` did.
-        unsafe { retire_index(guard, NonNull::from(index)) };
+        assert!(swapped.is_ok(), "an index migrates once, after the one before it");
+        // SAFETY: the swap took it out of the table, once, and `over` made it from a box, or
+        // `Index::begin_migration` did.
+        unsafe { retire(guard, NonNull::from(index), |old| drop(Box::from_raw(old.as_ptr()))) };
     }
 
     #[inline]
@@ -153,14 +149,14 @@ impl<S: BuildHasher> BucketTable<S> {
         key: &[u8],
         guard: &'g Guard,
     ) -> Option<RecordRef<'g>> {
-        let mut left = None;
+        let mut frozen = None;
         loop {
             match index.find(hash, key, guard) {
-                // Not there means that nobody wrote it since, so what was left still holds.
-                Found::Settled(record) => return record.or(left),
-                Found::Leaving(record) => left = record.or(left),
+                // Not there means that nobody wrote it since, so the frozen record still holds.
+                Found::Live(record) => return record.or(frozen),
+                Found::Frozen(record) => frozen = record.or(frozen),
             }
-            index = index.next(guard).expect("what is frozen is left for another");
+            index = index.next(guard).expect("a frozen bucket has a next index");
         }
     }
 
@@ -175,12 +171,12 @@ impl<S: BuildHasher> BucketTable<S> {
                 // Ends when this slot turns out to be another key's, or takes the record.
                 loop {
                     if seen.is_frozen() {
-                        return Write::Left(new);
+                        return Write::Migrating(new);
                     }
-                    if seen != Word::EMPTY && !seen.is_candidate(hash) {
+                    if seen != Word::EMPTY && !seen.is_live_match(hash) {
                         break;
                     }
-                    // SAFETY: it was not frozen, so its bucket was not moved.
+                    // SAFETY: it was not frozen, so its bucket was not migrated.
                     let old = unsafe { seen.record(guard) };
                     if old.is_some_and(|old| !old.is_of(new.key())) {
                         break;
@@ -190,9 +186,6 @@ impl<S: BuildHasher> BucketTable<S> {
                         return Write::Done(Err(Full));
                     }
                     let version = old.map_or(0, RecordRef::version) + 1;
-                    if old.is_some() && is_due(Fault::LostUpdate, Fault::LOST_UPDATE_ONE_IN) {
-                        return Write::Done(Ok(version));
-                    }
                     new.set_version(version);
                     match bucket.replace(slot, seen, Word::new(hash, new.address())) {
                         Ok(()) => {
@@ -200,7 +193,7 @@ impl<S: BuildHasher> BucketTable<S> {
                             self.memory.replaced(old_bytes, new_bytes);
                             match seen.address() {
                                 // SAFETY: the swap took it out of the table, once.
-                                Some(old) => unsafe { retire(guard, old) },
+                                Some(old) => unsafe { retire(guard, old, |old| free(old)) },
                                 None => self.added(index),
                             }
                             return Write::Done(Ok(version));
@@ -209,7 +202,7 @@ impl<S: BuildHasher> BucketTable<S> {
                     }
                 }
             }
-            let Some(next) = bucket.next_or_add() else { return Write::Left(new) };
+            let Some(next) = bucket.next_or_add() else { return Write::Migrating(new) };
             bucket = next;
         }
     }
@@ -217,9 +210,9 @@ impl<S: BuildHasher> BucketTable<S> {
     /// Counts a new record, and begins to grow if it is one too many.
     fn added(&self, index: &Index) {
         let records = self.records.fetch_add(1, Ordering::Relaxed) + 1;
-        // An index that is not begun at yet still takes over from the one before.
+        // An index where searches don't begin yet is still filled from the one before.
         if index.is_crowded(records) && std::ptr::eq(self.index.load(Ordering::Acquire), index) {
-            index.begin_to_leave(records);
+            index.begin_migration(records);
         }
     }
 }
@@ -229,29 +222,29 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
     fn get(&mut self, keys: &[&[u8]], mut found: impl FnMut(usize, Option<Record<'_>>)) {
         assert!(keys.len() <= LOOKUP_GROUP_MAX);
         let guard = pin();
-        let index = self.index_and_move_on(&guard);
+        let index = self.index_after_migrating_some(&guard);
         let mut hashes = [0; LOOKUP_GROUP_MAX];
-        let mut guesses = [Word::EMPTY; LOOKUP_GROUP_MAX];
+        let mut words = [Word::EMPTY; LOOKUP_GROUP_MAX];
         // Each stage is a step behind the one before it.
-        let (mut hashed, mut guessed, mut done) = (0, 0, 0);
+        let (mut hashed, mut prefetched, mut done) = (0, 0, 0);
         while done < keys.len() {
-            let steps = [(hashed + STEP).min(keys.len()), hashed, guessed];
+            let steps = [(hashed + STEP).min(keys.len()), hashed, prefetched];
             for at in hashed..steps[0] {
                 hashes[at] = self.hash(keys[at]);
-                index.ask_for_bucket(hashes[at]);
+                index.prefetch_bucket(hashes[at]);
             }
-            for at in guessed..steps[1] {
-                guesses[at] = index.ask_for_record(hashes[at], RECORD_LINES);
+            for at in prefetched..steps[1] {
+                words[at] = index.prefetch_record(hashes[at], RECORD_LINES);
             }
             for at in done..steps[2] {
-                // SAFETY: a guess was not frozen, so its bucket was not moved.
-                let guess = unsafe { guesses[at].record(&guard) };
-                let record = guess
+                // SAFETY: the word was not frozen, so its bucket was not migrated.
+                let likely = unsafe { words[at].record(&guard) };
+                let record = likely
                     .filter(|record| record.is_of(keys[at]))
                     .or_else(|| self.find(index, hashes[at], keys[at], &guard));
                 found(at, record.map(|r| Record { version: r.version(), value: r.value() }));
             }
-            [hashed, guessed, done] = steps;
+            [hashed, prefetched, done] = steps;
         }
     }
 
@@ -261,11 +254,11 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
         let mut hashes = [0; LOOKUP_GROUP_MAX];
         for (hash, key) in hashes.iter_mut().zip(keys) {
             *hash = self.hash(key);
-            index.ask_for_bucket(*hash);
+            index.prefetch_bucket(*hash);
         }
         for hash in &hashes[..keys.len()] {
             // Of what is replaced, only the key and the version are read.
-            index.ask_for_record(*hash, 1);
+            index.prefetch_record(*hash, 1);
         }
     }
 
@@ -273,15 +266,15 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
         let hash = self.hash(key);
         let mut new = NewRecord::new(key, value);
         let guard = pin();
-        let mut index = self.index_and_move_on(&guard);
+        let mut index = self.index_after_migrating_some(&guard);
         loop {
             match self.put_in(index, hash, new, &guard) {
                 Write::Done(result) => return result,
-                Write::Left(record) => new = record,
+                Write::Migrating(record) => new = record,
             }
-            let next = index.next(&guard).expect("what is frozen is left for another");
-            if index.move_bucket(hash, next, |key| self.hash(key), &guard) {
-                self.leave(index, next, &guard);
+            let next = index.next(&guard).expect("a frozen bucket has a next index");
+            if index.migrate_bucket(hash, next, |key| self.hash(key), &guard) {
+                self.advance(index, next, &guard);
             }
             index = next;
         }
@@ -289,11 +282,8 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         let buckets = self.index(&pin()).len();
-        vec![
-            ("records", self.len()),
-            ("record_bytes", self.memory.used_bytes()),
-            ("buckets", buckets),
-        ]
+        let (records, record_bytes) = (self.len(), self.memory.used_bytes());
+        TableGauges { records, record_bytes, buckets }.named().collect()
     }
 }
 
@@ -304,8 +294,8 @@ impl<S: BuildHasher> Drop for BucketTable<S> {
             && let Some(next) = index.next(&guard)
         {
             for bucket in 0..index.len() {
-                if index.move_bucket(bucket, next, |key| self.hash(key), &guard) {
-                    self.leave(index, next, &guard);
+                if index.migrate_bucket(bucket, next, |key| self.hash(key), &guard) {
+                    self.advance(index, next, &guard);
                 }
             }
         }

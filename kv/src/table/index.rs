@@ -1,47 +1,50 @@
-//! An index: buckets, and the larger index that takes their records over.
+//! An index: an array of buckets, and their migration to the index that succeeds it.
 //!
-//! A table grows bucket by bucket, while everybody goes on. To move a bucket, whoever does it
-//! freezes all slots of its chain, which ends the writing there; puts its records into the next
-//! index, where they are not yet; and then notes that the bucket is moved. Several may do
-//! that for one bucket at a time, each of them whole: it comes to the same. So a writer that
-//! meets a frozen slot moves the bucket itself, waits for nobody, and goes on in the next
-//! index; nothing is written there before its bucket is moved. A reader that meets one looks
-//! into the next index first: what is not there yet, is still what it was.
+//! The table grows bucket by bucket, while reads and writes go on. To migrate a bucket, a thread
+//! freezes all slots of its chain, which ends the writing there; copies each record's word into
+//! the next index, unless its key is there already; and then marks the bucket as migrated. Several
+//! threads may migrate one bucket at a time, each of them whole: the result is the same.
+//!
+//! - A writer that meets a frozen slot migrates the bucket itself, waits for nobody, and goes on
+//!   in the next index. Nothing is written there before its bucket is migrated.
+//! - A reader that meets a frozen slot searches the next index first. A key that is not there has
+//!   not been written since, so the frozen slot still holds its record.
 
 use std::io;
 use std::ptr::NonNull;
 
-use super::bucket::{Bucket, SLOTS, Word};
-use super::pages::Pages;
-use super::reclaim::{Guard, retire_chain};
+use super::bucket::{Bucket, SLOTS};
+use super::bucket_array::BucketArray;
+use super::epoch::{Guard, retire};
 use super::record::{Header, RecordRef};
 use super::sync::{AtomicPtr, AtomicU64, Ordering};
+use super::word::Word;
 
 /// Records for which a bucket is made: the others of its slots make overflow rare.
 const RECORDS_PER_BUCKET: u64 = if cfg!(loom) { 1 } else { 4 };
-/// Buckets that are moved at a time.
-const STEP: u64 = if cfg!(loom) { 1 } else { 8 };
+/// Buckets that a thread migrates at a time.
+const MIGRATION_STEP: u64 = if cfg!(loom) { 1 } else { 8 };
 
-/// Buckets, and what is needed to leave them.
+/// Buckets, and how far their migration is.
 #[derive(Debug)]
 pub(super) struct Index {
-    buckets: Pages,
-    /// The index that takes over, or null.
+    buckets: BucketArray,
+    /// The next index, to which the buckets migrate; null before migration begins.
     next: AtomicPtr<Self>,
-    /// Buckets that somebody has begun to move, and those that are moved.
-    begun: AtomicU64,
-    moved: AtomicU64,
-    /// The system had no memory for the next index: with how many records to ask again.
-    ask_again_at: AtomicU64,
+    /// Buckets that a thread has claimed to migrate, and those that are migrated.
+    claimed: AtomicU64,
+    migrated: AtomicU64,
+    /// The system had no memory for the next index: with how many records to try again.
+    retry_at_records: AtomicU64,
 }
 
-/// What was found.
+/// What a search of one index found.
 #[derive(Debug)]
 pub(super) enum Found<'g> {
     /// The record of a key, or that there is none.
-    Settled(Option<RecordRef<'g>>),
-    /// The bucket is being left, or was: this is its record if it is not in the next index.
-    Leaving(Option<RecordRef<'g>>),
+    Live(Option<RecordRef<'g>>),
+    /// The bucket is frozen or migrated: this is the record unless the next index has another.
+    Frozen(Option<RecordRef<'g>>),
 }
 
 impl Index {
@@ -52,11 +55,11 @@ impl Index {
 
     fn new(buckets: u64) -> io::Result<Self> {
         Ok(Self {
-            buckets: Pages::new(buckets as usize)?,
+            buckets: BucketArray::new(buckets as usize)?,
             next: AtomicPtr::new(std::ptr::null_mut()),
-            begun: AtomicU64::new(0),
-            moved: AtomicU64::new(0),
-            ask_again_at: AtomicU64::new(0),
+            claimed: AtomicU64::new(0),
+            migrated: AtomicU64::new(0),
+            retry_at_records: AtomicU64::new(0),
         })
     }
 
@@ -72,10 +75,10 @@ impl Index {
         &self.buckets[hash as usize & (self.buckets.len() - 1)]
     }
 
-    /// The index that takes over, if this one is being left.
+    /// The next index, if this one is migrating.
     #[inline]
     pub(super) fn next<'g>(&self, _guard: &'g Guard) -> Option<&'g Self> {
-        // SAFETY: it is null or an index that `begin_to_leave` published whole; it is
+        // SAFETY: it is null or an index that `begin_migration` published whole; it is
         // retired after this one, which the guard's holder has found under the guard.
         unsafe { self.next.load(Ordering::Acquire).as_ref() }
     }
@@ -86,16 +89,16 @@ impl Index {
         records > self.len() * RECORDS_PER_BUCKET
     }
 
-    /// Begins to leave for an index of twice as many buckets, if nobody has. Without memory for
-    /// it the chains of this one go on to lengthen, and it is asked for again later.
+    /// Begins the migration to an index of twice as many buckets, if nobody has. Without memory
+    /// for it the chains of this one go on to lengthen, and it is tried again later.
     #[cold]
-    pub(super) fn begin_to_leave(&self, records: u64) {
-        let is_left = !self.next.load(Ordering::Acquire).is_null();
-        if is_left || records < self.ask_again_at.load(Ordering::Relaxed) {
+    pub(super) fn begin_migration(&self, records: u64) {
+        let is_migrating = !self.next.load(Ordering::Acquire).is_null();
+        if is_migrating || records < self.retry_at_records.load(Ordering::Relaxed) {
             return;
         }
         let Ok(next) = Self::new(2 * self.len()) else {
-            self.ask_again_at.store(records + records / 8, Ordering::Relaxed);
+            self.retry_at_records.store(records + records / 8, Ordering::Relaxed);
             return;
         };
         let next = Box::into_raw(Box::new(next));
@@ -106,76 +109,72 @@ impl Index {
         }
     }
 
-    /// Has the bucket of a hash brought from memory, without waiting for it.
+    /// Prefetches the bucket of a hash.
     #[inline]
-    pub(super) fn ask_for_bucket(&self, hash: u64) {
+    pub(super) fn prefetch_bucket(&self, hash: u64) {
         prefetch(std::ptr::from_ref(self.bucket(hash)).cast(), 1);
     }
 
-    /// Has `lines` of the record brought that is probably a hash's, and returns its slot: the
-    /// first of the hash's own bucket that may be.
+    /// Prefetches `lines` of the record that is probably the one looked for, and returns its
+    /// word: the first of the bucket with the tag of the hash.
     #[inline]
-    pub(super) fn ask_for_record(&self, hash: u64, lines: usize) -> Word {
-        let may_be = |word: &Word| word.is_candidate(hash);
-        let guess = self.bucket(hash).words().find(may_be).unwrap_or(Word::EMPTY);
-        prefetch(guess.record_address().cast(), lines);
-        guess
+    pub(super) fn prefetch_record(&self, hash: u64, lines: usize) -> Word {
+        let is_match = |word: &Word| word.is_live_match(hash);
+        let word = self.bucket(hash).words().find(is_match).unwrap_or(Word::EMPTY);
+        prefetch(word.prefetch_address().cast(), lines);
+        word
     }
 
     /// Looks a key up in this index alone.
     #[inline]
     pub(super) fn find<'g>(&self, hash: u64, key: &[u8], guard: &'g Guard) -> Found<'g> {
         let head = self.bucket(hash);
-        if head.is_moved() {
-            return Found::Leaving(None);
+        if head.is_migrated() {
+            return Found::Frozen(None);
         }
         for bucket in head.chain() {
             for word in bucket.words() {
-                if word.may_hold(hash) {
-                    // SAFETY: the bucket was not moved when the guard was there already.
+                if word.is_match(hash) {
+                    // SAFETY: the bucket was not migrated when the guard was there already.
                     let record = unsafe { word.record(guard) };
                     if record.is_some_and(|record| record.is_of(key)) {
                         let is_frozen = word.is_frozen();
-                        return if is_frozen {
-                            Found::Leaving(record)
-                        } else {
-                            Found::Settled(record)
-                        };
+                        return if is_frozen { Found::Frozen(record) } else { Found::Live(record) };
                     }
                 }
                 if word == Word::EMPTY {
-                    return Found::Settled(None); // Slots fill in order.
+                    return Found::Live(None); // Slots fill in order.
                 }
-                if word.thawed() == Word::EMPTY {
-                    return Found::Leaving(None);
+                if word.unfrozen() == Word::EMPTY {
+                    return Found::Frozen(None);
                 }
             }
         }
         let is_frozen = head.chain().last().is_some_and(Bucket::ends_frozen);
-        if is_frozen { Found::Leaving(None) } else { Found::Settled(None) }
+        if is_frozen { Found::Frozen(None) } else { Found::Live(None) }
     }
 
-    /// Moves a few buckets that nobody has begun to move; returns whether that were the last,
-    /// and so `next` alone is to be used.
-    pub(super) fn move_some(
+    /// Migrates a few buckets that nobody has claimed; returns whether they were the last, and
+    /// so `next` alone is to be used.
+    pub(super) fn migrate_some(
         &self,
         next: &Self,
         hash_of: impl Fn(&[u8]) -> u64,
         guard: &Guard,
     ) -> bool {
-        if self.begun.load(Ordering::Relaxed) >= self.len() {
+        if self.claimed.load(Ordering::Relaxed) >= self.len() {
             return false;
         }
-        let first = self.begun.fetch_add(STEP, Ordering::Relaxed);
+        let first = self.claimed.fetch_add(MIGRATION_STEP, Ordering::Relaxed);
         let mut is_last = false;
-        for bucket in first..(first + STEP).min(self.len()) {
-            is_last |= self.move_bucket(bucket, next, &hash_of, guard);
+        for bucket in first..(first + MIGRATION_STEP).min(self.len()) {
+            is_last |= self.migrate_bucket(bucket, next, &hash_of, guard);
         }
         is_last
     }
 
-    /// Moves the bucket of a hash, unless it is moved; returns whether it was the last.
-    pub(super) fn move_bucket(
+    /// Migrates the bucket of a hash, unless that is done; returns whether it was the last.
+    pub(super) fn migrate_bucket(
         &self,
         hash: u64,
         next: &Self,
@@ -183,29 +182,29 @@ impl Index {
         guard: &Guard,
     ) -> bool {
         let head = self.bucket(hash);
-        if head.is_moved() {
+        if head.is_migrated() {
             return false;
         }
         head.freeze();
         for word in head.chain().flat_map(Bucket::words) {
-            // SAFETY: the bucket was not moved when the guard was there already.
+            // SAFETY: the bucket was not migrated when the guard was there already.
             if let Some(record) = unsafe { word.record(guard) } {
-                next.take_over(hash_of(record.key()), record.key(), word.thawed(), guard);
+                next.insert_migrated(hash_of(record.key()), record.key(), word.unfrozen(), guard);
             }
         }
-        if !head.set_moved() {
+        if !head.set_migrated() {
             return false;
         }
         if let Some(chain) = head.overflow() {
-            // SAFETY: only the first to note that the bucket is moved comes here, and who comes
-            // later looks for that before anything else.
-            unsafe { retire_chain(guard, chain) };
+            // SAFETY: only the first to mark the bucket as migrated comes here, and who comes
+            // later looks at the mark before anything else.
+            unsafe { retire(guard, chain, |chain| Bucket::free_chain(chain)) };
         }
-        self.moved.fetch_add(1, Ordering::AcqRel) + 1 == self.len()
+        self.migrated.fetch_add(1, Ordering::AcqRel) + 1 == self.len()
     }
 
-    /// Takes a record of the index before, unless its key is here.
-    fn take_over(&self, hash: u64, key: &[u8], record: Word, guard: &Guard) {
+    /// Inserts a record of the index before, unless its key is here.
+    fn insert_migrated(&self, hash: u64, key: &[u8], record: Word, guard: &Guard) {
         let mut bucket = self.bucket(hash);
         loop {
             for slot in 0..SLOTS {
@@ -217,10 +216,10 @@ impl Index {
                     }
                 }
                 if seen.is_frozen() {
-                    return; // This index is being left itself, so it had taken over everything.
+                    return; // This index is migrating itself, so it already had every record.
                 }
-                if seen.is_candidate(hash) {
-                    // SAFETY: it was not frozen, so this bucket was not moved.
+                if seen.is_live_match(hash) {
+                    // SAFETY: it was not frozen, so this bucket was not migrated.
                     let held = unsafe { seen.record(guard) };
                     if held.is_some_and(|held| held.is_of(key)) {
                         return;
@@ -241,7 +240,7 @@ impl Index {
             .filter_map(Word::address)
     }
 
-    /// Frees what buckets overflowed into. An index that was left has nothing of it any more:
+    /// Frees what buckets overflowed into. An index that migrated has nothing of it any more:
     /// to look through all of its buckets would keep its worker for long.
     pub(super) fn free_chains(self) {
         for chain in self.buckets.iter().filter_map(Bucket::overflow) {
@@ -251,7 +250,7 @@ impl Index {
     }
 }
 
-/// Asks for cache lines, without waiting for them.
+/// Begins to load cache lines, without waiting for them.
 #[inline]
 fn prefetch(address: *const u8, lines: usize) {
     #[cfg(target_arch = "x86_64")]

@@ -2,26 +2,43 @@
 //!
 //! A table is asked through [`proto::store::Store`], by groups of keys, so that one that
 //! can overlap its cache misses does. [`Table`] is the one that `--table` chose.
+//!
+//! The layers of the bucket table, each upon those below it:
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `bucket_table` | look-ups by prefetched groups, writes, growth |
+//! | `index` | an array of buckets, and its migration to the next |
+//! | `bucket_array` | the memory of an index |
+//! | `bucket` | a cache line of slots, and the chain of its overflow |
+//! | `word` | what a slot holds |
+//! | `record` | version, key and value |
+//! | `free_list` | the memory of freed records |
+//! | `epoch`, `memory`, `sync` | when to drop what was retired; the cap; atomics |
 
 mod bucket;
+mod bucket_array;
 mod bucket_table;
+mod epoch;
+mod free_list;
+mod gauges;
 mod index;
 mod memory;
 mod null_table;
-mod pages;
 mod papaya_table;
-mod reclaim;
 mod record;
-mod spare;
 mod sync;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod word;
 
 use std::io;
 
+use proto::planted;
 use proto::store::{Full, Record, Store};
 
 pub use bucket_table::BucketTable;
+pub use gauges::TableGauges;
 pub use memory::{Memory, RECORD_OVERHEAD_BYTES};
 pub use null_table::NullTable;
 pub use papaya_table::PapayaTable;
@@ -80,6 +97,9 @@ impl Store for &Table {
 
     #[inline]
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<u64, Full> {
+        if let Some(version) = planted::lost_update(self, key) {
+            return Ok(version);
+        }
         match self {
             Table::Bucket(table) => (&mut &*table).put(key, value),
             Table::Papaya(table) => (&mut &*table).put(key, value),

@@ -9,9 +9,9 @@ use std::hint::black_box;
 use foldhash::fast::RandomState;
 use papaya::{Compute, Equivalent, HashMap, Operation};
 use proto::limits::LOOKUP_GROUP_MAX;
-use proto::planted::{Fault, is_due};
 use proto::store::{Full, Record, Store};
 
+use super::gauges::TableGauges;
 use super::memory::Memory;
 
 /// The records of a server.
@@ -86,12 +86,9 @@ impl Store for &PapayaTable {
         let result = map.compute(Stored::new(key, value), |old| {
             let old_bytes = old.map_or(0, |(stored, _)| stored.record_bytes());
             if !self.memory.allows(old_bytes, new_bytes) {
-                return Operation::Abort(Err(Full));
+                return Operation::Abort(Full);
             }
             let version = old.map_or(0, |(_, &version)| version) + 1;
-            if old.is_some() && is_due(Fault::LostUpdate, Fault::LOST_UPDATE_ONE_IN) {
-                return Operation::Abort(Ok(version));
-            }
             Operation::Insert(version)
         });
         match result {
@@ -103,13 +100,14 @@ impl Store for &PapayaTable {
                 self.memory.replaced(stored.record_bytes(), new_bytes);
                 Ok(version)
             }
-            Compute::Aborted(refused) => refused,
+            Compute::Aborted(full) => Err(full),
             Compute::Removed(..) => unreachable!("nothing here removes"),
         }
     }
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
-        vec![("records", self.len() as u64), ("record_bytes", self.used_bytes())]
+        let (records, record_bytes) = (self.len() as u64, self.used_bytes());
+        TableGauges { records, record_bytes, buckets: 0 }.named().collect()
     }
 }
 

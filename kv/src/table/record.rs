@@ -1,18 +1,25 @@
 //! A record of the bucket table: version, key and value in one allocation that is never
 //! changed once others can see it.
+//!
+//! ```text
+//!  byte 0                  8           12        14        16
+//!      +-------------------+-----------+---------+---------+-- key_bytes --+-- value_bytes --+
+//!      |      version      |value_bytes|key_bytes| padding |     key       |      value      |
+//!      +-------------------+-----------+---------+---------+---------------+-----------------+
+//! ```
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use super::free_list;
 use super::memory::Memory;
-use super::spare;
-use super::sync::Unchanging;
+use super::sync::WriteOnce;
 
 /// Before the key and the value of a record.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Header {
-    version: Unchanging<u64>,
+    version: WriteOnce<u64>,
     value_bytes: u32,
     key_bytes: u16,
 }
@@ -27,11 +34,11 @@ impl NewRecord {
     pub(super) fn new(key: &[u8], value: &[u8]) -> Self {
         let key_bytes = u16::try_from(key.len()).expect("keys are at most 512 bytes");
         let value_bytes = u32::try_from(value.len()).expect("values are at most 1 MiB");
-        let header = spare::take(size(key.len(), value.len())).cast::<Header>();
+        let header = free_list::allocate(size(key.len(), value.len())).cast::<Header>();
         // SAFETY: the allocation is ours, aligned for a header, and long enough for it and
         // for the bytes that follow it; the sources cannot overlap fresh memory.
         unsafe {
-            header.write(Header { version: Unchanging::new(0), value_bytes, key_bytes });
+            header.write(Header { version: WriteOnce::new(0), value_bytes, key_bytes });
             let bytes = header.cast::<u8>().add(HEADER_BYTES);
             bytes.copy_from_nonoverlapping(NonNull::from(key).cast(), key.len());
             bytes.add(key.len()).copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
@@ -42,7 +49,7 @@ impl NewRecord {
     /// Sets the version that it will be published with.
     pub(super) fn set_version(&mut self, version: u64) {
         // SAFETY: it is initialized, and nobody else can see it.
-        unsafe { self.0.as_mut().version = Unchanging::new(version) };
+        unsafe { self.0.as_mut().version = WriteOnce::new(version) };
     }
 
     /// What it counts, as [`Memory`] does.
@@ -153,7 +160,7 @@ pub(super) unsafe fn free(header: NonNull<Header>) {
     let Header { key_bytes, value_bytes, .. } = unsafe { header.as_ref() };
     let size = size(usize::from(*key_bytes), *value_bytes as usize);
     // SAFETY: it was taken with this very size.
-    unsafe { spare::give(header.cast(), size) };
+    unsafe { free_list::free(header.cast(), size) };
 }
 
 fn size(key_bytes: usize, value_bytes: usize) -> usize {

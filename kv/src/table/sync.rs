@@ -9,9 +9,9 @@ pub(super) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 /// A plain value that is written before others can see it, and never after. Under loom each
 /// read is checked to come after the write, so that an order that is too weak is found.
 #[derive(Debug)]
-pub(super) struct Unchanging<T>(#[cfg(not(loom))] T, #[cfg(loom)] loom::cell::UnsafeCell<T>);
+pub(super) struct WriteOnce<T>(#[cfg(not(loom))] T, #[cfg(loom)] loom::cell::UnsafeCell<T>);
 
-impl<T: Copy> Unchanging<T> {
+impl<T: Copy> WriteOnce<T> {
     #[cfg(not(loom))]
     #[inline]
     pub(super) fn new(value: T) -> Self {

@@ -7,6 +7,7 @@ use proto::store::{Full, Store as _};
 use super::{Choice, Memory, Table};
 
 /// Calls a test with an empty table of each kind; a few buckets only, so that they overflow.
+#[expect(clippy::print_stderr, reason = "a test shows it where it fails")]
 fn with_each(memory_cap_bytes: u64, test: impl Fn(&Table)) {
     for choice in [Choice::Bucket, Choice::Papaya] {
         eprintln!("{choice:?}");
@@ -219,7 +220,7 @@ fn a_bucket_table_grows_with_what_it_holds() {
     for key in 0..100_000u64 {
         table.put(&key.to_le_bytes(), b"").unwrap();
     }
-    // What is left of the last growth is moved by reads, too.
+    // What the last growth has not migrated yet, reads migrate too.
     for _ in 0..100_000 {
         read(table, b"");
     }

@@ -33,28 +33,37 @@ pub(super) fn forget() {
     KEPT.with_borrow_mut(HashMap::clear);
 }
 
-impl<'a, S: Store> Lying<'a, S> {
-    /// Stands before `store`, for the worker that `secret` names.
-    pub(crate) fn over(store: &'a mut S, secret: [u8; 16]) -> Self {
-        let overdue = KEPT.with_borrow(|kept| kept.get(&secret).map_or(0, |kept| kept.held.len()));
-        Self { store, worker: secret, overdue }
-    }
+/// Stands before `store`, for the worker that `secret` names.
+pub(crate) fn lying<S: Store>(store: &mut S, secret: [u8; 16]) -> Lying<'_, S> {
+    let overdue = KEPT.with_borrow(|kept| kept.get(&secret).map_or(0, |kept| kept.held.len()));
+    Lying { store, worker: secret, overdue }
+}
 
+/// The version to answer a PUT with that [`Fault::LostUpdate`] loses, if it loses this one.
+pub fn lost_update(store: &mut impl Store, key: &[u8]) -> Option<u64> {
+    if !is_planted(Fault::LostUpdate) {
+        return None;
+    }
+    let (version, _) = read(store, key)?;
+    is_due(Fault::LostUpdate, Fault::LOST_UPDATE_ONE_IN).then_some(version + 1)
+}
+
+fn read(store: &mut impl Store, key: &[u8]) -> Option<(u64, Vec<u8>)> {
+    let mut read = None;
+    store.get(&[key], |_, record| {
+        read = record.map(|Record { version, value }| (version, value.to_vec()));
+    });
+    read
+}
+
+impl<S: Store> Lying<'_, S> {
     fn with_kept<R>(&self, with: impl FnOnce(&mut Kept) -> R) -> R {
         KEPT.with_borrow_mut(|kept| with(kept.entry(self.worker).or_default()))
     }
 
-    fn read(&mut self, key: &[u8]) -> Option<(u64, Vec<u8>)> {
-        let mut read = None;
-        self.store.get(&[key], |_, record| {
-            read = record.map(|Record { version, value }| (version, value.to_vec()));
-        });
-        read
-    }
-
     /// Answers a write as if it were made now.
     fn hold(&mut self, key: &[u8], value: &[u8]) -> u64 {
-        let stored = self.read(key).map_or(0, |(version, _)| version);
+        let stored = read(self.store, key).map_or(0, |(version, _)| version);
         self.with_kept(|kept| {
             kept.held.push((key.to_vec(), value.to_vec()));
             stored + kept.held.iter().filter(|(held, _)| held == key).count() as u64
@@ -85,7 +94,7 @@ impl<S: Store> Store for Lying<'_, S> {
             return Ok(self.hold(key, value));
         }
         if is_planted(Fault::StaleRead)
-            && let Some(replaced) = self.read(key)
+            && let Some(replaced) = read(self.store, key)
         {
             self.with_kept(|kept| kept.replaced.insert(key.to_vec(), replaced));
         }

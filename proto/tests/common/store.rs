@@ -10,6 +10,8 @@ pub(crate) struct MapStore {
     written: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
     /// Refuses to write.
     pub(crate) is_full: bool,
+    /// Figures of the table beside its records.
+    pub(crate) more_gauges: Vec<(&'static str, u64)>,
 }
 
 impl MapStore {
@@ -60,6 +62,8 @@ impl Store for MapStore {
     }
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
-        vec![("records", self.written.len() as u64)]
+        let mut gauges = vec![("records", self.written.len() as u64)];
+        gauges.extend(&self.more_gauges);
+        gauges
     }
 }

@@ -91,7 +91,7 @@ impl Setting {
 
 /// Where the programs are, and where results go.
 #[derive(Args, Clone, Debug)]
-pub struct Places {
+pub struct Paths {
     /// Folder for the results; the default is bench-results/<UTC time>-<program>
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -5,29 +5,29 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use host::report::Run;
+use host::report::RunDescription;
 use serde::Serialize;
 
-use crate::facts;
+use crate::run_description::describe;
 
 /// Folders of one name that may begin in the same second.
 const SAME_NAME_MAX: u32 = 100;
 
 /// A folder, and what is run into it.
 #[derive(Debug)]
-pub struct Folder {
+pub struct ResultsFolder {
     /// Where it is.
     pub path: PathBuf,
     /// What is run, and on what machine.
-    pub run: Run,
+    pub run: RunDescription,
 }
 
-impl Folder {
+impl ResultsFolder {
     /// Makes the folder `out`, or `bench-results/<UTC time>-<label>`.
     pub fn new(out: Option<&Path>, label: &str) -> Result<Self> {
         let arguments =
             [format!("tools/{label}")].into_iter().chain(std::env::args().skip(1)).collect();
-        let mut run = facts::run(String::new(), 0, 0, commit(), arguments);
+        let mut run = describe(String::new(), 0, 0, commit(), arguments);
         let path = match out {
             Some(out) => {
                 make_empty(out)?;
@@ -64,7 +64,7 @@ impl Folder {
     /// A sentence about the machine, for reports.
     #[must_use]
     pub fn machine_text(&self) -> String {
-        let Run { started, commit, machine, .. } = &self.run;
+        let RunDescription { started, commit, machine, .. } = &self.run;
         let commit = match commit.as_str() {
             "" => "an unknown commit".to_owned(),
             commit => format!("commit `{commit}`"),
@@ -138,7 +138,7 @@ mod tests {
     fn a_folder_that_holds_something_is_refused() {
         let out = tempfile::tempdir().unwrap();
         fs::write(out.path().join("compare.json"), "{}").unwrap();
-        let error = Folder::new(Some(out.path()), "compare").unwrap_err().to_string();
+        let error = ResultsFolder::new(Some(out.path()), "compare").unwrap_err().to_string();
         assert!(error.contains("is not empty: choose another --out"), "{error}");
     }
 }

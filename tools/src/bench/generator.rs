@@ -11,22 +11,22 @@ use host::time::unix_time_ms;
 use tempfile::TempDir;
 
 use super::figures::Round;
-use super::processes::{Process, Stop};
+use super::processes::{ChildProcess, StopSignal};
 
 /// Exit status of `gen` when the outcome of some operations is not known.
 const UNANSWERED: i32 = 3;
 
 /// Runs one `gen` at a time.
 #[derive(Debug)]
-pub struct Generator {
+pub struct GeneratorProgram {
     program: PathBuf,
     scratch: TempDir,
-    stop: Stop,
+    stop: StopSignal,
 }
 
-impl Generator {
+impl GeneratorProgram {
     /// The generator of this program.
-    pub fn new(program: PathBuf, stop: Stop) -> Result<Self> {
+    pub fn new(program: PathBuf, stop: StopSignal) -> Result<Self> {
         let scratch = tempfile::tempdir().context("cannot make a folder for temporary files")?;
         Ok(Self { program, scratch, stop })
     }
@@ -42,7 +42,7 @@ impl Generator {
         command.args(arguments).arg("--json").arg(&report);
         command.args(["--die-with-parent", &std::process::id().to_string()]);
         let log = self.scratch.path().join("log");
-        let mut process = Process::start("gen", command, &log, None)?;
+        let mut process = ChildProcess::start("gen", command, &log, None)?;
         let mut spent = Spent::default();
         let status = self.stop.wait_for(|| {
             spent.look(server_pids);

@@ -1,14 +1,16 @@
 //! What the programs that measure share: servers, the generator, rounds and the folder.
 //!
-//! `processes` starts programs that never outlive us; `servers` and `peers` are what is
+//! `processes` starts programs that never outlive us; `servers` and `baselines` are what is
 //! measured; `generator` is what measures, with the `flags` that all of it shares; `figures`
-//! is what is kept of a round; `folder` is where it goes.
+//! is what is kept of a round; `measurements` is what they all come to; `folder` is where it
+//! goes.
 
+pub mod baselines;
 pub mod figures;
 pub mod flags;
 pub mod folder;
 pub mod generator;
-pub mod peers;
+pub mod measurements;
 pub mod processes;
 pub mod progress;
 pub mod servers;

@@ -17,9 +17,9 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Whether SIGINT or SIGTERM told us to end.
 #[derive(Clone, Debug)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct StopSignal(Arc<AtomicBool>);
 
-impl Stop {
+impl StopSignal {
     /// Listens to the signals from now on.
     pub fn on_signals() -> Result<Self> {
         Ok(Self(host::signals::stop_flag()?))
@@ -62,13 +62,13 @@ impl std::error::Error for Interrupted {}
 
 /// A program under way; killed when it is dropped.
 #[derive(Debug)]
-pub struct Process {
+pub struct ChildProcess {
     name: String,
     child: Child,
     log: PathBuf,
 }
 
-impl Process {
+impl ChildProcess {
     /// Starts a program whose outputs go to the file `log`; on one core, if it is named.
     pub fn start(
         name: &str,
@@ -99,7 +99,7 @@ impl Process {
     /// Waits until `look` has something, which it never will once the program has ended.
     pub fn wait_for<T>(
         &mut self,
-        stop: &Stop,
+        stop: &StopSignal,
         within: Duration,
         mut look: impl FnMut() -> Option<T>,
     ) -> Result<T> {
@@ -134,7 +134,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         // Both fail if it has ended already, and that is what is wanted.
         let _ = self.child.kill();
@@ -196,8 +196,8 @@ mod tests {
         command
     }
 
-    fn never() -> Stop {
-        Stop(Arc::new(AtomicBool::new(false)))
+    fn never() -> StopSignal {
+        StopSignal(Arc::new(AtomicBool::new(false)))
     }
 
     #[test]
@@ -205,7 +205,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let mut process =
-            Process::start("thing", shell("echo first; echo why; exit 3"), &log, None).unwrap();
+            ChildProcess::start("thing", shell("echo first; echo why; exit 3"), &log, None)
+                .unwrap();
         let waited = process.wait_for(&never(), Duration::from_secs(60), || None::<()>);
         let told = waited.unwrap_err().to_string();
         assert!(told.starts_with("thing ended") && told.ends_with(": why"), "{told}");
@@ -215,7 +216,8 @@ mod tests {
     fn a_dropped_program_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let process =
-            Process::start("sleep", shell("sleep 600"), &folder.path().join("log"), None).unwrap();
+            ChildProcess::start("sleep", shell("sleep 600"), &folder.path().join("log"), None)
+                .unwrap();
         let pid = process.pid();
         assert!(host::sample::process_use(pid).is_ok());
         drop(process);
@@ -229,7 +231,7 @@ mod tests {
         let before = sched_getaffinity(None).unwrap();
         let script = shell("grep Cpus_allowed_list /proc/self/status");
         let mut process =
-            Process::start("grep", script, &folder.path().join("log"), Some(core)).unwrap();
+            ChildProcess::start("grep", script, &folder.path().join("log"), Some(core)).unwrap();
         never().wait_for(|| process.ended()).unwrap();
         assert_eq!(process.last_line(), format!("Cpus_allowed_list:\t{core}"));
         assert_eq!(sched_getaffinity(None).unwrap(), before);
@@ -237,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_is_waited_for_ends_with_a_signal() {
-        let stop = Stop(Arc::new(AtomicBool::new(true)));
+        let stop = StopSignal(Arc::new(AtomicBool::new(true)));
         let waited = stop.wait_for(|| Ok(None::<()>)).unwrap_err();
         assert!(waited.is::<Interrupted>());
     }

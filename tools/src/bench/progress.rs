@@ -6,12 +6,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Tells on stderr.
 #[derive(Debug)]
-pub struct Progress {
+pub struct RoundsProgress {
     program: &'static str,
     bar: Option<ProgressBar>,
 }
 
-impl Progress {
+impl RoundsProgress {
     /// Of a program that is at its first step.
     #[must_use]
     pub fn new(program: &'static str) -> Self {

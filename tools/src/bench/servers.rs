@@ -7,15 +7,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use host::sample::process_use;
 
-use super::processes::{Process, Stop};
+use super::processes::{ChildProcess, StopSignal};
 
 /// Time for a server to answer.
 pub(super) const READY: Duration = Duration::from_secs(60);
 
 /// A server that answers.
 #[derive(Debug)]
-pub struct Server {
-    process: Process,
+pub struct RunningServer {
+    process: ChildProcess,
     /// HOST:PORT.
     pub address: String,
     /// What it says that it is.
@@ -24,9 +24,9 @@ pub struct Server {
     pub empty_bytes: u64,
 }
 
-impl Server {
+impl RunningServer {
     /// A server whose process answers.
-    pub(super) fn new(process: Process, address: String, version: String) -> Result<Self> {
+    pub(super) fn new(process: ChildProcess, address: String, version: String) -> Result<Self> {
         let empty_bytes = process_use(process.pid())?.mem_bytes;
         Ok(Self { process, address, version, empty_bytes })
     }
@@ -70,7 +70,7 @@ pub struct Kv {
 
 impl Kv {
     /// Starts it with one worker, and waits until it answers.
-    pub fn start(&self, name: &str, log: &Path, stop: &Stop) -> Result<Server> {
+    pub fn start(&self, name: &str, log: &Path, stop: &StopSignal) -> Result<RunningServer> {
         let mut command = Command::new(&self.program);
         command.args(["--port", "0", "--records", &self.records.to_string()]);
         command.args(["--memory", &(2 * self.memory_bytes()).to_string()]);
@@ -82,11 +82,11 @@ impl Kv {
         if let Some(window) = self.window {
             command.args(["--window", &window.to_string()]);
         }
-        let mut process = Process::start(name, command, log, None)?;
+        let mut process = ChildProcess::start(name, command, log, None)?;
         let log = log.to_owned();
         let address = process.wait_for(stop, READY, || ready_address(&log))?;
         let version = version(&self.program, "--version").unwrap_or_default();
-        Server::new(process, address, version).with_context(|| format!("{name} is gone"))
+        RunningServer::new(process, address, version).with_context(|| format!("{name} is gone"))
     }
 
     /// About what its records take: the bound that docs/PERFORMANCE.md has.

@@ -32,11 +32,16 @@ struct Flags {
 
 fn main() {
     let flags: Flags = host::flags::parse(PROGRAM);
-    let run =
-        tools::facts::run(flags.name, flags.servers, flags.clients, flags.commit, flags.arguments);
+    let run = tools::run_description::describe(
+        flags.name,
+        flags.servers,
+        flags.clients,
+        flags.commit,
+        flags.arguments,
+    );
     let printed = serde_json::to_string_pretty(&run)
         .map_err(anyhow::Error::from)
-        .and_then(|json| tools::output::print(&format!("{json}\n")));
+        .and_then(|json| host::output::print(&format!("{json}\n")));
     if let Err(error) = printed {
         host::flags::fail(PROGRAM, format_args!("{error:#}"));
     }

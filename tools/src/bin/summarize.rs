@@ -28,7 +28,7 @@ fn main() {
     let flags: Flags = host::flags::parse(PROGRAM);
     let printed =
         tools::summarize::summarize(&flags.path, flags.run.as_deref()).and_then(|report| {
-            tools::output::print(if flags.json { &report.json } else { &report.text })
+            host::output::print(if flags.json { &report.json } else { &report.text })
         });
     if let Err(error) = printed {
         host::flags::fail(PROGRAM, format_args!("{error:#}"));

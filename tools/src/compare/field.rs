@@ -8,18 +8,18 @@ use proto::limits::WINDOW_MAX;
 use super::candidates::{Candidate, Chosen, ECHO, ServerKind, Way, default_table, table_name};
 use super::flags::Flags;
 use super::search::{CONNECTIONS_DEFAULT, Knobs};
+use crate::bench::baselines::Baseline;
 use crate::bench::flags::load_arguments;
-use crate::bench::folder::Folder;
-use crate::bench::generator::Generator;
-use crate::bench::peers::Peer;
-use crate::bench::processes::{Interrupted, Stop};
-use crate::bench::progress::Progress;
-use crate::bench::servers::{Kv, Server};
+use crate::bench::folder::ResultsFolder;
+use crate::bench::generator::GeneratorProgram;
+use crate::bench::processes::{Interrupted, StopSignal};
+use crate::bench::progress::RoundsProgress;
+use crate::bench::servers::{Kv, RunningServer};
 
 /// A server that holds the records.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    pub(super) server: Server,
+    pub(super) server: RunningServer,
     /// Resident memory with all records.
     pub(super) loaded_bytes: u64,
 }
@@ -57,10 +57,10 @@ impl Field {
         flags: &Flags,
         chosen: Chosen,
         kv: &Path,
-        generator: &Generator,
-        folder: &Folder,
-        progress: &Progress,
-        stop: &Stop,
+        generator: &GeneratorProgram,
+        folder: &ResultsFolder,
+        progress: &RoundsProgress,
+        stop: &StopSignal,
     ) -> Result<Self> {
         let cores = cores(flags, progress);
         let mut field =
@@ -96,7 +96,7 @@ impl Field {
         &mut self,
         started: Result<Result<Loaded, Missing>>,
         server: ServerKind,
-        progress: &Progress,
+        progress: &RoundsProgress,
     ) -> Result<Result<usize, Missing>> {
         let missing = match started {
             Ok(Ok(loaded)) => {
@@ -116,7 +116,7 @@ impl Field {
 }
 
 /// Servers take the first core, the generator's threads the last ones.
-fn cores(flags: &Flags, progress: &Progress) -> (usize, usize) {
+fn cores(flags: &Flags, progress: &RoundsProgress) -> (usize, usize) {
     let allowed = udp::pin::allowed_cores();
     if allowed.len() < 1 + flags.setting.threads {
         progress.note(&format!(
@@ -132,10 +132,10 @@ fn start(
     flags: &Flags,
     candidate: &Candidate,
     kv: &Path,
-    generator: &Generator,
-    folder: &Folder,
+    generator: &GeneratorProgram,
+    folder: &ResultsFolder,
     core: usize,
-    stop: &Stop,
+    stop: &StopSignal,
 ) -> Result<Result<Loaded, Missing>> {
     let setting = &flags.setting;
     let logs = folder.logs()?;
@@ -153,24 +153,24 @@ fn start(
             };
             server.start(&name, &logs.join(format!("{name}.log")), stop)?
         }
-        ServerKind::Peer(peer) => {
-            let Some(program) = peer.find() else {
-                return Ok(Err(Missing::Absent(peer.absent())));
+        ServerKind::Baseline(baseline) => {
+            let Some(program) = baseline.find() else {
+                return Ok(Err(Missing::Absent(baseline.absent())));
             };
             let record_bytes = setting.records * (setting.value_size + 8 + 50);
-            peer.start(&program, core, record_bytes, &logs, stop)?
+            baseline.start(&program, core, record_bytes, &logs, stop)?
         }
     };
-    // Whatever way a peer is asked, it is loaded over a stream: no datagram is too short then.
+    // Whatever way a baseline is asked, it is loaded over a stream: no datagram is too short then.
     let way = match candidate.server {
         ServerKind::Kv(_) => candidate.way,
-        ServerKind::Peer(Peer::Memcached) => Way::Target("memcached"),
-        ServerKind::Peer(Peer::Redis | Peer::Valkey) => Way::Target("redis"),
+        ServerKind::Baseline(Baseline::Memcached) => Way::Target("memcached"),
+        ServerKind::Baseline(Baseline::Redis | Baseline::Valkey) => Way::Target("redis"),
     };
     let mut arguments = way.arguments(&server.address);
     arguments.extend(setting.arguments());
     if !candidate.is_ours() {
-        arguments.extend(Knobs::PEER.arguments([100, CONNECTIONS_DEFAULT]));
+        arguments.extend(Knobs::BASELINE.arguments([100, CONNECTIONS_DEFAULT]));
     }
     arguments.extend(load_arguments());
     let loaded = generator.run(&arguments, &[])?;

@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use super::candidates;
-use crate::bench::flags::{Places, Setting, seconds};
+use crate::bench::flags::{Paths, Setting, seconds};
 
 /// Compares the store with memcached, Redis and Valkey, and with a bare echo.
 ///
@@ -11,7 +11,7 @@ use crate::bench::flags::{Places, Setting, seconds};
 /// connections of each, and measures all in turn, round after round, so that a machine that
 /// drifts treats all alike: throughput first, then latency at a part of each one's own
 /// throughput. Candidates that are not installed are named, and left out
-/// (tools/peers.sh installs them).
+/// (tools/baselines.sh installs them).
 ///
 /// Exit status: 0 if every candidate that is here was measured, 1 if one failed, 2 if it
 /// could not start, 130 if it was interrupted.
@@ -26,7 +26,7 @@ pub struct Flags {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', help = only_help())]
     pub only: Vec<String>,
 
-    /// Seconds of each step of the search for a peer's best batch and connections; 0 takes
+    /// Seconds of each step of the search for a baseline's best batch and connections; 0 takes
     /// batches of 100 and 8 connections
     #[arg(long, value_name = "S", default_value = "1", value_parser = seconds, allow_hyphen_values = true)]
     pub search_secs: f64,
@@ -45,7 +45,7 @@ pub struct Flags {
 
     /// Where programs and results are
     #[command(flatten)]
-    pub places: Places,
+    pub paths: Paths,
 }
 
 fn only_help() -> String {
@@ -70,5 +70,20 @@ mod tests {
         for name in candidates::names() {
             assert!(help.contains(&name), "{name}");
         }
+    }
+
+    #[test]
+    fn names_are_those_that_only_takes() {
+        let choose =
+            |only| candidates::choose(&Flags::parse_from(["compare", "--only", only]).only);
+        let chosen = choose("redis-mget,echo").unwrap();
+        assert!(chosen.echo);
+        assert_eq!(chosen.candidates.len(), 1);
+        assert_eq!(chosen.candidates[0].way, candidates::Way::Target("redis+mget"));
+        let error = choose("redis").unwrap_err().to_string();
+        assert!(
+            error.contains("\"redis\": the candidates are kv-null, kv-null-async, kv-bucket"),
+            "{error}"
+        );
     }
 }

@@ -17,50 +17,41 @@ mod text;
 
 use anyhow::Result;
 
-use crate::bench::folder::Folder;
-use crate::bench::generator::Generator;
-use crate::bench::processes::{Stop, ours};
-use crate::bench::progress::Progress;
+use crate::bench::folder::ResultsFolder;
+use crate::bench::generator::GeneratorProgram;
+use crate::bench::measurements::Measurements;
+use crate::bench::processes::{StopSignal, ours};
+use crate::bench::progress::RoundsProgress;
 use field::Field;
 use flags::Flags;
 use rounds::Rounds;
-
-/// What a comparison came to.
-#[derive(Debug)]
-pub struct Outcome {
-    /// `compare.json`.
-    pub json: String,
-    /// The report for a terminal.
-    pub text: String,
-    /// Candidates that could not be measured although they are here, and why.
-    pub failures: Vec<String>,
-}
 
 /// A comparison that is prepared: from here on, what goes wrong is a failure and no wrong flag.
 #[derive(Debug)]
 pub struct Comparison {
     flags: Flags,
     names: candidates::Chosen,
-    folder: Folder,
-    generator: Generator,
+    folder: ResultsFolder,
+    generator: GeneratorProgram,
     kv: std::path::PathBuf,
-    stop: Stop,
+    stop: StopSignal,
 }
 
 impl Comparison {
     /// Checks the flags, finds the programs, and makes the folder.
-    pub fn prepare(flags: Flags, stop: Stop) -> Result<Self> {
-        let names = candidates::choose(&flags)?;
-        let kv = ours("kv", flags.places.kv.as_deref())?;
-        let generator = Generator::new(ours("gen", flags.places.r#gen.as_deref())?, stop.clone())?;
-        let folder = Folder::new(flags.places.out.as_deref(), "compare")?;
+    pub fn prepare(flags: Flags, stop: StopSignal) -> Result<Self> {
+        let names = candidates::choose(&flags.only)?;
+        let kv = ours("kv", flags.paths.kv.as_deref())?;
+        let generator =
+            GeneratorProgram::new(ours("gen", flags.paths.r#gen.as_deref())?, stop.clone())?;
+        let folder = ResultsFolder::new(flags.paths.out.as_deref(), "compare")?;
         Ok(Self { flags, names, folder, generator, kv, stop })
     }
 
     /// Measures, writes the files, and leaves no process behind.
-    pub fn run(self) -> Result<Outcome> {
+    pub fn run(self) -> Result<Measurements> {
         let Self { flags, names, folder, generator, kv, stop } = self;
-        let progress = Progress::new("compare");
+        let progress = RoundsProgress::new("compare");
         let field = Field::start(&flags, names, &kv, &generator, &folder, &progress, &stop)?;
         let mut rounds = Rounds::new(&flags, field, &generator, &progress, &stop);
         rounds.search()?;
@@ -73,6 +64,6 @@ impl Comparison {
         folder.write("compare.md", &text::markdown(&results, &folder))?;
         folder.write("compare.svg", &plot::draw(&results)?)?;
         let text = text::terminal(&results, &folder);
-        Ok(Outcome { json, text, failures: results.failures() })
+        Ok(Measurements { json, text, failures: results.failures() })
     }
 }

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::results::Results;
+use super::results::ComparisonResults;
 use crate::bench::figures::rate_text;
 use crate::plot::{self, LABEL, MARGIN, TITLE, X_LABELS_HEIGHT};
 
@@ -14,7 +14,7 @@ const ROW_HEIGHT: u32 = 40;
 const BAR: f64 = 0.7;
 
 /// Draws the plot; the first candidate is on top.
-pub(super) fn draw(results: &Results) -> anyhow::Result<String> {
+pub(super) fn draw(results: &ComparisonResults) -> anyhow::Result<String> {
     let rows = &results.candidates;
     let ops_max = rows.iter().map(|row| row.figures.highest_ops_per_s).fold(0.0, f64::max);
     let height = FRAME_HEIGHT + ROW_HEIGHT * rows.len() as u32;

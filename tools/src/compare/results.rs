@@ -1,6 +1,6 @@
 //! What a comparison came to: `compare.json`.
 
-use host::report::{Latency, Run};
+use host::report::{Latency, RunDescription};
 use proto::order::Order;
 use serde::Serialize;
 
@@ -10,13 +10,13 @@ use super::flags::Flags;
 use super::search::Knobs;
 use crate::bench::figures::{Figures, Round, ratio};
 use crate::bench::flags::Setting;
-use crate::bench::folder::Folder;
+use crate::bench::folder::ResultsFolder;
 use crate::median::median;
 
 /// `compare.json`.
 #[derive(Debug, Serialize)]
-pub(super) struct Results {
-    pub(super) run: Run,
+pub(super) struct ComparisonResults {
+    pub(super) run: RunDescription,
     pub(super) setting: Setting,
     pub(super) latency_rounds: usize,
     pub(super) candidates: Vec<Row>,
@@ -30,16 +30,18 @@ pub(super) struct Results {
 pub(super) struct Row {
     pub(super) name: String,
     #[serde(flatten)]
-    pub(super) state: State,
+    pub(super) state: RowState,
     /// What the server says that it is.
     pub(super) version: String,
     /// Order mode, of our own.
     pub(super) order: Option<String>,
-    pub(super) found: Option<Found>,
+    pub(super) found: Option<BestPlace>,
     #[serde(flatten)]
     pub(super) figures: Figures,
     pub(super) ratio_to_null: Option<f64>,
-    pub(super) ratio_to_best_peer: Option<f64>,
+    /// Programs that read earlier files know it by this name.
+    #[serde(rename = "ratio_to_best_peer")]
+    pub(super) ratio_to_best_baseline: Option<f64>,
     pub(super) empty_bytes: u64,
     pub(super) loaded_bytes: u64,
     pub(super) bytes_per_record: f64,
@@ -54,7 +56,7 @@ pub(super) struct Row {
 /// Whether a candidate was measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", content = "reason", rename_all = "lowercase")]
-pub(super) enum State {
+pub(super) enum RowState {
     Measured,
     Absent(String),
     Failed(String),
@@ -62,7 +64,7 @@ pub(super) enum State {
 
 /// Where a search found a candidate at its best.
 #[derive(Debug, Serialize)]
-pub(super) struct Found {
+pub(super) struct BestPlace {
     names: [&'static str; 2],
     values: [u64; 2],
     #[serde(skip)]
@@ -122,7 +124,7 @@ impl Row {
     ) -> Self {
         let mut row = Self {
             name: candidate.name.clone(),
-            state: State::Measured,
+            state: RowState::Measured,
             version: String::new(),
             order: match candidate.way {
                 Way::Kv(order) => Some(order.to_string()),
@@ -131,7 +133,7 @@ impl Row {
             found: None,
             figures: Figures::default(),
             ratio_to_null: None,
-            ratio_to_best_peer: None,
+            ratio_to_best_baseline: None,
             empty_bytes: 0,
             loaded_bytes: 0,
             bytes_per_record: 0.0,
@@ -154,19 +156,19 @@ impl Row {
     }
 
     pub(super) fn is_measured(&self) -> bool {
-        self.state == State::Measured
+        self.state == RowState::Measured
     }
 
     /// It is measured no more; what was, stays.
     pub(super) fn fail(&mut self, missing: Missing) {
         self.state = match missing {
-            Missing::Absent(reason) => State::Absent(reason),
-            Missing::Failed(reason) => State::Failed(reason),
+            Missing::Absent(reason) => RowState::Absent(reason),
+            Missing::Failed(reason) => RowState::Failed(reason),
         };
     }
 }
 
-impl Found {
+impl BestPlace {
     pub(super) fn new(knobs: Knobs, values: [u64; 2]) -> Self {
         Self { names: knobs.names, values, knobs }
     }
@@ -195,10 +197,10 @@ impl AtLoad {
     }
 }
 
-impl Results {
+impl ComparisonResults {
     pub(super) fn new(
         flags: &Flags,
-        folder: &Folder,
+        folder: &ResultsFolder,
         candidates: Vec<Row>,
         mut echo: Option<Yardstick>,
     ) -> Self {
@@ -215,7 +217,7 @@ impl Results {
         }
     }
 
-    /// Sets each candidate beside the ceiling and the best peer, and notes what was not right.
+    /// Sets each candidate beside the ceiling and the best baseline, and notes what was not right.
     pub(super) fn relate(&mut self) {
         let best = |rows: &[Row], which: &dyn Fn(&Row) -> bool| {
             let rates = rows.iter().filter(|row| which(row) && row.is_measured());
@@ -228,13 +230,13 @@ impl Results {
                 best(&self.candidates, &|null| null.is_null && null.order.as_ref() == order)
             })
             .collect();
-        let peer = best(&self.candidates, &|row| !row.is_ours);
+        let baseline = best(&self.candidates, &|row| !row.is_ours);
         for (row, null) in self.candidates.iter_mut().zip(ceilings) {
             if row.rounds.is_empty() {
                 continue;
             }
             row.ratio_to_null = ratio(row.figures.median_ops_per_s, null);
-            row.ratio_to_best_peer = ratio(row.figures.median_ops_per_s, peer);
+            row.ratio_to_best_baseline = ratio(row.figures.median_ops_per_s, baseline);
             let all = row.rounds.iter().chain(row.at_load.iter().flat_map(|load| &load.rounds));
             for (what, count) in [
                 ("GETs found no record", all.clone().map(|round| round.not_found).sum::<u64>()),
@@ -260,8 +262,8 @@ impl Results {
     /// Who is here and could not be measured.
     pub(super) fn failures(&self) -> Vec<String> {
         let rows = self.candidates.iter().filter_map(|row| match &row.state {
-            State::Failed(reason) => Some(format!("{}: {reason}", row.name)),
-            State::Measured | State::Absent(_) => None,
+            RowState::Failed(reason) => Some(format!("{}: {reason}", row.name)),
+            RowState::Measured | RowState::Absent(_) => None,
         });
         let echo = self.echo.as_ref().and_then(|echo| echo.failure.as_ref());
         rows.chain(echo.map(|reason| format!("echo: {reason}"))).collect()

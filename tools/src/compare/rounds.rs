@@ -9,14 +9,14 @@ use super::candidates::ECHO;
 use super::echo;
 use super::field::{Field, Missing};
 use super::flags::Flags;
-use super::results::{AtLoad, EchoRound, Found, Results, Row, Yardstick};
+use super::results::{AtLoad, BestPlace, ComparisonResults, EchoRound, Row, Yardstick};
 use super::search::Knobs;
 use crate::bench::figures::{Figures, Round, rate_text, turns};
 use crate::bench::flags::arguments;
-use crate::bench::folder::Folder;
-use crate::bench::generator::Generator;
-use crate::bench::processes::Stop;
-use crate::bench::progress::Progress;
+use crate::bench::folder::ResultsFolder;
+use crate::bench::generator::GeneratorProgram;
+use crate::bench::processes::StopSignal;
+use crate::bench::progress::RoundsProgress;
 
 /// At which parts of a candidate's own throughput its latency is measured, in percent.
 const LOADS_PCT: [u8; 2] = [50, 80];
@@ -27,9 +27,9 @@ const SEARCH_WARMUP: f64 = 0.25;
 pub(super) struct Rounds<'a> {
     flags: &'a Flags,
     field: Field,
-    generator: &'a Generator,
-    progress: &'a Progress,
-    stop: &'a Stop,
+    generator: &'a GeneratorProgram,
+    progress: &'a RoundsProgress,
+    stop: &'a StopSignal,
     /// A row for each entrant of the field.
     rows: Vec<Row>,
     yardstick: Option<Yardstick>,
@@ -39,9 +39,9 @@ impl<'a> Rounds<'a> {
     pub(super) fn new(
         flags: &'a Flags,
         field: Field,
-        generator: &'a Generator,
-        progress: &'a Progress,
-        stop: &'a Stop,
+        generator: &'a GeneratorProgram,
+        progress: &'a RoundsProgress,
+        stop: &'a StopSignal,
     ) -> Self {
         let rows = field.entrants.iter().map(|entrant| {
             let server = entrant.server.clone().map(|server| &field.servers[server]);
@@ -59,14 +59,14 @@ impl<'a> Rounds<'a> {
             if !self.rows[index].is_measured() || is_ours && !self.flags.search_kv {
                 continue;
             }
-            let knobs = if is_ours { Knobs::KV } else { Knobs::PEER };
+            let knobs = if is_ours { Knobs::KV } else { Knobs::BASELINE };
             let found = if self.flags.search_secs > 0.0 {
                 knobs.search(|at| self.search_step(index, &knobs, at))?
             } else {
                 Ok(knobs.start)
             };
             match found {
-                Ok(values) => self.rows[index].found = Some(Found::new(knobs, values)),
+                Ok(values) => self.rows[index].found = Some(BestPlace::new(knobs, values)),
                 Err(reason) => self.fail(index, reason),
             }
         }
@@ -152,8 +152,8 @@ impl<'a> Rounds<'a> {
     }
 
     /// All that was measured.
-    pub(super) fn results(self, folder: &Folder) -> Results {
-        let mut results = Results::new(self.flags, folder, self.rows, self.yardstick);
+    pub(super) fn results(self, folder: &ResultsFolder) -> ComparisonResults {
+        let mut results = ComparisonResults::new(self.flags, folder, self.rows, self.yardstick);
         results.relate();
         results
     }
@@ -164,7 +164,7 @@ impl<'a> Rounds<'a> {
             return Ok(None);
         }
         let name = self.rows[index].name.clone();
-        let mut all = self.rows[index].found.as_ref().map_or_else(Vec::new, Found::arguments);
+        let mut all = self.rows[index].found.as_ref().map_or_else(Vec::new, BestPlace::arguments);
         all.extend(flags);
         match self.measure(index, all)? {
             Ok(round) => {

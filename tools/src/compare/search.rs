@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-/// Connections of a peer's candidate that is not searched.
+/// Connections of a baseline's candidate that is not searched.
 pub(super) const CONNECTIONS_DEFAULT: u64 = 8;
 
 /// Two flags of the generator, and what is tried for each.
@@ -17,8 +17,8 @@ pub(super) struct Knobs {
 }
 
 impl Knobs {
-    /// Of a peer.
-    pub(super) const PEER: Self = Self {
+    /// Of a baseline.
+    pub(super) const BASELINE: Self = Self {
         names: ["batch", "connections"],
         flags: ["--batch", "--connections"],
         values: [&[1, 10, 32, 100, 316, 1000], &[1, 2, 4, 8, 16, 32]],
@@ -91,8 +91,8 @@ mod tests {
 
     #[test]
     fn the_top_is_found_wherever_it_is() {
-        for top in [[1, 1], [1000, 32], [10, 16], Knobs::PEER.start] {
-            assert_eq!(Knobs::PEER.search(hill(top)).unwrap(), Ok(top));
+        for top in [[1, 1], [1000, 32], [10, 16], Knobs::BASELINE.start] {
+            assert_eq!(Knobs::BASELINE.search(hill(top)).unwrap(), Ok(top));
         }
     }
 
@@ -100,7 +100,7 @@ mod tests {
     fn a_place_is_measured_once() {
         let mut places = Vec::new();
         let mut hill = hill([316, 4]);
-        let found = Knobs::PEER.search(|at| {
+        let found = Knobs::BASELINE.search(|at| {
             assert!(!places.contains(&at), "{at:?}");
             places.push(at);
             hill(at)
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn places_that_fail_are_left_out() {
-        let found = Knobs::PEER.search(|at| match at {
+        let found = Knobs::BASELINE.search(|at| match at {
             [batch, _] if batch >= 100 => Ok(Err("too long for a datagram".to_owned())),
             _ => hill([1000, 2])(at),
         });
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn if_all_fail_the_first_reason_is_told() {
         let mut count = 0;
-        let found = Knobs::PEER.search(|_| {
+        let found = Knobs::BASELINE.search(|_| {
             count += 1;
             Ok(Err(format!("reason {count}")))
         });

@@ -1,12 +1,12 @@
 //! The comparison in tables.
 
-use super::results::{Results, Row, State};
+use super::results::{ComparisonResults, Row, RowState};
 use crate::bench::figures::rate_text;
-use crate::bench::folder::Folder;
-use crate::table::Table;
+use crate::bench::folder::ResultsFolder;
+use crate::table::TextTable;
 
 /// The report for a terminal.
-pub(super) fn terminal(results: &Results, folder: &Folder) -> String {
+pub(super) fn terminal(results: &ComparisonResults, folder: &ResultsFolder) -> String {
     let mut text = String::new();
     for (_, table) in tables(results) {
         text += &format!("{}\n", table.terminal());
@@ -19,7 +19,7 @@ pub(super) fn terminal(results: &Results, folder: &Folder) -> String {
 }
 
 /// `compare.md`.
-pub(super) fn markdown(results: &Results, folder: &Folder) -> String {
+pub(super) fn markdown(results: &ComparisonResults, folder: &ResultsFolder) -> String {
     let mut text = format!("# {}\n\n", results.run.name);
     text += &format!("{}\n\n{}\n\n", results.setting.text(), folder.machine_text());
     text += &format!("```\n{}\n```\n\n", results.run.arguments.join(" "));
@@ -37,21 +37,21 @@ pub(super) fn markdown(results: &Results, folder: &Folder) -> String {
     text
 }
 
-fn notes(results: &Results) -> Vec<String> {
+fn notes(results: &ComparisonResults) -> Vec<String> {
     let states = results.candidates.iter().filter_map(|row| match &row.state {
-        State::Measured => None,
-        State::Absent(reason) => Some(reason.clone()),
-        State::Failed(reason) => Some(format!("{} failed: {reason}", row.name)),
+        RowState::Measured => None,
+        RowState::Absent(reason) => Some(reason.clone()),
+        RowState::Failed(reason) => Some(format!("{} failed: {reason}", row.name)),
     });
     let echo = results.echo.as_ref().and_then(|echo| echo.failure.as_ref());
     let echo = echo.map(|reason| format!("echo failed: {reason}"));
     let mut notes: Vec<String> = states.chain(echo).chain(results.notes.clone()).collect();
-    // Two candidates of one peer that is absent have one reason.
+    // Two candidates of one baseline that is absent have one reason.
     notes.dedup();
     notes
 }
 
-fn tables(results: &Results) -> Vec<(&'static str, Table)> {
+fn tables(results: &ComparisonResults) -> Vec<(&'static str, TextTable)> {
     let tables = [
         ("Throughput", throughput(results)),
         ("Latency in µs, at a part of each one's own throughput", latency(results)),
@@ -60,14 +60,14 @@ fn tables(results: &Results) -> Vec<(&'static str, Table)> {
     tables.into_iter().filter(|(_, table)| !table.is_empty()).collect()
 }
 
-fn throughput(results: &Results) -> Table {
-    let mut table = Table::new(&[
+fn throughput(results: &ComparisonResults) -> TextTable {
+    let mut table = TextTable::new(&[
         "",
         "op/s",
         "lowest",
         "highest",
         "/ null",
-        "/ peer",
+        "/ baseline",
         "CPU s/Mop",
         "B/record",
         "at",
@@ -76,8 +76,8 @@ fn throughput(results: &Results) -> Table {
         let mut cells = vec![row.name.clone()];
         if row.rounds.is_empty() {
             let state = match row.state {
-                State::Absent(_) => "absent",
-                State::Failed(_) | State::Measured => "failed",
+                RowState::Absent(_) => "absent",
+                RowState::Failed(_) | RowState::Measured => "failed",
             };
             cells.extend([state, "", "", "", "", "", "", ""].map(str::to_owned));
         } else {
@@ -87,7 +87,7 @@ fn throughput(results: &Results) -> Table {
                 rate_text(figures.lowest_ops_per_s),
                 rate_text(figures.highest_ops_per_s),
                 ratio_text(row.ratio_to_null),
-                ratio_text(row.ratio_to_best_peer),
+                ratio_text(row.ratio_to_best_baseline),
                 format!("{:.3}", figures.cpu_s_per_million_ops),
                 format!("{:.0}", row.bytes_per_record),
                 at(row),
@@ -99,11 +99,11 @@ fn throughput(results: &Results) -> Table {
 }
 
 fn at(row: &Row) -> String {
-    row.found.as_ref().map_or_else(|| "defaults".to_owned(), super::results::Found::text)
+    row.found.as_ref().map_or_else(|| "defaults".to_owned(), super::results::BestPlace::text)
 }
 
-fn latency(results: &Results) -> Table {
-    let mut table = Table::new(&[
+fn latency(results: &ComparisonResults) -> TextTable {
+    let mut table = TextTable::new(&[
         "",
         "load",
         "op/s",
@@ -133,8 +133,8 @@ fn latency(results: &Results) -> Table {
     table
 }
 
-fn round_trips(results: &Results) -> Table {
-    let mut table = Table::new(&["", "p50", "p99", "p99.9", "/ echo"]);
+fn round_trips(results: &ComparisonResults) -> TextTable {
+    let mut table = TextTable::new(&["", "p50", "p99", "p99.9", "/ echo"]);
     let Some(echo) = results.echo.as_ref().filter(|echo| !echo.rounds.is_empty()) else {
         return table;
     };

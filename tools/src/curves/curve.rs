@@ -151,10 +151,12 @@ impl Point {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser as _;
+    use clap::{Args as _, Command, FromArgMatches as _};
 
+    /// The defaults.
     fn setting() -> Setting {
-        crate::curves::flags::Flags::parse_from(["curves"]).setting
+        let matches = Setting::augment_args(Command::new("curves")).get_matches_from(["curves"]);
+        Setting::from_arg_matches(&matches).unwrap()
     }
 
     #[test]

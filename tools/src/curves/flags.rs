@@ -3,7 +3,7 @@
 use clap::{Parser, ValueEnum as _};
 
 use super::curve::Name;
-use crate::bench::flags::{Places, Setting};
+use crate::bench::flags::{Paths, Setting};
 
 /// Rounds, seconds and warm-up of a quick run.
 const QUICK: (usize, f64, f64) = (1, 0.5, 0.2);
@@ -36,7 +36,7 @@ pub struct Flags {
 
     /// Where programs and results are
     #[command(flatten)]
-    pub places: Places,
+    pub paths: Paths,
 }
 
 impl Flags {

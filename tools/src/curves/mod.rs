@@ -14,50 +14,41 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::bench::folder::Folder;
-use crate::bench::generator::Generator;
-use crate::bench::processes::{Stop, ours};
-use crate::bench::progress::Progress;
+use crate::bench::folder::ResultsFolder;
+use crate::bench::generator::GeneratorProgram;
+use crate::bench::measurements::Measurements;
+use crate::bench::processes::{StopSignal, ours};
+use crate::bench::progress::RoundsProgress;
 use curve::Curve;
 use flags::Flags;
-use results::Results;
+use results::CurveResults;
 use sweep::Sweep;
-
-/// What the curves came to.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The report for a terminal.
-    pub text: String,
-    /// All curves as JSON.
-    pub json: String,
-    /// Points that could not be measured although they should.
-    pub failures: Vec<String>,
-}
 
 /// Curves that are prepared: from here on, what goes wrong is a failure and no wrong flag.
 #[derive(Debug)]
 pub struct Curves {
     flags: Flags,
     kv: PathBuf,
-    generator: Generator,
-    folder: Folder,
-    stop: Stop,
+    generator: GeneratorProgram,
+    folder: ResultsFolder,
+    stop: StopSignal,
 }
 
 impl Curves {
     /// Checks the flags, finds the programs, and makes the folder.
-    pub fn prepare(mut flags: Flags, stop: Stop) -> Result<Self> {
+    pub fn prepare(mut flags: Flags, stop: StopSignal) -> Result<Self> {
         flags.shorten_if_quick();
-        let kv = ours("kv", flags.places.kv.as_deref())?;
-        let generator = Generator::new(ours("gen", flags.places.r#gen.as_deref())?, stop.clone())?;
-        let folder = Folder::new(flags.places.out.as_deref(), "curves")?;
+        let kv = ours("kv", flags.paths.kv.as_deref())?;
+        let generator =
+            GeneratorProgram::new(ours("gen", flags.paths.r#gen.as_deref())?, stop.clone())?;
+        let folder = ResultsFolder::new(flags.paths.out.as_deref(), "curves")?;
         Ok(Self { flags, kv, generator, folder, stop })
     }
 
     /// Measures curve by curve; the files of each are there when it is done.
-    pub fn run(self) -> Result<Outcome> {
+    pub fn run(self) -> Result<Measurements> {
         let Self { flags, kv, generator, folder, stop } = self;
-        let progress = Progress::new("curves");
+        let progress = RoundsProgress::new("curves");
         let sweep = Sweep {
             kv: &kv,
             generator: &generator,
@@ -65,7 +56,7 @@ impl Curves {
             progress: &progress,
             stop: &stop,
         };
-        let mut results = Results::new(&flags, &folder);
+        let mut results = CurveResults::new(&flags, &folder);
         for name in flags.names() {
             let curve = Curve::new(name, &flags.setting, flags.quick);
             let measured = sweep.measure(&curve, flags.setting.rounds)?;
@@ -78,6 +69,6 @@ impl Curves {
         progress.finish();
         let json = serde_json::to_string_pretty(&results)? + "\n";
         let text = text::terminal(&results, &folder);
-        Ok(Outcome { text, json, failures: results.failures() })
+        Ok(Measurements { text, json, failures: results.failures() })
     }
 }

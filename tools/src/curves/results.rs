@@ -1,19 +1,19 @@
 //! What the curves came to: `NAME.json` and `NAME.csv`.
 
 use anyhow::Result;
-use host::report::Run;
+use host::report::RunDescription;
 use serde::Serialize;
 
 use super::curve::{Curve, Name};
 use super::flags::Flags;
 use crate::bench::figures::{Figures, Round};
 use crate::bench::flags::Setting;
-use crate::bench::folder::Folder;
+use crate::bench::folder::ResultsFolder;
 
 /// All curves, and how they were taken.
 #[derive(Debug, Serialize)]
-pub(super) struct Results {
-    pub(super) run: Run,
+pub(super) struct CurveResults {
+    pub(super) run: RunDescription,
     pub(super) setting: Setting,
     pub(super) curves: Vec<Measured>,
 }
@@ -38,8 +38,8 @@ pub(super) struct MeasuredPoint {
     pub(super) failed: Option<String>,
 }
 
-impl Results {
-    pub(super) fn new(flags: &Flags, folder: &Folder) -> Self {
+impl CurveResults {
+    pub(super) fn new(flags: &Flags, folder: &ResultsFolder) -> Self {
         Self { run: folder.run.clone(), setting: flags.setting.clone(), curves: Vec::new() }
     }
 

@@ -8,10 +8,10 @@ use super::curve::{Cluster, Curve, Name, Point};
 use super::results::{Measured, MeasuredPoint};
 use crate::bench::figures::{Figures, Round, rate_text, turns};
 use crate::bench::flags::{arguments, load_arguments};
-use crate::bench::generator::Generator;
-use crate::bench::processes::Stop;
-use crate::bench::progress::Progress;
-use crate::bench::servers::{Kv, Server};
+use crate::bench::generator::GeneratorProgram;
+use crate::bench::processes::StopSignal;
+use crate::bench::progress::RoundsProgress;
+use crate::bench::servers::{Kv, RunningServer};
 
 /// What the servers of a curve may take of the memory that is available.
 const MEMORY_SHARE: f64 = 0.8;
@@ -26,19 +26,19 @@ const SETTLE_TURNS_MAX: usize = 60;
 /// What a sweep needs.
 pub(super) struct Sweep<'a> {
     pub(super) kv: &'a Path,
-    pub(super) generator: &'a Generator,
+    pub(super) generator: &'a GeneratorProgram,
     pub(super) logs: PathBuf,
-    pub(super) progress: &'a Progress,
-    pub(super) stop: &'a Stop,
+    pub(super) progress: &'a RoundsProgress,
+    pub(super) stop: &'a StopSignal,
 }
 
 /// Servers that hold their records.
-struct Running {
+struct LoadedServers {
     cluster: Cluster,
-    servers: Vec<Server>,
+    servers: Vec<RunningServer>,
 }
 
-impl Running {
+impl LoadedServers {
     fn addresses(&self) -> String {
         let addresses: Vec<&str> =
             self.servers.iter().map(|server| server.address.as_str()).collect();
@@ -49,7 +49,7 @@ impl Running {
 impl Sweep<'_> {
     /// Measures a curve. Its servers are up, and loaded once, until it is done.
     pub(super) fn measure(&self, curve: &Curve, rounds: usize) -> Result<Measured> {
-        let mut running: Vec<Running> = Vec::new();
+        let mut running: Vec<LoadedServers> = Vec::new();
         let mut measured = Measured::new(curve);
         let mut free_bytes = (host::machine::available_bytes() as f64 * MEMORY_SHARE) as u64;
         for (point, taken) in curve.points.iter().zip(&mut measured.points) {
@@ -137,9 +137,9 @@ impl Sweep<'_> {
         }
     }
 
-    fn start(&self, point: &Point) -> Result<Running> {
+    fn start(&self, point: &Point) -> Result<LoadedServers> {
         let cluster = point.cluster;
-        let mut running = Running { cluster, servers: Vec::new() };
+        let mut running = LoadedServers { cluster, servers: Vec::new() };
         let Cluster { records, value_size, servers } = cluster;
         let what = format!("{records} records of {value_size} bytes, {servers} servers");
         self.progress.note(&format!("starting and loading {what}"));
@@ -161,14 +161,14 @@ impl Sweep<'_> {
         Ok(running)
     }
 
-    fn start_settled(&self, point: &Point) -> Result<Running> {
+    fn start_settled(&self, point: &Point) -> Result<LoadedServers> {
         let started = self.start(point)?;
         self.settle(point, std::slice::from_ref(&started))?;
         Ok(started)
     }
 
     /// Runs what is not measured until it gets no faster.
-    fn settle(&self, point: &Point, running: &[Running]) -> Result<()> {
+    fn settle(&self, point: &Point, running: &[LoadedServers]) -> Result<()> {
         let (mut best_ops_per_s, mut turns_since) = (0.0, 0);
         for _ in 0..SETTLE_TURNS_MAX {
             let times = arguments([("--secs", &1), ("--warmup", &0)]);
@@ -184,11 +184,11 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn run(&self, point: &Point, running: &[Running], flags: Vec<String>) -> Result<Round> {
+    fn run(&self, point: &Point, running: &[LoadedServers], flags: Vec<String>) -> Result<Round> {
         let Some(cluster) = running.iter().find(|running| running.cluster == point.cluster) else {
             bail!("it has no servers");
         };
-        let pids: Vec<u32> = cluster.servers.iter().map(Server::pid).collect();
+        let pids: Vec<u32> = cluster.servers.iter().map(RunningServer::pid).collect();
         let mut all = arguments([("--servers", &cluster.addresses())]);
         all.extend(point.setting.arguments());
         all.extend(flags);
@@ -200,7 +200,7 @@ impl Sweep<'_> {
         &self,
         points: &mut [Point],
         measured: &mut Measured,
-        running: &[Running],
+        running: &[LoadedServers],
     ) -> Result<()> {
         let Some(first) = points.first() else { return Ok(()) };
         let max_ops_per_s = match self.run(first, running, first.setting.times()) {

@@ -1,12 +1,12 @@
 //! The curves in tables.
 
-use super::results::{Measured, Results};
+use super::results::{CurveResults, Measured};
 use crate::bench::figures::rate_text;
-use crate::bench::folder::Folder;
-use crate::table::Table;
+use crate::bench::folder::ResultsFolder;
+use crate::table::TextTable;
 
 /// The report for a terminal.
-pub(super) fn terminal(results: &Results, folder: &Folder) -> String {
+pub(super) fn terminal(results: &CurveResults, folder: &ResultsFolder) -> String {
     let mut text = String::new();
     for curve in &results.curves {
         text += &format!("{}\n", table(curve).terminal());
@@ -16,7 +16,7 @@ pub(super) fn terminal(results: &Results, folder: &Folder) -> String {
 }
 
 /// `curves.md`.
-pub(super) fn markdown(results: &Results, folder: &Folder) -> String {
+pub(super) fn markdown(results: &CurveResults, folder: &ResultsFolder) -> String {
     let mut text = format!("# {}\n\n", results.run.name);
     text += &format!("{}\n\n{}\n\n", results.setting.text(), folder.machine_text());
     text += &format!("```\n{}\n```\n", results.run.arguments.join(" "));
@@ -27,8 +27,8 @@ pub(super) fn markdown(results: &Results, folder: &Folder) -> String {
     text
 }
 
-fn table(curve: &Measured) -> Table {
-    let mut table = Table::new(&[
+fn table(curve: &Measured) -> TextTable {
+    let mut table = TextTable::new(&[
         curve.name.axis(),
         "op/s",
         "lowest",

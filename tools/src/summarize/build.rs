@@ -7,9 +7,9 @@ use host::report::{
     Summary, Usage,
 };
 
-use super::folder::{Client, Folder, Server};
+use super::folder::{ClientFiles, RunFolder, ServerFiles};
 use super::hdr;
-use super::window::{Interval, Window};
+use super::window::{IntervalRate, MeasuredWindow};
 use crate::median::median;
 
 /// The figures, and the histogram that the latencies are from.
@@ -21,7 +21,7 @@ pub(super) struct Built {
 }
 
 /// Takes the figures of the measured window.
-pub(super) fn build(folder: &Folder, window: &Window) -> anyhow::Result<Built> {
+pub(super) fn build(folder: &RunFolder, window: &MeasuredWindow) -> anyhow::Result<Built> {
     let Some(first) = folder.clients.first().map(|client| &client.report) else {
         bail!("no clients");
     };
@@ -92,8 +92,8 @@ fn note_excess(total_ops_per_s: f64, clients: &[ClientSummary], notes: &mut Vec<
     }
 }
 
-fn select<'a, T: Interval>(
-    window: &Window,
+fn select<'a, T: IntervalRate>(
+    window: &MeasuredWindow,
     name: &str,
     samples: &'a [T],
     notes: &mut Vec<String>,
@@ -107,7 +107,7 @@ fn select<'a, T: Interval>(
     selection.samples
 }
 
-fn summarize_server(server: &Server, samples: &[&ServerSample]) -> ServerSummary {
+fn summarize_server(server: &ServerFiles, samples: &[&ServerSample]) -> ServerSummary {
     let of = |value: fn(&ServerSample) -> f64| median(samples.iter().map(|sample| value(sample)));
     ServerSummary {
         name: server.name.clone(),
@@ -120,7 +120,7 @@ fn summarize_server(server: &Server, samples: &[&ServerSample]) -> ServerSummary
     }
 }
 
-fn summarize_client(client: &Client, samples: &[&ClientSample]) -> ClientSummary {
+fn summarize_client(client: &ClientFiles, samples: &[&ClientSample]) -> ClientSummary {
     let of = |value: fn(&ClientSample) -> f64| median(samples.iter().map(|sample| value(sample)));
     let report = &client.report;
     ClientSummary {
@@ -146,7 +146,7 @@ fn summarize_node(usages: &[&Usage]) -> NodeSummary {
     }
 }
 
-fn merge(clients: &[Client]) -> anyhow::Result<Option<Histogram<u64>>> {
+fn merge(clients: &[ClientFiles]) -> anyhow::Result<Option<Histogram<u64>>> {
     let mut merged = hdr::empty();
     for histogram in clients.iter().filter_map(|client| client.histogram.as_ref()) {
         merged.add(histogram)?;
@@ -155,7 +155,7 @@ fn merge(clients: &[Client]) -> anyhow::Result<Option<Histogram<u64>>> {
 }
 
 /// The summary has one workload, that of the first client.
-fn note_differences(clients: &[Client], notes: &mut Vec<String>) {
+fn note_differences(clients: &[ClientFiles], notes: &mut Vec<String>) {
     let workload = |report: &ClientReport| {
         (
             report.order.clone(),
@@ -176,7 +176,7 @@ fn note_differences(clients: &[Client], notes: &mut Vec<String>) {
 }
 
 /// A percentile over other operations than those counted would mislead.
-fn note_count(clients: &[Client], latency: &Latency, notes: &mut Vec<String>) {
+fn note_count(clients: &[ClientFiles], latency: &Latency, notes: &mut Vec<String>) {
     const DIFFERENCE_MAX: f64 = 0.01;
     let ops = clients.iter().map(|client| client.report.ops).fold(0, u64::saturating_add);
     if latency.count.abs_diff(ops) as f64 > ops as f64 * DIFFERENCE_MAX {

@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use hdrhistogram::Histogram;
-use host::report::{ClientReport, ClientSample, Run, ServerSample};
+use host::report::{ClientReport, ClientSample, RunDescription, ServerSample};
 
 use super::{hdr, jsonl, names};
 
 /// What a run left behind.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct RunFolder {
     pub(super) path: PathBuf,
     pub(super) name: String,
-    pub(super) run: Option<Run>,
-    pub(super) servers: Vec<Server>,
-    pub(super) clients: Vec<Client>,
+    pub(super) run: Option<RunDescription>,
+    pub(super) servers: Vec<ServerFiles>,
+    pub(super) clients: Vec<ClientFiles>,
     /// What a reader of the figures should know about the files.
     /// What the check of the run's history came to.
     pub(super) verdict: Option<String>,
@@ -25,14 +25,14 @@ pub(super) struct Folder {
 
 /// What a server left behind.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct ServerFiles {
     pub(super) name: String,
     pub(super) samples: Vec<ServerSample>,
 }
 
 /// What a generator left behind.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct ClientFiles {
     pub(super) name: String,
     pub(super) report: ClientReport,
     pub(super) samples: Vec<ClientSample>,
@@ -41,7 +41,7 @@ pub(super) struct Client {
 }
 
 /// Reads the folder of a run.
-pub(super) fn read(path: &Path) -> anyhow::Result<Folder> {
+pub(super) fn read(path: &Path) -> anyhow::Result<RunFolder> {
     // The folder's own name, where `path` is a link such as `latest`.
     let path = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
     let mut notes = Vec::new();
@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Folder> {
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let verdict = read_verdict(&path)?;
-    Ok(Folder { path, name, run, servers, clients, verdict, notes })
+    Ok(RunFolder { path, name, run, servers, clients, verdict, notes })
 }
 
 /// The lines of `verdict.txt`, if the run was checked.
@@ -68,7 +68,7 @@ fn read_verdict(path: &Path) -> anyhow::Result<Option<String>> {
     Ok(Some(text.trim_end().to_owned()))
 }
 
-fn read_run(path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Option<Run>> {
+fn read_run(path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Option<RunDescription>> {
     let file = path.join("run.json");
     if file.exists() {
         return jsonl::read_one(&file).map(Some);
@@ -77,13 +77,13 @@ fn read_run(path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Option<Run>>
     Ok(None)
 }
 
-fn read_servers(path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Vec<Server>> {
+fn read_servers(path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Vec<ServerFiles>> {
     let mut servers = Vec::new();
     for name in names::stems(path, "server-", "jsonl")? {
         let mut samples: Vec<ServerSample> =
             jsonl::read_lines(&path.join(format!("{name}.jsonl")), notes)?;
         samples.sort_by_key(|sample| sample.time_ms);
-        servers.push(Server { name, samples });
+        servers.push(ServerFiles { name, samples });
     }
     if servers.is_empty() {
         bail!("{} has no server-*.jsonl", path.display());
@@ -91,7 +91,7 @@ fn read_servers(path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Vec<Serv
     Ok(servers)
 }
 
-fn read_clients(path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Vec<Client>> {
+fn read_clients(path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Vec<ClientFiles>> {
     let mut names = Vec::new();
     for extension in ["json", "jsonl", "hdr"] {
         names.extend(names::stems(path, "client-", extension)?);
@@ -104,7 +104,7 @@ fn read_clients(path: &Path, notes: &mut Vec<String>) -> anyhow::Result<Vec<Clie
     names.into_iter().map(|name| read_client(path, name, notes)).collect()
 }
 
-fn read_client(path: &Path, name: String, notes: &mut Vec<String>) -> anyhow::Result<Client> {
+fn read_client(path: &Path, name: String, notes: &mut Vec<String>) -> anyhow::Result<ClientFiles> {
     let file = |extension: &str| path.join(format!("{name}.{extension}"));
     let report_file = file("json");
     if !report_file.exists() {
@@ -128,7 +128,7 @@ fn read_client(path: &Path, name: String, notes: &mut Vec<String>) -> anyhow::Re
         notes.push(format!("{name}.hdr is missing: its operations are in no histogram"));
         None
     };
-    Ok(Client { name, report, samples, histogram })
+    Ok(ClientFiles { name, report, samples, histogram })
 }
 
 /// Fewer files than processes would make figures that are too small.

@@ -40,7 +40,7 @@ pub fn summarize(path: &Path, run: Option<&str>) -> anyhow::Result<Report> {
     let built = build::build(&folder, &window)?;
 
     let json = serde_json::to_string_pretty(&built.summary)? + "\n";
-    let report = text::Report::new(&folder, &built);
+    let report = text::ReportText::new(&folder, &built);
     write(&folder.path.join("summary.json"), &json)?;
     write(&folder.path.join("summary.md"), &report.markdown())?;
     let plot = plot_throughput::draw(&folder.servers, &window)?;

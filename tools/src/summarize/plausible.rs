@@ -18,9 +18,9 @@ pub(super) trait Plausible {
     fn implausible(&self) -> Option<&'static str>;
 }
 
-type Field = (&'static str, f64);
+type NamedNumber = (&'static str, f64);
 
-fn first_outside<const N: usize>(fields: [Field; N]) -> Option<&'static str> {
+fn first_outside<const N: usize>(fields: [NamedNumber; N]) -> Option<&'static str> {
     let outside = fields.into_iter().find(|(_, value)| !(0.0..=NUMBER_MAX).contains(value));
     outside.map(|(name, _)| name)
 }

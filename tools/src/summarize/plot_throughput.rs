@@ -3,12 +3,12 @@
 use host::report::ServerSample;
 use plotters::prelude::*;
 
-use super::folder::Server;
-use super::window::{Interval, Window};
+use super::folder::ServerFiles;
+use super::window::{IntervalRate, MeasuredWindow};
 use crate::plot::{self, LABEL, MARGIN, SIZE, TITLE, X_LABELS_HEIGHT, Y_LABELS_WIDTH};
 
 /// Draws the plot, with the measured window shaded.
-pub(super) fn draw(servers: &[Server], window: &Window) -> anyhow::Result<String> {
+pub(super) fn draw(servers: &[ServerFiles], window: &MeasuredWindow) -> anyhow::Result<String> {
     let origin_ms = servers
         .iter()
         .filter_map(|server| Some(server.samples.first()?.bounds_ms().0))
@@ -84,7 +84,7 @@ fn middle_ms(sample: &ServerSample) -> f64 {
 
 /// The sum over all servers, at the times of the server with the most samples: servers take
 /// their samples at different moments, so each is asked for the sample of that moment.
-fn total(servers: &[Server]) -> Vec<(f64, f64)> {
+fn total(servers: &[ServerFiles]) -> Vec<(f64, f64)> {
     let Some(timekeeper) = servers.iter().max_by_key(|server| server.samples.len()) else {
         return Vec::new();
     };
@@ -110,14 +110,14 @@ fn rate_at(samples: &[ServerSample], time_ms: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn server(name: &str, first_ms: u64, rates: &[f64]) -> Server {
+    fn server(name: &str, first_ms: u64, rates: &[f64]) -> ServerFiles {
         let samples = rates.iter().zip(1..).map(|(rate, index)| ServerSample {
             time_ms: first_ms + 1000 * index,
             interval_ms: 1000.0,
             ops_per_s: *rate,
             ..ServerSample::default()
         });
-        Server { name: name.to_owned(), samples: samples.collect() }
+        ServerFiles { name: name.to_owned(), samples: samples.collect() }
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn every_server_and_the_total_are_named() {
         let servers = [server("server-1", 0, &[1.0, 2.0]), server("<b>", 0, &[3.0, 4.0])];
-        let svg = draw(&servers, &Window { start_ms: 0, end_ms: 2000 }).unwrap();
+        let svg = draw(&servers, &MeasuredWindow { start_ms: 0, end_ms: 2000 }).unwrap();
         for text in ["server-1", "&lt;b&gt;", "total", "op/s"] {
             assert!(svg.contains(text), "{text} is missing");
         }
@@ -140,6 +140,6 @@ mod tests {
     #[test]
     fn servers_that_did_nothing_are_drawn() {
         let servers = [server("server-1", 0, &[]), server("server-2", 0, &[0.0])];
-        assert!(draw(&servers, &Window { start_ms: 0, end_ms: 1 }).is_ok());
+        assert!(draw(&servers, &MeasuredWindow { start_ms: 0, end_ms: 1 }).is_ok());
     }
 }

@@ -5,19 +5,19 @@ use std::collections::BTreeSet;
 use host::report::{Latency, Summary};
 
 use super::build::Built;
-use super::folder::{Client, Folder};
-use crate::table::Table;
+use super::folder::{ClientFiles, RunFolder};
+use crate::table::TextTable;
 
-/// The parts of a report, put together by [`Report::terminal`] or [`Report::markdown`].
+/// The parts of a report, put together by [`ReportText::terminal`] or [`ReportText::markdown`].
 #[derive(Debug)]
-pub(super) struct Report<'a> {
-    folder: &'a Folder,
+pub(super) struct ReportText<'a> {
+    folder: &'a RunFolder,
     summary: &'a Summary,
     has_latency_plot: bool,
 }
 
-impl<'a> Report<'a> {
-    pub(super) fn new(folder: &'a Folder, built: &'a Built) -> Self {
+impl<'a> ReportText<'a> {
+    pub(super) fn new(folder: &'a RunFolder, built: &'a Built) -> Self {
         Self { folder, summary: &built.summary, has_latency_plot: built.histogram.is_some() }
     }
 
@@ -95,7 +95,7 @@ impl<'a> Report<'a> {
     }
 
     /// Every table that has rows, with its title.
-    fn tables(&self) -> Vec<(&'static str, Table)> {
+    fn tables(&self) -> Vec<(&'static str, TextTable)> {
         let tables = [
             ("Use of the machine, medians", self.usage()),
             ("Latency", self.latency()),
@@ -105,8 +105,8 @@ impl<'a> Report<'a> {
         tables.into_iter().filter(|(_, table)| !table.is_empty()).collect()
     }
 
-    fn usage(&self) -> Table {
-        let mut table = Table::new(&["use, medians", "op/s", "cpu %", "memory %", "network"]);
+    fn usage(&self) -> TextTable {
+        let mut table = TextTable::new(&["use, medians", "op/s", "cpu %", "memory %", "network"]);
         for server in &self.summary.servers {
             table.add(vec![
                 server.name.clone(),
@@ -136,9 +136,9 @@ impl<'a> Report<'a> {
         table
     }
 
-    fn latency(&self) -> Table {
+    fn latency(&self) -> TextTable {
         let header = ["latency, µs", "p50", "p90", "p99", "p99.9", "max", "mean"];
-        let mut table = Table::new(&header);
+        let mut table = TextTable::new(&header);
         for client in &self.folder.clients {
             table.add(latency_row(&client.name, &client.report.latency));
         }
@@ -146,8 +146,8 @@ impl<'a> Report<'a> {
         table
     }
 
-    fn clients(&self) -> Table {
-        type Column = (&'static str, fn(&Client) -> u64);
+    fn clients(&self) -> TextTable {
+        type Column = (&'static str, fn(&ClientFiles) -> u64);
         let columns: [Column; 5] = [
             ("retransmits", |client| client.report.retransmits),
             ("indeterminate", |client| client.report.indeterminate),
@@ -157,7 +157,7 @@ impl<'a> Report<'a> {
         ];
         let mut header = vec!["clients"];
         header.extend(columns.iter().map(|(name, _)| name));
-        let mut table = Table::new(&header);
+        let mut table = TextTable::new(&header);
         for client in &self.folder.clients {
             let mut row = vec![client.name.clone()];
             row.extend(columns.iter().map(|(_, value)| value(client).to_string()));
@@ -167,7 +167,7 @@ impl<'a> Report<'a> {
     }
 
     /// What is not operations is told whenever it is not zero: nothing is hidden.
-    fn counters(&self) -> Table {
+    fn counters(&self) -> TextTable {
         let servers = &self.summary.servers;
         let nonzero = servers.iter().flat_map(|server| &server.counters);
         let names: BTreeSet<&String> = nonzero
@@ -176,7 +176,7 @@ impl<'a> Report<'a> {
             .collect();
         let mut header = vec!["counters"];
         header.extend(servers.iter().map(|server| server.name.as_str()));
-        let mut table = Table::new(&header);
+        let mut table = TextTable::new(&header);
         for name in names {
             let mut row = vec![name.clone()];
             let value =

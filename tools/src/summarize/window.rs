@@ -5,7 +5,7 @@ use host::report::{ClientReport, ClientSample, ServerSample};
 
 /// The measured window, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
+pub(super) struct MeasuredWindow {
     pub(super) start_ms: u64,
     pub(super) end_ms: u64,
 }
@@ -13,7 +13,7 @@ pub(super) struct Window {
 /// The time that all generators' measured windows have in common.
 pub(super) fn measured<'a>(
     reports: impl Iterator<Item = &'a ClientReport> + Clone,
-) -> anyhow::Result<Window> {
+) -> anyhow::Result<MeasuredWindow> {
     let start_ms = reports.clone().map(|report| report.run_start_ms).max().unwrap_or(0);
     let end_ms = reports.map(|report| report.run_end_ms).min().unwrap_or(0);
     if start_ms >= end_ms {
@@ -21,22 +21,22 @@ pub(super) fn measured<'a>(
             "the clients never measured at the same time: the last began at {start_ms} ms, the first ended at {end_ms} ms"
         );
     }
-    Ok(Window { start_ms, end_ms })
+    Ok(MeasuredWindow { start_ms, end_ms })
 }
 
 /// A rate over an interval.
-pub(super) trait Interval {
+pub(super) trait IntervalRate {
     /// Start and end, in milliseconds since the Unix epoch.
     fn bounds_ms(&self) -> (f64, f64);
 }
 
-impl Interval for ServerSample {
+impl IntervalRate for ServerSample {
     fn bounds_ms(&self) -> (f64, f64) {
         (self.time_ms as f64 - self.interval_ms, self.time_ms as f64)
     }
 }
 
-impl Interval for ClientSample {
+impl IntervalRate for ClientSample {
     fn bounds_ms(&self) -> (f64, f64) {
         (self.time_ms as f64 - self.interval_ms, self.time_ms as f64)
     }
@@ -50,13 +50,13 @@ pub(super) struct Selection<'a, T> {
     pub(super) overlap_only: bool,
 }
 
-impl Window {
+impl MeasuredWindow {
     pub(super) fn secs(&self) -> f64 {
         (self.end_ms - self.start_ms) as f64 / 1000.0
     }
 
     /// Samples wholly inside the window; if there are none, all that overlap it.
-    pub(super) fn select<'a, T: Interval>(&self, samples: &'a [T]) -> Selection<'a, T> {
+    pub(super) fn select<'a, T: IntervalRate>(&self, samples: &'a [T]) -> Selection<'a, T> {
         let (window_start, window_end) = (self.start_ms as f64, self.end_ms as f64);
         let chosen = |keep: &dyn Fn(f64, f64) -> bool| -> Vec<&'a T> {
             let kept = samples.iter().filter(|sample| {
@@ -94,7 +94,7 @@ mod tests {
     fn the_window_is_what_all_clients_have_in_common() {
         let reports = [report(1000, 9000), report(2000, 10_000), report(1500, 8000)];
         let window = measured(reports.iter()).unwrap();
-        assert_eq!(window, Window { start_ms: 2000, end_ms: 8000 });
+        assert_eq!(window, MeasuredWindow { start_ms: 2000, end_ms: 8000 });
         assert_eq!(window.secs(), 6.0);
     }
 
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn samples_count_that_lie_wholly_inside() {
-        let window = Window { start_ms: 2000, end_ms: 5000 };
+        let window = MeasuredWindow { start_ms: 2000, end_ms: 5000 };
         let samples: Vec<_> = [1000, 2500, 3000, 4000, 5000, 5001].map(sample).into();
         let selection = window.select(&samples);
         assert_eq!(times(&selection), [3000, 4000, 5000]);
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_window_shorter_than_a_sample_takes_what_overlaps() {
-        let window = Window { start_ms: 2100, end_ms: 2600 };
+        let window = MeasuredWindow { start_ms: 2100, end_ms: 2600 };
         let samples: Vec<_> = [1000, 2000, 2500, 3000, 4000].map(sample).into();
         let selection = window.select(&samples);
         assert_eq!(times(&selection), [2500, 3000]);
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn samples_of_another_time_do_not_count() {
-        let window = Window { start_ms: 2000, end_ms: 3000 };
+        let window = MeasuredWindow { start_ms: 2000, end_ms: 3000 };
         let samples = [sample(1000), sample(2000), sample(4000)];
         let selection = window.select(&samples);
         assert!(selection.samples.is_empty());

@@ -1,5 +1,5 @@
 //! Programs that stand in for those that are started: a generator that measures nothing,
-//! and a peer that only answers that it is there.
+//! and a baseline that only answers that it is there.
 #![allow(dead_code, reason = "each test program uses some of it")]
 
 use std::fs;
@@ -55,24 +55,24 @@ pub(crate) fn calls(folder: &Path) -> Vec<String> {
     calls.lines().map(str::to_owned).collect()
 }
 
-/// Tells the test program that it is a peer, and with which arguments.
-const PEER: &str = "TOOLS_TEST_PEER";
+/// Tells the test program that it is a baseline, and with which arguments.
+const BASELINE: &str = "TOOLS_TEST_BASELINE";
 
-/// A memcached that answers that it is there: `test`, which calls [`be_a_peer`], in a process
+/// A memcached that answers that it is there: `test`, which calls [`be_a_baseline`], in a process
 /// of its own.
 pub(crate) fn memcached(folder: &Path, test: &str) -> PathBuf {
     let program = std::env::current_exe().unwrap();
     let body = format!(
         r#"[ "$1" != --version ] || {{ echo 'fake 1.0'; exit; }}
-{PEER}="$*" exec '{}' {test} --exact --nocapture"#,
+{BASELINE}="$*" exec '{}' {test} --exact --nocapture"#,
         program.display()
     );
     script(folder, "memcached", &body)
 }
 
 /// Answers for as long as it lives, if this process is [`memcached`].
-pub(crate) fn be_a_peer() {
-    let Ok(arguments) = std::env::var(PEER) else { return };
+pub(crate) fn be_a_baseline() {
+    let Ok(arguments) = std::env::var(BASELINE) else { return };
     let mut arguments = arguments.split(' ').skip_while(|argument| *argument != "-p");
     let port: u16 = arguments.nth(1).unwrap().parse().unwrap();
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();

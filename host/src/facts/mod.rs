@@ -1,0 +1,5 @@
+//! Facts of the machine: [`machine`] reads those that stay, [`sample`] those that change while
+//! a process runs. They are told in the [formats](crate::formats) of a run.
+
+pub mod machine;
+pub mod sample;

@@ -1,0 +1,226 @@
+//! One register, checked while its operations pass by, in the order of their ends.
+//!
+//! Every PUT writes another value, so the operations fall into clusters: a PUT and the GETs
+//! that found its value (Gibbons and Korach, "Testing Shared Memories", SIAM J. Comput. 1997).
+//! A cluster has its first end and its last start. Cluster A comes before cluster B in every
+//! order if something of A ended before something of B started: `A.first_end < B.last_start`.
+//! The register is linearizable if and only if
+//!
+//! 1. every value that was found was written, and not after it was found;
+//! 2. nothing was found to be absent after something had been found or written;
+//! 3. no two clusters come before each other. (In a longer circle of clusters, two that do
+//!    are always found: the one with the earliest last start and its predecessor.)
+//!
+//! Made online, as by Golab, Li and Shah ("Analyzing Consistency Properties for Fun and
+//! Profit", PODC 2011): a cluster is forgotten once each further GET of it would be wrong
+//! anyway. That is so when another cluster comes after it, and had its first end before
+//! anything that is still to come starts. All such clusters are forgotten at one time, so
+//! that none stays behind which should come before a forgotten one. A value that is found
+//! after it was forgotten looks like one that nobody wrote.
+
+use history::operation::ValueId;
+use smallvec::SmallVec;
+
+/// A PUT and the GETs of its value.
+#[derive(Clone, Copy, Debug)]
+struct ValueCluster {
+    value: ValueId,
+    first_end_ns: u64,
+    last_start_ns: u64,
+    /// What the answers said; 0 if none did.
+    version: u64,
+    is_written: bool,
+    /// Whether another cluster follows in every order, so that nobody may find it any more.
+    is_over: bool,
+}
+
+impl ValueCluster {
+    /// Whether it comes before the other in every order.
+    #[inline]
+    const fn precedes(&self, other: &Self) -> bool {
+        self.first_end_ns < other.last_start_ns
+    }
+}
+
+/// Why no order of a register's operations exists, or which answer cannot be true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// A value was found that nobody wrote, or one that had been overwritten for long.
+    NotWritten,
+    /// A value was found before its PUT was called.
+    Future,
+    /// Nothing was found after something had been there.
+    Absent,
+    /// Two values come before each other.
+    TwoOrders,
+    /// Two PUTs wrote one value: this check cannot tell them apart.
+    WrittenTwice,
+    /// Two answers gave one value different versions, or one version to two values.
+    VersionOfValue,
+    /// Versions are in another order than time.
+    VersionOrder,
+    /// A key has had more versions than PUTs.
+    VersionCount,
+}
+
+/// An operation, as a register sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// What it wrote or found; none if it found nothing.
+    pub value: Option<ValueId>,
+    /// Whether it wrote.
+    pub is_put: bool,
+    /// What its answer said; 0 if it did not.
+    pub version: u64,
+    /// Not before its call.
+    pub start_ns: u64,
+    /// Its answer; [`u64::MAX`] if there was none.
+    pub end_ns: u64,
+}
+
+/// What is known of one register.
+#[derive(Clone, Debug)]
+pub struct Register {
+    clusters: SmallVec<[ValueCluster; 2]>,
+    /// When the next cluster is added, look for some to forget if there are so many.
+    forget_at: u16,
+    /// The earliest end of anything that found or wrote a value.
+    present_end_ns: u64,
+    /// The latest start of a GET that found none.
+    absent_start_ns: u64,
+}
+
+/// Fewest clusters that are looked through for some to forget.
+const FORGET_AT_MIN: usize = 2;
+
+impl Default for Register {
+    fn default() -> Self {
+        Self {
+            clusters: SmallVec::new(),
+            forget_at: FORGET_AT_MIN as u16,
+            present_end_ns: u64::MAX,
+            absent_start_ns: 0,
+        }
+    }
+}
+
+impl Register {
+    /// Takes the next operation. No answered operation to come starts before `horizon_ns`.
+    /// `is_vouched_for`: the value's PUT may be missing from the history.
+    #[inline]
+    pub fn take(
+        &mut self,
+        access: &Access,
+        horizon_ns: u64,
+        is_vouched_for: bool,
+    ) -> Result<(), Wrong> {
+        let Some(value) = access.value else {
+            self.absent_start_ns = self.absent_start_ns.max(access.start_ns);
+            return self.check_absence();
+        };
+        self.present_end_ns = self.present_end_ns.min(access.end_ns);
+        self.check_absence()?;
+        let known = self.clusters.iter().position(|cluster| cluster.value == value);
+        let index = known.unwrap_or_else(|| self.add(value, horizon_ns));
+        let cluster = &mut self.clusters[index];
+        if access.is_put {
+            if cluster.is_written && !is_vouched_for {
+                return Err(Wrong::WrittenTwice);
+            }
+            cluster.is_written = true;
+            if cluster.first_end_ns < access.start_ns {
+                return Err(Wrong::Future);
+            }
+        } else if cluster.is_over {
+            return Err(Wrong::TwoOrders);
+        }
+        cluster.is_written |= is_vouched_for;
+        if access.version != 0 {
+            if cluster.version != 0 && cluster.version != access.version {
+                return Err(Wrong::VersionOfValue);
+            }
+            cluster.version = access.version;
+        }
+        cluster.first_end_ns = cluster.first_end_ns.min(access.end_ns);
+        cluster.last_start_ns = cluster.last_start_ns.max(access.start_ns);
+        if self.clusters.len() > 1 { self.check_against_others(index) } else { Ok(()) }
+    }
+
+    /// Says whether each value that was found was written.
+    pub fn finish(&self) -> Result<(), Wrong> {
+        let is_written = self.clusters.iter().all(|cluster| cluster.is_written);
+        if is_written { Ok(()) } else { Err(Wrong::NotWritten) }
+    }
+
+    /// Reads from each cache line of it that the next operation needs.
+    #[inline]
+    #[must_use]
+    pub fn touch(&self) -> u64 {
+        let clusters = self.clusters.iter().map(|cluster| cluster.first_end_ns);
+        clusters.fold(self.present_end_ns, u64::wrapping_add)
+    }
+
+    /// Whether a value was ever there.
+    #[must_use]
+    pub const fn was_present(&self) -> bool {
+        self.present_end_ns != u64::MAX
+    }
+
+    const fn check_absence(&self) -> Result<(), Wrong> {
+        if self.present_end_ns < self.absent_start_ns { Err(Wrong::Absent) } else { Ok(()) }
+    }
+
+    fn check_against_others(&self, index: usize) -> Result<(), Wrong> {
+        let cluster = &self.clusters[index];
+        for (_, other) in self.clusters.iter().enumerate().filter(|&(at, _)| at != index) {
+            if cluster.precedes(other) && other.precedes(cluster) {
+                return Err(Wrong::TwoOrders);
+            }
+            if cluster.version != 0 && cluster.version == other.version {
+                return Err(Wrong::VersionOfValue);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, value: ValueId, horizon_ns: u64) -> usize {
+        if self.clusters.len() >= usize::from(self.forget_at) {
+            self.forget(horizon_ns);
+            let forget_at = (2 * self.clusters.len()).max(FORGET_AT_MIN);
+            self.forget_at = u16::try_from(forget_at).unwrap_or(u16::MAX);
+        }
+        self.clusters.push(ValueCluster {
+            value,
+            first_end_ns: u64::MAX,
+            last_start_ns: 0,
+            version: 0,
+            is_written: false,
+            is_over: false,
+        });
+        self.clusters.len() - 1
+    }
+
+    /// Forgets the clusters that nobody may find any more; those whose PUT has not come by
+    /// wait for it.
+    fn forget(&mut self, horizon_ns: u64) {
+        // The latest start of a cluster that nothing to come precedes, and of another.
+        let (mut latest_ns, mut second_ns, mut latest_index) = (0, 0, usize::MAX);
+        for (index, cluster) in self.clusters.iter().enumerate() {
+            if cluster.first_end_ns < horizon_ns {
+                if cluster.last_start_ns > latest_ns {
+                    (second_ns, latest_ns, latest_index) =
+                        (latest_ns, cluster.last_start_ns, index);
+                } else {
+                    second_ns = second_ns.max(cluster.last_start_ns);
+                }
+            }
+        }
+        let mut index = 0;
+        self.clusters.retain(|cluster| {
+            let followed_ns = if index == latest_index { second_ns } else { latest_ns };
+            index += 1;
+            cluster.is_over |= cluster.first_end_ns < followed_ns;
+            !(cluster.is_over && cluster.is_written)
+        });
+    }
+}

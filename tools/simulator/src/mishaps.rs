@@ -1,0 +1,172 @@
+//! What goes wrong at a time of its own, and when it is over.
+
+use crate::addresses::{server_address, stranger_address, thread_address};
+use crate::world::World;
+
+/// Something that happens at a time.
+#[derive(Clone, Copy, Debug)]
+pub enum Mishap {
+    /// A link carries nothing in one direction, or in both, until the time given.
+    Cut {
+        /// When it carries again.
+        until_ns: u64,
+    },
+    /// Somebody whose address a machine sends to answers ARP no more, until the time given.
+    Silence {
+        /// When it answers again.
+        until_ns: u64,
+    },
+    /// A process stops until the time given.
+    Pause {
+        /// Which.
+        process: usize,
+        /// When it goes on.
+        until_ns: u64,
+    },
+    /// A server is killed and starts again.
+    Restart,
+    /// A process's clock jumps ahead.
+    ClockJump,
+    /// One hostile datagram.
+    Hostile,
+    /// All of this ends.
+    Heal,
+}
+
+/// What there is to draw.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Cut,
+    ServerPause,
+    GeneratorPause,
+    Restart,
+    ClockJump,
+    Hostile,
+    Silence,
+}
+
+/// When it may happen, and by when it is over.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start_ns: u64,
+    end_ns: u64,
+}
+
+/// Connecting and loading take about so many one-way trips.
+const EARLY_DELAYS: u64 = 30;
+
+/// Plans what the seed has drawn for streams that begin at `start_ns`.
+pub fn plan(world: &mut World, start_ns: u64) {
+    let config = world.config.clone();
+    let run = Span { start_ns, end_ns: start_ns + config.run_ns };
+    for (count, kind) in [
+        (config.cuts, Kind::Cut),
+        (config.server_pauses, Kind::ServerPause),
+        (config.generator_pauses, Kind::GeneratorPause),
+        (config.restarts, Kind::Restart),
+        (config.clock_jumps, Kind::ClockJump),
+        (config.hostile_datagrams, Kind::Hostile),
+        (config.silences, Kind::Silence),
+    ] {
+        for _ in 0..count {
+            plan_one(world, kind, run);
+        }
+    }
+    world.plan_mishap(run.end_ns, Mishap::Heal);
+}
+
+/// Plans what goes wrong while the generators connect and load, from `start_ns` on: that
+/// takes a few round trips.
+pub fn plan_early(world: &mut World, start_ns: u64) {
+    let early = Span { start_ns, end_ns: start_ns + EARLY_DELAYS * world.config.delay_ns };
+    for _ in 0..world.config.early_mishaps {
+        let kind = world.random.pick(&[
+            Kind::Cut,
+            Kind::ServerPause,
+            Kind::GeneratorPause,
+            Kind::Restart,
+            Kind::ClockJump,
+        ]);
+        plan_one(world, kind, early);
+    }
+}
+
+fn plan_one(world: &mut World, kind: Kind, Span { start_ns, end_ns }: Span) {
+    let time_ns = start_ns + world.random.below(end_ns - start_ns);
+    let until_ns = world.random.between(time_ns, end_ns);
+    let servers = u64::from(world.config.servers);
+    let mishap = match kind {
+        Kind::Cut => Mishap::Cut { until_ns },
+        Kind::Silence => Mishap::Silence { until_ns },
+        Kind::ServerPause => {
+            Mishap::Pause { process: world.random.below(servers) as usize, until_ns }
+        }
+        Kind::GeneratorPause => {
+            let generator = world.random.below(u64::from(world.config.generators));
+            Mishap::Pause { process: (servers + generator) as usize, until_ns }
+        }
+        Kind::Restart => Mishap::Restart,
+        Kind::ClockJump => Mishap::ClockJump,
+        Kind::Hostile => Mishap::Hostile,
+    };
+    world.plan_mishap(time_ns, mishap);
+}
+
+/// It happens.
+pub fn happen(world: &mut World, mishap: Mishap) {
+    let now_ns = world.now_ns;
+    match mishap {
+        Mishap::Cut { until_ns } => {
+            let servers = u64::from(world.config.servers);
+            let generators = u64::from(world.config.generators);
+            let server = server_address(world.random.below(servers) as usize, 0).ip();
+            let client = thread_address(world.random.below(generators) as usize, 0).ip();
+            let ways = world.random.below(3);
+            if ways != 1 {
+                world.network.cut(client, server, until_ns);
+            }
+            if ways != 0 {
+                world.network.cut(server, client, until_ns);
+            }
+            let arrow = ["→", "←", "↔"][ways as usize];
+            world.tell(format!("cut {client} {arrow} {server} until {until_ns}"));
+        }
+        Mishap::Pause { process, until_ns } => {
+            let paused = &mut world.processes[process].paused_until_ns;
+            *paused = until_ns.max(*paused);
+            world.tell(format!("process {process} stops until {until_ns}"));
+        }
+        Mishap::Restart => {
+            let server = world.random.below(u64::from(world.config.servers)) as usize;
+            world.restart(server);
+            world.tell(format!("server {server} is killed and starts again, empty"));
+        }
+        Mishap::ClockJump => {
+            let process = world.random.below(world.processes.len() as u64) as usize;
+            let by_ns = world.random.between(1, world.config.clock_jump_ns_max);
+            world.processes[process].jump(now_ns, by_ns);
+            world.tell(format!("the clock of process {process} jumps by {by_ns} ns"));
+        }
+        Mishap::Hostile => world.be_hostile(),
+        Mishap::Silence { until_ns } => {
+            let server = world.random.below(u64::from(world.config.servers)) as usize;
+            let worker = world.random.below(u64::from(world.config.workers)) as u16;
+            let client = match world.random.below(4) {
+                0 => stranger_address(world.random.between(1, 3)),
+                _ => {
+                    let generators = u64::from(world.config.generators);
+                    thread_address(world.random.below(generators) as usize, 0)
+                }
+            };
+            let worker = server_address(server, worker);
+            world.silence(worker, client.ip(), until_ns);
+            world.tell(format!("{client} answers {worker} no more until {until_ns}"));
+        }
+        Mishap::Heal => {
+            world.network.heal();
+            world.end_silences();
+            world.healed_ns = Some(now_ns);
+            world.tell("everything heals".to_owned());
+        }
+    }
+}
