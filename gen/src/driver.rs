@@ -15,6 +15,7 @@ use crate::ledger::Ledger;
 use crate::plan::{Plan, check_value_fits};
 use crate::recorder::Recorder;
 use crate::sessions::SessionPool;
+use crate::silence::{self, Silence};
 use crate::streams::Streams;
 
 /// How long servers are asked for their counters, at the end.
@@ -59,6 +60,9 @@ pub struct Driver {
     ledger: Ledger,
     round_ns: u64,
     session_timeout_ns: u64,
+    /// Where it notes who does not answer, if anybody looks.
+    silence: Option<Arc<Silence>>,
+    silence_look_ns: u64,
     failure: Option<anyhow::Error>,
 }
 
@@ -85,9 +89,18 @@ impl Driver {
             ledger: Ledger::new(recorder, history),
             round_ns: now_ns,
             session_timeout_ns: 0,
+            silence: None,
+            silence_look_ns: now_ns,
             failure: None,
             plan,
         })
+    }
+
+    /// From now on notes who does not answer.
+    #[must_use]
+    pub fn noting(mut self, silence: Arc<Silence>) -> Self {
+        self.silence = Some(silence);
+        self
     }
 
     /// Whether it ended because it could not go on.
@@ -224,6 +237,13 @@ impl Driver {
         self.stage = Stage::Draining { until_ns };
     }
 
+    fn note_silence(&mut self, now_ns: u64) {
+        self.silence_look_ns = now_ns + silence::LOOK_NS;
+        if let Some(silence) = &self.silence {
+            silence.note(self.thread, now_ns, self.sessions.silent(now_ns));
+        }
+    }
+
     fn ask(&mut self, now_ns: u64) {
         self.ledger.asked_for_counters(self.sessions.ask_for_counters(now_ns));
         self.stage = Stage::Asking { until_ns: now_ns + COUNTERS_NS };
@@ -269,6 +289,9 @@ impl Endpoint for Driver {
             self.failure = Some(failure);
         }
         self.session_timeout_ns = self.sessions.poll_timeout().unwrap_or(u64::MAX);
+        if now_ns >= self.silence_look_ns {
+            self.note_silence(now_ns);
+        }
     }
 
     fn poll_timeout(&self) -> Option<u64> {
@@ -298,6 +321,8 @@ impl Endpoint for Driver {
         if is_over {
             self.ledger.report.transport = *transport;
             self.ledger.report.client = self.sessions.counters();
+            self.ledger.report.lost_sessions = self.sessions.lost();
+            self.note_silence(now_ns);
             if let Err(failure) = self.ledger.end_history(now_ns) {
                 self.failure.get_or_insert(failure);
             }

@@ -4,8 +4,8 @@
 //! [`run`] is one run from its flags to its report. Each thread runs a [`driver`]: the
 //! [`streams`] that draw operations from a [`workload`], the [`sessions`] that carry them,
 //! and the [`ledger`] of those that ended, with a [`recorder`] of how fast they came back and,
-//! if asked for, a [`history`] of what they did. Threads share a [`coordination`]. Other
-//! stores are driven for comparison by what is in [`baseline`].
+//! if asked for, a [`history`] of what they did. Threads share a [`coordination`],
+//! and tell each other's watcher whose [`silence`] they wait through. Other stores are driven for comparison by what is in [`baseline`].
 #![forbid(unsafe_code)]
 
 pub mod arrivals;
@@ -24,6 +24,7 @@ pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod sessions;
+pub mod silence;
 pub mod streams;
 pub mod threads;
 pub mod token;

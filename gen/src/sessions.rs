@@ -1,6 +1,6 @@
 //! The sessions of one thread: with every server, and with its share of each one's workers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use anyhow::{Result, bail};
@@ -10,6 +10,7 @@ use proto::transmit::{Flush, Transmit};
 use proto::wire::{Reason, VERSION};
 
 use crate::entropy::Entropy;
+use crate::silence::Silent;
 use crate::token::{Origin, Token};
 
 /// The worker that a session is with.
@@ -32,11 +33,18 @@ pub struct PooledSession {
     pub parked: VecDeque<u32>,
     /// Whether it only served to meet the server's workers, and is closed.
     is_retired: bool,
+    /// When its worker was last heard, or had last nothing to answer.
+    heard_ns: u64,
 }
 
 impl PooledSession {
     fn worker(&self) -> RemoteWorker {
         RemoteWorker { address: self.client.server(), server: self.server }
+    }
+
+    fn awaits_answer(&self) -> bool {
+        let is_opening = self.client.granted().is_none();
+        self.client.ended().is_none() && (is_opening || !self.client.is_idle())
     }
 }
 
@@ -54,6 +62,8 @@ pub struct SessionPool {
     known: Vec<bool>,
     /// Counters of sessions that are no more.
     past: ClientCounters,
+    /// How many of them were lost, by worker.
+    lost: BTreeMap<SocketAddr, u64>,
     entropy: Entropy,
 }
 
@@ -77,6 +87,7 @@ impl SessionPool {
             threads,
             known: vec![false; servers.len()],
             past: ClientCounters::default(),
+            lost: BTreeMap::new(),
             entropy,
         };
         for (server, &address) in servers.iter().enumerate() {
@@ -148,6 +159,7 @@ impl SessionPool {
             if !session.is_retired && session.client.ended().is_some() {
                 self.past.add(session.client.counters());
                 let server = session.client.server();
+                *self.lost.entry(server).or_default() += session.client.counters().sessions_lost;
                 session.client = Client::new(now_ns, server, self.entropy.next_id()?, self.config);
             }
         }
@@ -186,6 +198,7 @@ impl SessionPool {
             return;
         };
         let worker = session.worker();
+        session.heard_ns = now_ns;
         session.client.handle_datagram(now_ns, datagram, |token, outcome| {
             ended(&worker, token, &outcome);
         });
@@ -265,6 +278,29 @@ impl SessionPool {
         sum
     }
 
+    /// Sessions that were lost, by worker.
+    #[must_use]
+    pub fn lost(&self) -> BTreeMap<SocketAddr, u64> {
+        let mut lost = self.lost.clone();
+        for session in &self.all {
+            let of_worker = lost.entry(session.client.server()).or_default();
+            *of_worker += session.client.counters().sessions_lost;
+        }
+        lost.retain(|_, sessions| *sessions > 0);
+        lost
+    }
+
+    /// The workers that were asked and have not answered since then.
+    pub fn silent(&mut self, now_ns: u64) -> impl Iterator<Item = Silent> {
+        self.all_mut().filter_map(move |session| {
+            if !session.awaits_answer() {
+                session.heard_ns = now_ns;
+                return None;
+            }
+            Some(Silent { worker: session.client.server(), since_ns: session.heard_ns })
+        })
+    }
+
     /// All sessions together have no more replies outstanding than the socket holds.
     fn share_receive_buffer(&mut self) {
         let share = self.receive_bytes / self.all().count().max(1);
@@ -278,7 +314,13 @@ impl SessionPool {
         let client = Client::new(now_ns, address, self.entropy.next_id()?, self.config);
         self.by_server[server].push(self.all.len());
         let parked = VecDeque::new();
-        self.all.push(PooledSession { client, server, parked, is_retired: false });
+        self.all.push(PooledSession {
+            client,
+            server,
+            parked,
+            is_retired: false,
+            heard_ns: now_ns,
+        });
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ fn declared() -> Counters {
         "Server process": ProcessCounters,
         "Client": ClientCounters,
         "Generator process": GeneratorCounters,
-        "Socket": TransportCounters,
+        "Transport": TransportCounters,
     }
     counters
 }

@@ -100,6 +100,12 @@ impl Connection {
         self.batch.outstanding()
     }
 
+    /// Until when what was sent last may be answered.
+    #[must_use]
+    pub const fn deadline_ns(&self) -> u64 {
+        self.deadline_ns
+    }
+
     /// Whether all of its batch was answered.
     #[must_use]
     #[inline]

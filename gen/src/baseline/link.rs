@@ -66,6 +66,16 @@ impl Link {
         }
     }
 
+    /// Until when what is outstanding may be answered; none if nothing is.
+    #[must_use]
+    pub fn deadline_ns(&self) -> Option<u64> {
+        let deadline_ns = match self {
+            Self::Connection(connection) => connection.deadline_ns(),
+            Self::Datagrams(datagrams) => datagrams.deadline_ns(),
+        };
+        (!self.is_idle()).then_some(deadline_ns)
+    }
+
     /// Sends its batch, whose answers have time until `deadline_ns`.
     #[inline]
     pub fn send(

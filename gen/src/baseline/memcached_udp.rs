@@ -162,6 +162,12 @@ impl Datagrams {
         &mut self.batch
     }
 
+    /// Until when what was sent last may be answered.
+    #[must_use]
+    pub const fn deadline_ns(&self) -> u64 {
+        self.deadline_ns
+    }
+
     /// Whether all of its batch was answered, or given up.
     #[must_use]
     #[inline]

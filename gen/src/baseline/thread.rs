@@ -26,6 +26,7 @@ use crate::coordination::{Coordination, INTERRUPTED_NS, LOOK_NS, ThreadReport, W
 use crate::ledger::Ledger;
 use crate::plan::Plan;
 use crate::recorder::Recorder;
+use crate::silence::{self, Silence, Silent};
 
 /// How often a connection that is not there yet is looked at.
 const CONNECT_LOOK: Duration = Duration::from_millis(1);
@@ -48,6 +49,8 @@ pub struct BaselineSetup {
     pub writer: u64,
     /// Counts and measures.
     pub recorder: Recorder,
+    /// Where it notes who does not answer.
+    pub silence: Arc<Silence>,
     /// How it waits when there is nothing to do.
     pub idle: Idle,
 }
@@ -68,6 +71,9 @@ pub struct BaselineThread {
     events: Events,
     idle: Idle,
     late_ns: u64,
+    thread: usize,
+    silence: Arc<Silence>,
+    silence_look_ns: u64,
 }
 
 impl BaselineThread {
@@ -77,7 +83,7 @@ impl BaselineThread {
         coordination: Arc<Coordination>,
         setup: BaselineSetup,
     ) -> Result<Self> {
-        let BaselineSetup { thread, baselines, writer, recorder, idle } = setup;
+        let BaselineSetup { thread, baselines, writer, recorder, silence, idle } = setup;
         let poll = Poll::new()?;
         let mut lanes = Vec::new();
         for number in (thread..plan.streams).step_by(plan.threads) {
@@ -104,6 +110,9 @@ impl BaselineThread {
             events: Events::with_capacity(EVENTS),
             idle,
             late_ns: 0,
+            thread,
+            silence,
+            silence_look_ns: 0,
             plan,
             baselines,
         })
@@ -112,6 +121,7 @@ impl BaselineThread {
     /// Runs to the end; returns what the thread knows then, or why it could not go on.
     pub fn run(mut self) -> Result<ThreadReport> {
         let result = self.stages();
+        self.silence.note(self.thread, now_ns(), std::iter::empty());
         let (mut operations, mut puts) = (0u64, 0u64);
         for link in self.lanes.iter().flat_map(|lane| &lane.links) {
             link.each_outstanding(|asked| {
@@ -151,12 +161,15 @@ impl BaselineThread {
     }
 
     fn connect(&mut self) -> Result<()> {
-        let until_ns = now_ns() + self.plan.client.handshake_timeout_ns;
-        let Self { lanes, records, scratch, ledger, baselines, .. } = self;
+        let began_ns = now_ns();
+        let until_ns = began_ns + self.plan.client.handshake_timeout_ns;
+        let Self { lanes, records, scratch, ledger, baselines, plan, silence, .. } = self;
         for lane in lanes {
             for (server, link) in lane.links.iter_mut().enumerate() {
+                let silent = Silent { worker: plan.servers[server], since_ns: began_ns };
                 loop {
                     let now = now_ns();
+                    silence.note(self.thread, now, std::iter::once(silent));
                     let connected = link.connect(now, scratch);
                     if connected.map_err(|error| cannot_connect(baselines, server, &error))? {
                         break;
@@ -328,7 +341,22 @@ impl BaselineThread {
             self.late_ns = now + LATE_NS;
             self.give_up_late(now)?;
         }
+        if now >= self.silence_look_ns {
+            self.note_silence(now);
+        }
         Ok(())
+    }
+
+    fn note_silence(&mut self, now_ns: u64) {
+        self.silence_look_ns = now_ns + silence::LOOK_NS;
+        let Self { plan, lanes, .. } = self;
+        let silent = lanes.iter().flat_map(|lane| lane.links.iter().enumerate()).filter_map(
+            |(server, link)| {
+                let asked_ns = link.deadline_ns()?.saturating_sub(plan.client.answer_timeout_ns);
+                Some(Silent { worker: plan.servers[server], since_ns: asked_ns })
+            },
+        );
+        self.silence.note(self.thread, now_ns, silent);
     }
 
     fn give_up_late(&mut self, now_ns: u64) -> Result<()> {
