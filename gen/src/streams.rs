@@ -39,7 +39,7 @@ struct Stream {
     next: Draw,
     state: StreamState,
     /// Open loop: operations due and not drawn yet, and operations sent.
-    due: u32,
+    due: u64,
     sent: u64,
     /// Closed loop: when its barrier first let the next operation pass; latency counts from
     /// here, also while its session has no room. 0 before that.
@@ -171,13 +171,13 @@ impl Streams {
 
     fn take_arrivals(&mut self, now_ns: u64) {
         let Some(mut arrivals) = self.arrivals else { return };
-        while let Some(index) = arrivals.next_due(now_ns) {
+        arrivals.take_due(now_ns, |index, count| {
             let stream = &mut self.streams[index as usize];
-            stream.due += 1;
+            stream.due += count;
             if stream.state == StreamState::Idle {
                 self.make_ready(index);
             }
-        }
+        });
         self.arrivals = Some(arrivals);
     }
 

@@ -113,9 +113,9 @@ impl Lane {
         self.links[server].batch().push(Asked { digits, is_put: operation.write, started_ns });
     }
 
-    /// An operation is due; returns whether the lane can go on because of it.
-    pub fn is_due(&mut self) -> bool {
-        self.due += 1;
+    /// So many operations are due; returns whether the lane can go on because of them.
+    pub fn are_due(&mut self, operations: usize) -> bool {
+        self.due += operations;
         !self.is_busy && self.make_ready()
     }
 

@@ -271,11 +271,11 @@ impl BaselineThread {
     /// Open loop: deals out what is due; returns when the next operation is.
     fn take_arrivals(&mut self, now_ns: u64) -> u64 {
         let Source::Open(arrivals) = &mut self.source else { return u64::MAX };
-        while let Some(at) = arrivals.next_due(now_ns) {
-            if self.lanes[at as usize].is_due() {
+        arrivals.take_due(now_ns, |at, operations| {
+            if self.lanes[at as usize].are_due(operations as usize) {
                 self.ready.push_back(at);
             }
-        }
+        });
         arrivals.next_ns()
     }
 
