@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use anyhow::{Result, bail};
 use host::report::Counters;
 use proto::client::Outcome;
-use proto::transmit::{Flush, Transmit};
+use proto::transmit::{Flush, Path, Transmit};
 use udp::core_loop::Endpoint;
-use udp::sender::SocketCounters;
+use udp::counters::TransportCounters;
 
 use crate::coordination::{Coordination, INTERRUPTED_NS, LOOK_NS, ThreadReport, Window};
 use crate::entropy::Entropy;
@@ -259,7 +259,8 @@ impl Driver {
 
 impl Endpoint for Driver {
     #[inline]
-    fn handle_datagram(&mut self, now_ns: u64, from: SocketAddr, datagram: &[u8]) {
+    fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
+        let from = path.remote;
         if now_ns >= self.recorder.interval_end_ns() {
             self.turn(now_ns);
         }
@@ -330,14 +331,14 @@ impl Endpoint for Driver {
     }
 
     #[inline]
-    fn goes_on(&mut self, now_ns: u64, socket: &SocketCounters) -> bool {
+    fn goes_on(&mut self, now_ns: u64, transport: &TransportCounters) -> bool {
         if self.coordination.is_stopped() {
             self.interrupt(now_ns);
         }
         let is_over =
             self.failure.is_some() || (self.stage == Stage::Closing && self.sessions.are_over());
         if is_over {
-            self.report.socket = *socket;
+            self.report.transport = *transport;
             self.report.client = self.sessions.counters();
             if let Some(history) = self.history.take()
                 && let Err(failure) = history.finish(now_ns)

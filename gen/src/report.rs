@@ -11,7 +11,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriter, IntervalLogWr
 use host::report::{ClientReport, Counters, Latency};
 use host::time::unix_time_ms;
 use proto::counters::ClientCounters;
-use udp::sender::SocketCounters;
+use udp::counters::TransportCounters;
 
 use crate::coordination::ThreadReport;
 use crate::flags::Flags;
@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::recorder::Interval;
 
 proto::counters! {
-    /// What a generator counts beside its sessions and its sockets.
+    /// What a generator counts beside its sessions and its transport.
     GeneratorCounters {
         /// Datagrams that the kernel dropped at its sockets.
         kernel_drops: trouble,
@@ -47,7 +47,7 @@ pub fn client_report(
     let mut servers = std::collections::BTreeMap::new();
     for thread in threads {
         client.add(&thread.client);
-        for (name, count) in thread.socket.named() {
+        for (name, count) in thread.transport.named() {
             *counters.entry(name.to_owned()).or_default() += count;
         }
         let ThreadReport { kernel_drops, backlog, puts_answered, .. } = *thread;
@@ -145,7 +145,7 @@ pub fn print(flags: &Flags, report: &ClientReport, load_secs: f64) {
 
 /// The counters that are shown when they are not zero, but for those that always are.
 fn trouble() -> impl Iterator<Item = &'static str> {
-    [ClientCounters::TROUBLE, SocketCounters::TROUBLE, GeneratorCounters::TROUBLE]
+    [ClientCounters::TROUBLE, TransportCounters::TROUBLE, GeneratorCounters::TROUBLE]
         .into_iter()
         .flatten()
         .copied()

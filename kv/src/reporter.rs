@@ -13,7 +13,7 @@ use host::sample_file::SampleFile;
 use host::time::unix_time_ms;
 use proto::counters::ServerCounters;
 use proto::store::Store as _;
-use udp::sender::SocketCounters;
+use udp::counters::TransportCounters;
 
 use crate::table::Table;
 use crate::worker::{Published, WorkerCounters};
@@ -137,13 +137,13 @@ impl Reporter {
         for worker in &self.workers {
             let counters = *worker.lock().expect("nobody panics while holding it");
             sum.server.add(&counters.server);
-            sum.socket.add(&counters.socket);
+            sum.transport.add(&counters.transport);
         }
         let gauges = (&*self.table).gauges();
         // Without /proc nobody can tell what the kernel dropped; the rest stays true.
         let known = || self.last.1.get("kernel_drops").copied().unwrap_or(0);
         let drops = kernel_drops(&self.ports).unwrap_or_else(|_| known());
-        (sum.server.named().chain(sum.socket.named()).chain(gauges))
+        (sum.server.named().chain(sum.transport.named()).chain(gauges))
             .chain(ProcessCounters { kernel_drops: drops }.named())
             .map(|(name, count)| (name.to_owned(), count))
             .collect()
@@ -152,7 +152,7 @@ impl Reporter {
 
 /// The counters that are shown as soon as they grow.
 fn trouble() -> impl Iterator<Item = &'static str> {
-    [ServerCounters::TROUBLE, SocketCounters::TROUBLE, ProcessCounters::TROUBLE]
+    [ServerCounters::TROUBLE, TransportCounters::TROUBLE, ProcessCounters::TROUBLE]
         .into_iter()
         .flatten()
         .copied()

@@ -16,7 +16,7 @@ use crate::limits::{
 };
 pub use crate::outcome::{Blocked, Outcome};
 use crate::pack;
-use crate::transmit::{Flush, Transmit};
+use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed};
 use crate::wire::{HEADER_BYTES, Header, Kind, Op, Reason};
 
@@ -276,7 +276,12 @@ impl<T: Copy> Client<T> {
     #[inline]
     pub fn transmit(&self) -> Transmit<'_> {
         let Self { server, segment_bytes, buffer, .. } = self;
-        Transmit { to: *server, bytes: buffer, segment_bytes: *segment_bytes }
+        Transmit {
+            path: Path::to(*server),
+            account: Account::Session,
+            bytes: buffer,
+            segment_bytes: *segment_bytes,
+        }
     }
 
     #[inline]

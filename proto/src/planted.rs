@@ -49,11 +49,13 @@ pub enum Fault {
     StaleRead,
     /// Datagrams that were changed on the way are taken.
     ChecksumIgnored,
+    /// What is dropped for want of room on the way out is not counted.
+    UnsentUncounted,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::DuplicateExecuted,
         Self::OldRequestExecuted,
         Self::RepliedBeforeWrite,
@@ -64,6 +66,7 @@ impl Fault {
         Self::LostSessionResent,
         Self::StaleRead,
         Self::ChecksumIgnored,
+        Self::UnsentUncounted,
     ];
 
     /// How many overwriting PUTs there are for one that [`Self::LostUpdate`] loses.
@@ -87,6 +90,7 @@ impl Fault {
             Self::LostSessionResent => "lost-session-resent",
             Self::StaleRead => "stale-read",
             Self::ChecksumIgnored => "checksum-ignored",
+            Self::UnsentUncounted => "unsent-uncounted",
         }
     }
 

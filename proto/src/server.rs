@@ -3,8 +3,6 @@
 //! Handed a datagram, it answers the handshake without state, refuses what it does not
 //! know, and has requests executed (`execution.rs`) at most once against a [`Store`].
 
-use std::net::SocketAddr;
-
 use crate::cookie::Cookies;
 use crate::counters::ServerCounters;
 use crate::execution::Execution;
@@ -17,7 +15,7 @@ use crate::replies::{Destination, Replies};
 use crate::session::{Arrival, Session};
 use crate::sessions::{Sessions, Terms};
 use crate::store::Store;
-use crate::transmit::{Flush, Transmit};
+use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed, RequestSpan};
 use crate::wire::{
     Accept, Cookie, FLAG_MUTATIONS_ONLY, Header, Hello, Kind, Open, Reason, client_nonce,
@@ -89,15 +87,15 @@ impl Server {
     pub fn handle_datagram(
         &mut self,
         now_ns: u64,
-        from: SocketAddr,
+        path: Path,
         datagram: &[u8],
         store: &mut impl Store,
     ) {
         let store = &mut planted::lying(store, self.config.secret);
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
-        if let Err(malformed) = self.dispatch(now_ns, from, datagram, store) {
-            self.reject(from, datagram, malformed);
+        if let Err(malformed) = self.dispatch(now_ns, path, datagram, store) {
+            self.reject(path, datagram, malformed);
         }
     }
 
@@ -128,24 +126,24 @@ impl Server {
     fn dispatch(
         &mut self,
         now_ns: u64,
-        from: SocketAddr,
+        path: Path,
         datagram: &[u8],
         store: &mut impl Store,
     ) -> Result<(), Malformed> {
         let (kind, header) = unpack::header(datagram)?;
         match kind {
-            Kind::Request => self.request(now_ns, from, &header, datagram, store),
-            Kind::Hello => self.hello(now_ns, from, datagram),
-            Kind::Open => self.open(now_ns, from, &header, datagram),
+            Kind::Request => self.request(now_ns, path, &header, datagram, store),
+            Kind::Hello => self.hello(now_ns, path, datagram),
+            Kind::Open => self.open(now_ns, path, &header, datagram),
             Kind::Close => {
-                self.close(now_ns, from, &header);
+                self.close(now_ns, path, &header);
                 Ok(())
             }
             Kind::Cookie | Kind::Accept | Kind::Reply | Kind::Refuse => Err(Malformed::Field),
         }
     }
 
-    fn reject(&mut self, from: SocketAddr, datagram: &[u8], malformed: Malformed) {
+    fn reject(&mut self, path: Path, datagram: &[u8], malformed: Malformed) {
         let Malformed::OtherVersion(_) = malformed else {
             self.counters.malformed += 1;
             return;
@@ -154,25 +152,26 @@ impl Server {
         // Two servers of different versions must not refuse each other's refusals for ever.
         let header: Header = unpack::unchecked_header(datagram);
         if header.kind != Kind::Refuse as u8 {
-            self.refuse(from, &header, Reason::Version);
+            self.refuse(path, &header, Reason::Version);
         }
     }
 
-    fn hello(&mut self, now_ns: u64, from: SocketAddr, datagram: &[u8]) -> Result<(), Malformed> {
+    fn hello(&mut self, now_ns: u64, path: Path, datagram: &[u8]) -> Result<(), Malformed> {
         if datagram.len() < MTU_BYTES_MIN {
             return Err(Malformed::Short);
         }
         let hello: Hello = unpack::body(datagram)?;
-        let cookie = self.cookies.issue(now_ns, from, hello.client_id);
+        let cookie = self.cookies.issue(now_ns, path.remote, hello.client_id);
         let header = Header::new(Kind::Cookie, client_nonce(&hello.client_id), 0);
-        self.replies.control(from, |buffer| pack::control(buffer, header, &cookie, 0));
+        let write = |buffer: &mut Vec<u8>| pack::control(buffer, header, &cookie, 0);
+        self.replies.control(path, Account::Stranger, write);
         Ok(())
     }
 
     fn open(
         &mut self,
         now_ns: u64,
-        from: SocketAddr,
+        path: Path,
         header: &Header,
         datagram: &[u8],
     ) -> Result<(), Malformed> {
@@ -180,14 +179,14 @@ impl Server {
         let own = Terms { mtu_bytes: self.config.mtu_bytes, window: self.config.window };
         let terms = own.negotiate(&open, datagram.len())?;
         let Open { client_id, issued_at_ns, mac, .. } = open;
-        if !self.cookies.check(now_ns, from, &Cookie { client_id, issued_at_ns, mac }) {
+        if !self.cookies.check(now_ns, path.remote, &Cookie { client_id, issued_at_ns, mac }) {
             self.counters.cookies_refused += 1;
-            self.refuse(from, header, Reason::Cookie);
+            self.refuse(path, header, Reason::Cookie);
             return Ok(());
         }
-        let Ok((session, is_new)) = self.sessions.open(now_ns, from, client_id, terms) else {
+        let Ok((session, is_new)) = self.sessions.open(now_ns, path, client_id, terms) else {
             self.counters.sessions_refused += 1;
-            self.refuse(from, header, Reason::SessionsFull);
+            self.refuse(path, header, Reason::SessionsFull);
             return Ok(());
         };
         self.counters.sessions_opened += u64::from(is_new);
@@ -204,14 +203,14 @@ impl Server {
         self.counters.sessions_expired = self.sessions.expired(); // Some made room.
         header.credit = credit(&self.config, self.sessions.len());
         // As long as the session's datagrams may be: so the client knows that they arrive.
-        self.replies.control(from, |buffer| {
+        self.replies.control(path, Account::Session, |buffer| {
             pack::control(buffer, header, &accept, accept.mtu_bytes as usize);
         });
         Ok(())
     }
 
-    fn close(&mut self, now_ns: u64, from: SocketAddr, header: &Header) {
-        if self.sessions.get_mut(now_ns, header.session, from).is_some() {
+    fn close(&mut self, now_ns: u64, path: Path, header: &Header) {
+        if self.sessions.get_mut(now_ns, header.session, path).is_some() {
             self.sessions.close(header.session);
             self.counters.sessions_closed += 1;
         } else {
@@ -219,17 +218,17 @@ impl Server {
         }
     }
 
-    fn refuse(&mut self, to: SocketAddr, refused: &Header, reason: Reason) {
+    fn refuse(&mut self, path: Path, refused: &Header, reason: Reason) {
         let mut header = Header::new(Kind::Refuse, refused.session, refused.sequence);
         header.flags = reason as u8;
-        self.replies.control(to, |buffer| pack::bare(buffer, header));
+        self.replies.control(path, Account::Stranger, |buffer| pack::bare(buffer, header));
     }
 
     #[inline]
     fn request(
         &mut self,
         now_ns: u64,
-        from: SocketAddr,
+        path: Path,
         header: &Header,
         datagram: &[u8],
         store: &mut impl Store,
@@ -239,9 +238,9 @@ impl Server {
         }
         unpack::requests(datagram, header.entries, &mut self.spans)?;
         let sessions_open = self.sessions.len();
-        let Some(session) = self.sessions.get_mut(now_ns, header.session, from) else {
+        let Some(session) = self.sessions.get_mut(now_ns, header.session, path) else {
             self.counters.unknown_session += 1;
-            self.refuse(from, header, Reason::UnknownSession);
+            self.refuse(path, header, Reason::UnknownSession);
             return Ok(());
         };
         if datagram.len() > session.mtu_bytes {
@@ -295,7 +294,7 @@ fn destination(
     attempt: u8,
 ) -> Destination {
     Destination {
-        address: session.address,
+        path: session.path,
         session: session.id,
         mtu_bytes: session.mtu_bytes,
         credit: credit(config, sessions),

@@ -4,10 +4,9 @@
 //! is answered again, an older one is dropped: this is all that at-most-once needs
 //! (invariant 1), because a client uses a slot again only when its answer is complete.
 
-use std::net::SocketAddr;
-
 use crate::limits::{SESSION_IDLE_NS, WINDOW_MAX};
 use crate::planted::{Fault, is_planted};
+use crate::transmit::Path;
 use crate::wire::Status;
 
 /// How a mutation ended when it was executed.
@@ -85,8 +84,8 @@ fn may_move_back() -> bool {
 pub struct Session {
     /// Its id on the wire.
     pub id: u64,
-    /// The only address that it is good for.
-    pub address: SocketAddr,
+    /// The only way that it is good for: the client's address, and the one that it asked.
+    pub path: Path,
     /// The client's name for its attempt to open it.
     pub client_id: [u8; 16],
     /// Largest datagram, both ways.
@@ -101,7 +100,7 @@ impl Session {
     #[must_use]
     pub fn new(
         id: u64,
-        address: SocketAddr,
+        path: Path,
         client_id: [u8; 16],
         mtu_bytes: usize,
         window: usize,
@@ -110,7 +109,7 @@ impl Session {
         assert!(window.is_power_of_two() && window <= WINDOW_MAX);
         Self {
             id,
-            address,
+            path,
             client_id,
             mtu_bytes,
             last_heard_ns: now_ns,
@@ -160,8 +159,8 @@ mod tests {
 
     #[test]
     fn slots_are_independent() {
-        let address = "127.0.0.1:1".parse().unwrap();
-        let mut session = Session::new(1, address, [0; 16], 1472, 4, 0);
+        let path = Path::to("127.0.0.1:1".parse().unwrap());
+        let mut session = Session::new(1, path, [0; 16], 1472, 4, 0);
         session.completion_mut(4).begin(4);
         assert_eq!(session.completion_mut(5).classify(5), Arrival::New);
         assert_eq!(session.completion_mut(8).classify(8), Arrival::New);
@@ -170,8 +169,8 @@ mod tests {
 
     #[test]
     fn a_session_expires_when_it_was_silent_for_too_long() {
-        let address = "127.0.0.1:1".parse().unwrap();
-        let session = Session::new(1, address, [0; 16], 1472, 4, 1000);
+        let path = Path::to("127.0.0.1:1".parse().unwrap());
+        let session = Session::new(1, path, [0; 16], 1472, 4, 1000);
         assert!(!session.is_expired(1000 + SESSION_IDLE_NS));
         assert!(session.is_expired(1001 + SESSION_IDLE_NS));
         assert!(!session.is_expired(0), "a clock that steps back expires nobody");

@@ -7,7 +7,7 @@ use generator::report::GeneratorCounters;
 use kv::reporter::ProcessCounters;
 use kv::table::TableGauges;
 use proto::counters::{ClientCounters, ServerCounters};
-use udp::sender::SocketCounters;
+use udp::counters::TransportCounters;
 
 const GLOSSARY: &str = include_str!("../../docs/COUNTERS.md");
 
@@ -30,7 +30,7 @@ fn declared() -> Counters {
         "Server process": ProcessCounters,
         "Client": ClientCounters,
         "Generator process": GeneratorCounters,
-        "Socket": SocketCounters,
+        "Transport": TransportCounters,
     }
     counters
 }

@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 
 /// A PUT and the GETs of its value.
 #[derive(Clone, Copy, Debug)]
-struct Cluster {
+struct ValueCluster {
     value: ValueId,
     first_end_ns: u64,
     last_start_ns: u64,
@@ -34,7 +34,7 @@ struct Cluster {
     is_over: bool,
 }
 
-impl Cluster {
+impl ValueCluster {
     /// Whether it comes before the other in every order.
     #[inline]
     const fn precedes(&self, other: &Self) -> bool {
@@ -81,7 +81,7 @@ pub struct Access {
 /// What is known of one register.
 #[derive(Clone, Debug)]
 pub struct Register {
-    clusters: SmallVec<[Cluster; 2]>,
+    clusters: SmallVec<[ValueCluster; 2]>,
     /// When the next cluster is added, look for some to forget if there are so many.
     forget_at: u16,
     /// The earliest end of anything that found or wrote a value.
@@ -189,7 +189,7 @@ impl Register {
             let forget_at = (2 * self.clusters.len()).max(FORGET_AT_MIN);
             self.forget_at = u16::try_from(forget_at).unwrap_or(u16::MAX);
         }
-        self.clusters.push(Cluster {
+        self.clusters.push(ValueCluster {
             value,
             first_end_ns: u64::MAX,
             last_start_ns: 0,

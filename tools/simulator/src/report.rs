@@ -138,7 +138,7 @@ pub fn failure(outcome: &Outcome) -> Option<String> {
     let seed = outcome.seed;
     let mut text = format!("seed {seed} of commit {} failed: {}\n", commit(), failure.check);
     let _ = writeln!(text, "{}\n\nthe events before it:\n{tail}\n", failure.text.trim_end());
-    let _ = writeln!(text, "replay: cargo run --release -p tools --bin sim -- --seed {seed}");
+    let _ = writeln!(text, "replay: cargo run --release -p simulator -- --seed {seed}");
     Some(text)
 }
 
@@ -152,6 +152,9 @@ pub fn seed(outcome: &Outcome) -> String {
     }
     for (name, count) in sums.servers.named().filter(|&(_, count)| count > 0) {
         let _ = writeln!(text, "servers {name} {count}");
+    }
+    for (name, count) in sums.transport.named().filter(|&(_, count)| count > 0) {
+        let _ = writeln!(text, "transports {name} {count}");
     }
     let operations: usize = outcome.histories.iter().map(Vec::len).sum();
     let _ = writeln!(text, "threads that gave up {threads_failed}");
