@@ -266,7 +266,7 @@ impl Server {
                 return Ok(());
             }
         }
-        let execution = Execution {
+        let mut execution = Execution {
             arrival,
             destination: destination(&self.config, session, sessions_open, header.attempt),
             sequence: header.sequence,
