@@ -32,7 +32,8 @@ Usage: ./cluster.sh --servers N --clients N [FLAG…]
   --streams N      sequential workloads of each generator (1024)
   --cores N        workers of each server (1)
   --threads N      threads of each generator (1)
-  --seed N         seed of the first generator; the next has N+1, and so on (random)
+  --seed N         seed of the first generator; the next has N+1, and so on (random, and
+                   kept in run.json)
   --verify         record what each operation did, and check that it is linearizable
   --label L        end of the folder's name: letters, digits, '.', '_', '-' (WORKLOAD-ORDER)
   --kv-args "…"    more flags for every kv; they win over those above
@@ -46,21 +47,24 @@ With --verify the run's folder holds the histories, about 12 bytes an operation,
 verdict. --gen-args "--history-sample 1/N" keeps one key in N.
 
 Progress goes to stderr, the report to stdout. Exit status: 0 if every operation was
-answered; 1 if a part failed or the run was not linearizable; 2 if a flag is wrong or a part could not start; 3 if the
-outcome of some operations is not known; 128 and the signal's number if it was ended.
+answered and a rate that was asked for (--gen-args "--rate OPS") was reached; 1 if a part
+failed, the report cannot be written, or the run was not linearizable; 2 if a flag is wrong
+or a part could not start; 3 if the outcome of some operations is not known; 4 if a rate was
+not reached; 128 and the signal's number if it was ended.
 HELP
 }
 
 # ---------------------------------------------------------------------- telling
 
+# What cannot be written to stderr is lost, and ends nothing.
 say() {
-    if [[ -t 2 ]]; then printf '\r\e[K' >&2; fi
-    printf '%s\n' "$1" >&2
+    if [[ -t 2 ]]; then printf '\r\e[K' >&2 || true; fi
+    printf '%s\n' "$1" >&2 || true
 }
 
 # On a terminal the next line takes this one's place.
 say_for_now() {
-    if [[ -t 2 ]]; then printf '\r\e[K%s' "$1" >&2; else printf '%s\n' "$1" >&2; fi
+    if [[ -t 2 ]]; then printf '\r\e[K%s' "$1" >&2; else printf '%s\n' "$1" >&2; fi || true
 }
 
 # fail STATUS MESSAGE [LOG]: shows the end of the log, and ends the run.
@@ -68,10 +72,12 @@ fail() {
     say "cluster.sh: error: $2"
     if [[ -n ${3-} && -s $3 ]]; then
         say "the last lines of $3:"
-        tail -n "$LOG_LINES_SHOWN" -- "$3" | sed 's/^/  /' >&2
+        show_end_of "$3"
     fi
     exit "$1"
 }
+
+show_end_of() { tail -n "$LOG_LINES_SHOWN" -- "$1" | sed 's/^/  /' >&2 || true; }
 
 wrong_flag() { fail 2 "$1 (see ./cluster.sh --help)"; }
 
@@ -114,7 +120,11 @@ parse_flags() {
     label=${label:-$workload-$order}
     gen_pin=$(value_of --pin '' "${gen_user[@]}")
     check_flags
+    if [[ -z $seed ]]; then draw_seed; fi
 }
+
+# A number of 48 bits: with a generator's place added, every reader of JSON keeps it.
+draw_seed() { seed=$((RANDOM << 33 | RANDOM << 18 | RANDOM << 3 | RANDOM & 7)); }
 
 take_flag() {
     case $1 in
@@ -284,7 +294,8 @@ build() {
     # Should this script be killed, cargo ends too, where util-linux can tell it to.
     local follow=()
     if command -v setpriv >/dev/null; then follow=(setpriv --pdeathsig TERM); fi
-    start "$log" env -C "$root" CARGO_TARGET_DIR="$target" "${follow[@]}" cargo build --release
+    start "$log" env -C "$root" CARGO_TARGET_DIR="$target" "${follow[@]}" cargo build --release \
+        --bin kv --bin gen --bin runinfo --bin summarize --bin lincheck
     local cargo=$started told=no began=$SECONDS
     while is_running "$cargo"; do
         if [[ $told == no ]] && ((SECONDS - began >= 2)); then
@@ -325,7 +336,7 @@ make_folder() {
     run=$results/$name
     find_commit
     "$target/release/runinfo" --name "$name" --servers "$servers" --clients "$clients" \
-        --commit "$commit" -- ./cluster.sh "$@" >"$run/run.json"
+        --seed "$seed" --commit "$commit" -- ./cluster.sh "$@" >"$run/run.json"
 }
 
 # Sets `commit`; empty if it is not known.
@@ -435,12 +446,12 @@ end_servers() {
     for ((n = 1; n <= servers; n++)); do
         while is_running "${server_pids[n]}"; do
             ((SECONDS <= deadline)) ||
-                fail "${1-1}" "server-$n did not end on SIGTERM" "$run/server-$n.log"
+                fail 1 "server-$n did not end on SIGTERM" "$run/server-$n.log"
             sleep 0.02
         done
         reap "${server_pids[n]}"
         ((status == 0)) ||
-            fail "${1-1}" "server-$n ended with status $status" "$run/server-$n.log"
+            fail 1 "server-$n ended with status $status" "$run/server-$n.log"
     done
 }
 
@@ -503,8 +514,7 @@ start_generator() {
     generator_flags --pin "$pin" --json "$run/client-$n.json" --hdr "$run/client-$n.hdr" \
         --samples "$run/client-$n.jsonl"
     # Equal seeds would have all generators do the same.
-    flags=("${merged[@]}") own_seed=()
-    if [[ -n $seed ]]; then own_seed=(--seed $((seed + n - 1))); fi
+    flags=("${merged[@]}") own_seed=(--seed $((seed + n - 1)))
     merge_into_merged flags own_seed
     start "$run/client-$n.log" "${on_cores[@]}" "$target/release/gen" "${merged[@]}"
     generator_pids[n]=$started generator_status[n]=''
@@ -529,7 +539,8 @@ generators_ended() {
         fi
         reap "${generator_pids[n]}"
         generator_status[n]=$status
-        ((status == 0 || status == 3)) || fail_part "client-$n ended" "$run/client-$n.log"
+        ((status == 0 || status == 3 || status == 4)) ||
+            fail_part "client-$n ended" "$run/client-$n.log"
     done
     [[ $all == yes ]]
 }
@@ -598,20 +609,30 @@ sum_samples() {
 
 # --------------------------------------------------------------------- the end
 
-# Says how many operations have no known outcome; returns 3 if there are any.
-tell_unanswered() {
-    local n line mutations unanswered=0
+# Says of each generator what kept it from status 0, and sets `shortfall` to the exit status
+# of the run: outcomes that are not known weigh more than a rate that was not reached.
+shortfall=0
+
+tell_shortfall() {
+    local n line mutations
     for ((n = 1; n <= clients; n++)); do
-        ((generator_status[n] == 3)) || continue
-        unanswered=1
-        report_field "$n" indeterminate
-        mutations=$line
-        report_field "$n" unanswered_gets
-        say "client-$n: $mutations mutations are indeterminate, $line GETs were not answered"
-        say 'the last lines of its log:'
-        tail -n "$LOG_LINES_SHOWN" -- "$run/client-$n.log" | sed 's/^/  /' >&2
+        case ${generator_status[n]} in
+            3)
+                shortfall=3
+                report_field "$n" indeterminate
+                mutations=$line
+                report_field "$n" unanswered_gets
+                say "client-$n: $mutations mutations are indeterminate, $line GETs were not answered"
+                say 'the last lines of its log:'
+                show_end_of "$run/client-$n.log"
+                ;;
+            4)
+                ((shortfall == 3)) || shortfall=4
+                first_line sed -n 's/^gen: the rate/the rate/p' "$run/client-$n.log"
+                say "client-$n: $line"
+                ;;
+        esac
     done
-    ((unanswered == 0)) || return 3
 }
 
 # Sets `line` to a number of client-N.json that is not one of its counters.
@@ -669,12 +690,11 @@ main() {
     load
     start_generators
     watch_generators
-    local unanswered=0
-    tell_unanswered || unanswered=$?
-    end_servers "$unanswered"
+    tell_shortfall
+    end_servers
     if [[ $verify == yes ]]; then verify; fi
     summarize
-    return "$unanswered"
+    return "$shortfall"
 }
 
 main "$@"

@@ -10,7 +10,8 @@ target=$(realpath -m -- "${CARGO_TARGET_DIR:-$root/target}")
 readonly DEADLINE_SECS=20
 
 prepare() {
-    (cd -- "$root" && CARGO_TARGET_DIR=$target cargo build --release --quiet)
+    (cd -- "$root" && CARGO_TARGET_DIR=$target cargo build --release --quiet \
+        --bin kv --bin gen --bin runinfo --bin summarize --bin lincheck)
     box=$(mktemp -d -t 'cluster test.XXXXXX')
     trap clean EXIT
     cp -- "$root/cluster.sh" "$box/"
@@ -200,6 +201,47 @@ test_users_flags_win_and_seeds_differ() {
     expect 'as many are loaded' says '^loaded 3000 records'
     expect 'the order is taken' grep -q '^  "order": "async"' "$run/client-1.json"
     expect 'the cores are taken' grep -q '^kv ready .* cores=2$' "$run/server-1.log"
+}
+
+test_a_run_is_repeated_by_the_seed_of_its_run_json() {
+    local run=$box/bench-results/latest seed
+    small --secs 1
+    expect "exit 0, not $status" test "$status" = 0
+    seed=$(sed -n 's/^  "seed": \([0-9]*\),$/\1/p' "$run/run.json")
+    expect 'run.json has a seed' test -n "$seed"
+    expect 'the first drew from it' grep -q "^  \"seed\": $seed," "$run/client-1.json"
+    expect 'the second from the next' grep -q "^  \"seed\": $((seed + 1))," "$run/client-2.json"
+    small --secs 1 --seed "$seed" --label again
+    expect "exit 0, not $status" test "$status" = 0
+    expect 'it is taken' grep -q "^  \"seed\": $seed," "$run/client-1.json"
+}
+
+test_a_rate_that_is_not_reached_is_told_and_exits_4() {
+    local run=$box/bench-results/latest
+    small --secs 1 --gen-args '--rate 1e9'
+    expect "exit 4, not $status" test "$status" = 4
+    expect 'it is told' says 'client-2: the rate that was asked for was not reached: '
+    expect 'the report tells it' grep -q 'open loop of 2000000000 op/s, not reached' "$box/out"
+    expect 'the summary has it' grep -q '^  "rate_reached": false,' "$run/summary.json"
+    small --secs 1 --gen-args '--rate 500'
+    expect "exit 0, not $status" test "$status" = 0
+    expect 'the summary has what was asked' grep -q '^  "rate_ops_per_s": 1000.0,' "$run/summary.json"
+}
+
+test_what_cannot_be_written_to_stderr_ends_nothing() {
+    status=0
+    "$box/cluster.sh" --servers 1 --clients 1 --records 2000 --streams 8 --warmup 0 --secs 1 \
+        >"$box/out" 2>/dev/full || status=$?
+    expect "exit 0, not $status" test "$status" = 0
+    expect 'the report is there' grep -q '^answered [0-9]* op/s$' "$box/out"
+}
+
+test_a_report_that_cannot_be_written_exits_1() {
+    status=0
+    "$box/cluster.sh" --servers 1 --clients 1 --records 2000 --streams 8 --warmup 0 --secs 1 \
+        >/dev/full 2>"$box/err" || status=$?
+    expect "exit 1, not $status" test "$status" = 1
+    expect 'it is told' says 'cannot write to stdout: No space left'
 }
 
 test_verify_prints_and_keeps_the_verdict() {

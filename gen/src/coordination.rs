@@ -93,6 +93,8 @@ pub struct ThreadReport {
     pub load_refused: u64,
     /// What a baseline said when it first refused an operation.
     pub refusal: Option<String>,
+    /// Sessions that were lost, by the worker they were with.
+    pub lost_sessions: BTreeMap<SocketAddr, u64>,
     /// Counters of each worker that answered.
     pub servers: BTreeMap<SocketAddr, Counters>,
 }

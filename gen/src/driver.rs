@@ -1,12 +1,9 @@
 //! One thread of the generator: its sessions and streams, from connecting to the end.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Result, bail};
-use host::report::Counters;
-use proto::client::Outcome;
 use proto::transmit::{Flush, Path, Transmit};
 use udp::core_loop::Endpoint;
 use udp::counters::TransportCounters;
@@ -14,13 +11,15 @@ use udp::counters::TransportCounters;
 use crate::coordination::{Coordination, INTERRUPTED_NS, LOOK_NS, ThreadReport, Window};
 use crate::entropy::Entropy;
 use crate::history::History;
+use crate::ledger::Ledger;
 use crate::plan::{Plan, check_value_fits};
 use crate::recorder::Recorder;
-use crate::sessions::{SessionPool, Token};
+use crate::sessions::SessionPool;
+use crate::silence::{self, Silence};
 use crate::streams::Streams;
 
 /// How long servers are asked for their counters, at the end.
-const STATS_NS: u64 = 1_000_000_000;
+const COUNTERS_NS: u64 = 1_000_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -58,12 +57,12 @@ pub struct Driver {
     stage: Stage,
     sessions: SessionPool,
     streams: Streams,
-    recorder: Recorder,
-    history: Option<History>,
+    ledger: Ledger,
     round_ns: u64,
     session_timeout_ns: u64,
-    stats_waiting: usize,
-    report: ThreadReport,
+    /// Where it notes who does not answer, if anybody looks.
+    silence: Option<Arc<Silence>>,
+    silence_look_ns: u64,
     failure: Option<anyhow::Error>,
 }
 
@@ -87,15 +86,21 @@ impl Driver {
             stage: Stage::Connecting,
             sessions,
             streams,
-            recorder,
-            history,
+            ledger: Ledger::new(recorder, history),
             round_ns: now_ns,
             session_timeout_ns: 0,
-            stats_waiting: 0,
-            report: ThreadReport::default(),
+            silence: None,
+            silence_look_ns: now_ns,
             failure: None,
             plan,
         })
+    }
+
+    /// From now on notes who does not answer.
+    #[must_use]
+    pub fn noting(mut self, silence: Arc<Silence>) -> Self {
+        self.silence = Some(silence);
+        self
     }
 
     /// Whether it ended because it could not go on.
@@ -108,14 +113,12 @@ impl Driver {
     pub fn finish(self) -> Result<ThreadReport> {
         match self.failure {
             Some(failure) => Err(failure),
-            None => Ok(self.report),
+            None => Ok(self.ledger.report),
         }
     }
 
     fn advance(&mut self, now_ns: u64) -> Result<()> {
-        if let Some(history) = &mut self.history {
-            history.handle_timeout(now_ns)?;
-        }
+        self.ledger.handle_timeout(now_ns)?;
         match self.stage {
             Stage::Connecting => {
                 if self.sessions.connect(now_ns)? {
@@ -141,7 +144,7 @@ impl Driver {
                 }
             }
             Stage::Asking { until_ns } => {
-                if self.stats_waiting == 0 || now_ns >= until_ns {
+                if self.ledger.has_counters() || now_ns >= until_ns {
                     self.close();
                 }
             }
@@ -176,7 +179,13 @@ impl Driver {
         let step = self.plan.threads as u64;
         let before = next;
         while next < records
-            && self.streams.load(next, now_ns, &self.plan, &mut self.sessions, &mut self.history)
+            && self.streams.load(
+                next,
+                now_ns,
+                &self.plan,
+                &mut self.sessions,
+                &mut self.ledger.history,
+            )
         {
             next += step;
         }
@@ -194,57 +203,54 @@ impl Driver {
         if window.end_ns == window.start_ns {
             return self.ask(now_ns);
         }
-        self.recorder.begin_window(&window, &self.sessions.counters());
+        self.ledger.report.client = self.sessions.counters();
+        self.ledger.begin(window);
         self.streams.start(&self.plan, now_ns.max(window.start_ns));
         self.stage = Stage::Running(window);
     }
 
     fn run(&mut self, now_ns: u64, window: Window) -> Result<()> {
         if now_ns >= window.end_ns {
-            self.recorder.end(window.end_ns, &self.sessions.counters());
-            self.drain(now_ns + self.plan.client.answer_timeout_ns);
+            self.drain(window.end_ns, now_ns + self.plan.client.answer_timeout_ns);
             return Ok(());
         }
         self.sessions.reopen(now_ns)?;
         self.check_granted()?;
-        self.streams.pump(now_ns, &self.plan, &mut self.sessions, &mut self.history);
+        self.streams.pump(now_ns, &self.plan, &mut self.sessions, &mut self.ledger.history);
         Ok(())
     }
 
     /// Hands over the intervals that have ended.
+    #[inline]
     fn turn(&mut self, now_ns: u64) {
-        let counters = self.sessions.counters();
-        match &self.stage {
-            Stage::Running(window) => self.recorder.turn_in(window, now_ns, &counters),
-            _ => self.recorder.turn(now_ns, &counters),
+        if now_ns >= self.ledger.interval_end_ns() {
+            self.ledger.report.client = self.sessions.counters();
+            self.ledger.turn(now_ns);
         }
     }
 
-    fn drain(&mut self, until_ns: u64) {
-        self.report.backlog = self.streams.backlog();
+    /// Measures nothing after `end_ns`, and waits for what is outstanding.
+    fn drain(&mut self, end_ns: u64, until_ns: u64) {
+        self.ledger.report.client = self.sessions.counters();
+        self.ledger.end(end_ns);
+        self.ledger.report.backlog = self.streams.backlog();
         self.stage = Stage::Draining { until_ns };
     }
 
-    fn ask(&mut self, now_ns: u64) {
-        for session in self.sessions.all_mut() {
-            let token = Token {
-                stream: Token::STATS,
-                server: 0,
-                is_put: false,
-                history_place: Token::NO_HISTORY,
-                started_ns: now_ns,
-            };
-            self.stats_waiting += usize::from(session.client.stats(token).is_ok());
+    fn note_silence(&mut self, now_ns: u64) {
+        self.silence_look_ns = now_ns + silence::LOOK_NS;
+        if let Some(silence) = &self.silence {
+            silence.note(self.thread, now_ns, self.sessions.silent(now_ns));
         }
-        self.stage = Stage::Asking { until_ns: now_ns + STATS_NS };
+    }
+
+    fn ask(&mut self, now_ns: u64) {
+        self.ledger.asked_for_counters(self.sessions.ask_for_counters(now_ns));
+        self.stage = Stage::Asking { until_ns: now_ns + COUNTERS_NS };
     }
 
     fn close(&mut self) {
-        let Self { sessions, report, .. } = self;
-        for session in sessions.all_mut() {
-            session.client.close(|_, _| {});
-        }
-        report.client = sessions.counters();
+        self.sessions.close();
         self.stage = Stage::Closing;
     }
 
@@ -252,65 +258,40 @@ impl Driver {
         if let Stage::Draining { .. } | Stage::Asking { .. } | Stage::Closing = self.stage {
             return; // It ends already.
         }
-        self.recorder.end(now_ns, &self.sessions.counters());
-        self.drain(now_ns + INTERRUPTED_NS);
+        self.drain(now_ns, now_ns + INTERRUPTED_NS);
     }
 }
 
 impl Endpoint for Driver {
     #[inline]
     fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
-        let from = path.remote;
-        if now_ns >= self.recorder.interval_end_ns() {
-            self.turn(now_ns);
-        }
-        let Self { sessions, streams, recorder, history, plan, report, stats_waiting, .. } = self;
-        let Some(session) = sessions.at_mut(from) else {
-            sessions.note_stranger();
-            return;
-        };
-        session.client.handle_datagram(now_ns, datagram, |token, outcome| {
-            if let Some(history) = history {
-                history.ended(now_ns, &token, &outcome, &plan.values);
-            }
-            settle(now_ns, from, &token, &outcome, streams, recorder, plan, report, stats_waiting);
+        self.turn(now_ns);
+        let Self { sessions, ledger, streams, plan, .. } = self;
+        sessions.handle_datagram(now_ns, path.remote, datagram, |worker, token, outcome| {
+            ledger.ended(now_ns, worker, token, outcome);
+            streams.ended(plan, worker.server, token);
         });
     }
 
     #[inline]
     fn handle_timeout(&mut self, now_ns: u64, is_drained: bool) {
         self.round_ns = now_ns;
-        if now_ns >= self.recorder.interval_end_ns() {
-            self.turn(now_ns);
-        }
+        self.turn(now_ns);
         // While replies wait in the socket, nobody can tell what was lost.
         if is_drained && now_ns >= self.session_timeout_ns {
-            let Self { sessions, streams, recorder, history, plan, report, stats_waiting, .. } =
-                self;
-            for session in sessions.all_mut() {
-                let from = session.client.server();
-                session.client.handle_timeout(now_ns, |token, outcome| {
-                    if let Some(history) = history {
-                        history.ended(now_ns, &token, &outcome, &plan.values);
-                    }
-                    settle(
-                        now_ns,
-                        from,
-                        &token,
-                        &outcome,
-                        streams,
-                        recorder,
-                        plan,
-                        report,
-                        stats_waiting,
-                    );
-                });
-            }
+            let Self { sessions, ledger, streams, plan, .. } = self;
+            sessions.handle_timeout(now_ns, |worker, token, outcome| {
+                ledger.ended(now_ns, worker, token, outcome);
+                streams.ended(plan, worker.server, token);
+            });
         }
         if let Err(failure) = self.advance(now_ns) {
             self.failure = Some(failure);
         }
         self.session_timeout_ns = self.sessions.poll_timeout().unwrap_or(u64::MAX);
+        if now_ns >= self.silence_look_ns {
+            self.note_silence(now_ns);
+        }
     }
 
     fn poll_timeout(&self) -> Option<u64> {
@@ -322,7 +303,7 @@ impl Endpoint for Driver {
             Stage::Loading { .. } | Stage::Waiting => self.round_ns + LOOK_NS,
             _ => u64::MAX,
         };
-        Some(self.session_timeout_ns.min(arrival_ns).min(self.recorder.interval_end_ns()))
+        Some(self.session_timeout_ns.min(arrival_ns).min(self.ledger.interval_end_ns()))
     }
 
     #[inline]
@@ -338,61 +319,14 @@ impl Endpoint for Driver {
         let is_over =
             self.failure.is_some() || (self.stage == Stage::Closing && self.sessions.are_over());
         if is_over {
-            self.report.transport = *transport;
-            self.report.client = self.sessions.counters();
-            if let Some(history) = self.history.take()
-                && let Err(failure) = history.finish(now_ns)
-            {
+            self.ledger.report.transport = *transport;
+            self.ledger.report.client = self.sessions.counters();
+            self.ledger.report.lost_sessions = self.sessions.lost();
+            self.note_silence(now_ns);
+            if let Err(failure) = self.ledger.end_history(now_ns) {
                 self.failure.get_or_insert(failure);
             }
         }
         !is_over
     }
-}
-
-/// An operation came to its end.
-#[inline]
-#[expect(clippy::too_many_arguments, reason = "they are parts of a driver, borrowed apart")]
-fn settle(
-    now_ns: u64,
-    from: SocketAddr,
-    token: &Token,
-    outcome: &Outcome<'_>,
-    streams: &mut Streams,
-    recorder: &mut Recorder,
-    plan: &Plan,
-    report: &mut ThreadReport,
-    stats_waiting: &mut usize,
-) {
-    match outcome {
-        Outcome::Indeterminate | Outcome::Unanswered | Outcome::Full | Outcome::TooLarge => {}
-        _ if token.stream == Token::STATS => {}
-        _ => recorder.answered(now_ns.saturating_sub(token.started_ns), token.is_put),
-    }
-    match outcome {
-        Outcome::Stored { .. } => report.puts_answered += 1,
-        Outcome::NotFound => recorder.not_found(),
-        Outcome::Full | Outcome::TooLarge => {
-            recorder.refused();
-            report.load_refused += u64::from(token.stream == Token::LOAD);
-        }
-        _ => {}
-    }
-    match token.stream {
-        Token::LOAD => {}
-        Token::STATS => {
-            *stats_waiting -= 1;
-            if let Outcome::Value { value, .. } = outcome {
-                report.servers.insert(from, parse_counters(value));
-            }
-        }
-        _ => streams.answered(plan, token),
-    }
-}
-
-/// Reads lines of `name value`; what is no such line is left out.
-fn parse_counters(text: &[u8]) -> Counters {
-    let text = String::from_utf8_lossy(text);
-    let pairs = text.lines().filter_map(|line| line.split_once(' '));
-    pairs.filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?))).collect()
 }

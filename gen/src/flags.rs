@@ -14,6 +14,8 @@ use crate::baseline::{self, CONNECTIONS_MAX};
 use crate::workload::Mix;
 use crate::zipf::RECORDS_MAX;
 
+/// The name of a file that is stdout.
+pub const STDOUT: &str = "-";
 /// Most streams of a generator.
 pub const STREAMS_MAX: u64 = 1 << 20;
 /// Most threads of a generator.
@@ -25,8 +27,10 @@ const BATCH_DEFAULT: u32 = 1024;
 /// A load generator for `kv`, and for memcached and Redis beside it: YCSB A, B and C.
 ///
 /// Runs many sequential streams side by side and reports what was answered and how fast.
-/// Exit status: 0 if every operation was answered, 3 if the outcome of some is not known,
-/// 1 if it failed while it ran, 2 if it could not start, 130 if it was interrupted.
+/// Exit status: 0 if every operation was answered and the rate that was asked for was reached,
+/// 1 if it failed while it ran or something that it was asked for could not be written, 2 if it
+/// could not start, 3 if the outcome of some operations is not known, 4 if the rate was not
+/// reached, 130 if it was interrupted.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "gen", version)]
 pub struct Flags {
@@ -115,7 +119,9 @@ pub struct Flags {
     pub secs: f64,
 
     /// Open loop: offer so many operations a second, evenly spaced, whatever comes back.
-    /// Latency then counts from when an operation was due. The default is a closed loop.
+    /// Latency then counts from when an operation was due. The rate is reached if at least
+    /// 99 % of what was due in the measured seconds was answered in them, or all but what
+    /// became due in 50 ms. The default is a closed loop.
     #[arg(long, value_name = "OPS", value_parser = rate, allow_hyphen_values = true)]
     pub rate: Option<f64>,
 
@@ -128,7 +134,7 @@ pub struct Flags {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// Write a report to this file.
+    /// Write a report to this file; `-` is stdout, and what people read goes to stderr then.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 

@@ -15,7 +15,7 @@ use proto::client::Outcome;
 
 use crate::plan::Plan;
 use crate::record::ValueFormat;
-use crate::sessions::Token;
+use crate::token::Token;
 
 /// How much of a history a generator that is killed may lose.
 const FLUSH_NS: u64 = 1_000_000_000;
@@ -30,6 +30,8 @@ const PLACES_MIN: usize = 1 << 10;
 pub struct Call {
     /// The record's number.
     pub key: u64,
+    /// Place of its server in the cluster's list.
+    pub server: u16,
     /// Of the server's life that the session is with.
     pub incarnation: u64,
     /// The counter of the value that it writes, if it is a PUT.
@@ -68,6 +70,7 @@ pub struct History {
     sample: Sample,
     /// The values that this thread writes are named by it.
     value_writer: u64,
+    values: ValueFormat,
     /// Lives of servers that were met.
     lives: Vec<Life>,
     /// Operations outstanding, by the place that their tokens hold.
@@ -93,6 +96,7 @@ impl History {
             writer: Writer::new(out, header)?,
             sample: Sample::one_in(header.sample),
             value_writer: header.writer,
+            values: ValueFormat::new(header.value_bytes as usize),
             lives: Vec::new(),
             outstanding: Vec::new(),
             counters: Vec::new(),
@@ -129,18 +133,16 @@ impl History {
 
     /// An operation was handed to its session, under the place that [`Self::place`] gave.
     #[inline]
-    pub fn called(&mut self, token: &Token, call: Call) {
-        if token.history_place == Token::NO_HISTORY {
-            return;
-        }
-        assert_eq!(self.next as u32, token.history_place, "one call at a time");
-        let life = Life { server: token.server, incarnation: call.incarnation };
+    pub fn called(&mut self, token: Token, call: Call) {
+        let Some(place) = token.history_place() else { return };
+        assert_eq!(self.next as u32, place, "one call at a time");
+        let life = Life { server: call.server, incarnation: call.incarnation };
         let life = self.place_of_life(life);
         self.outstanding[self.next] = Outstanding {
             key: call.key,
             // The clock was read once, before: whatever was answered by then came before.
             start_ns: call.now_ns + 1,
-            client: token.stream,
+            client: token.client(),
             life,
         };
         if let Some(counter) = call.counter {
@@ -152,24 +154,18 @@ impl History {
 
     /// An operation came to its end.
     #[inline]
-    pub fn ended(
-        &mut self,
-        now_ns: u64,
-        token: &Token,
-        outcome: &Outcome<'_>,
-        values: &ValueFormat,
-    ) {
-        if token.history_place == Token::NO_HISTORY {
-            return;
-        }
-        let place = token.history_place as usize;
+    pub fn ended(&mut self, now_ns: u64, token: Token, outcome: &Outcome<'_>) {
+        let Some(place) = token.history_place() else { return };
+        let place = place as usize;
         let outstanding = &mut self.outstanding[place];
         let ended = *outstanding;
         assert!(ended.life != Outstanding::ENDED, "an operation ends once");
         outstanding.life = Outstanding::ENDED;
         self.used -= 1;
         let (action, version) = match *outcome {
-            Outcome::Value { value, version } => (Action::Found(identity(values, value)), version),
+            Outcome::Value { value, version } => {
+                (Action::Found(identity(&self.values, value)), version)
+            }
             Outcome::NotFound => (Action::NotFound, 0),
             Outcome::Stored { version } => (Action::Stored(self.written(place)), version),
             Outcome::Indeterminate => (Action::Indeterminate(self.written(place)), 0),

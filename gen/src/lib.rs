@@ -3,8 +3,9 @@
 //!
 //! [`run`] is one run from its flags to its report. Each thread runs a [`driver`]: the
 //! [`streams`] that draw operations from a [`workload`], the [`sessions`] that carry them,
-//! a [`recorder`] of how fast they came back, and, if asked for, a [`history`] of what they
-//! did. Other stores are driven for comparison by what is in [`baseline`].
+//! and the [`ledger`] of those that ended, with a [`recorder`] of how fast they came back and,
+//! if asked for, a [`history`] of what they did. Threads share a [`coordination`],
+//! and tell each other's watcher whose [`silence`] they wait through. Other stores are driven for comparison by what is in [`baseline`].
 #![forbid(unsafe_code)]
 
 pub mod arrivals;
@@ -12,8 +13,10 @@ pub mod baseline;
 pub mod coordination;
 pub mod driver;
 pub mod entropy;
+pub mod excerpt;
 pub mod flags;
 pub mod history;
+pub mod ledger;
 pub mod plan;
 pub mod progress;
 pub mod record;
@@ -21,7 +24,9 @@ pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod sessions;
+pub mod silence;
 pub mod streams;
 pub mod threads;
+pub mod token;
 pub mod workload;
 pub mod zipf;

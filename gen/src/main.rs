@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     match generator::run::run(&flags, plan, baselines) {
         Ok(status) => status.into(),
         Err(error) => {
-            eprintln!("gen: error: {error:#}");
+            host::output::to_stderr(format_args!("gen: error: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -3,6 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -14,13 +15,16 @@ use proto::order::Order;
 use crate::baseline::ANSWER_TIMEOUT_UDP_DEFAULT;
 use crate::baseline::target::Protocol;
 use crate::entropy::Entropy;
-use crate::flags::Flags;
+use crate::flags::{Flags, STDOUT};
 use crate::record::{KeyFormat, ValueFormat};
 use crate::workload::{Mix, Workload};
 use crate::zipf::Zipf;
 
 /// Bytes of the table that draws one record.
 const ZIPF_BYTES_PER_RECORD: u64 = 8;
+
+/// Bits of a seed that is drawn: as many as every reader of JSON keeps of a number.
+const SEED_BITS: u32 = 53;
 
 const STREAMS_DEFAULT: usize = 1024;
 /// Seconds to wait for an answer.
@@ -66,7 +70,8 @@ impl Plan {
             flags.secs > 0.0 || flags.load,
             "--secs 0 measures nothing: give it --load, or some seconds"
         );
-        for path in [&flags.json, &flags.hdr].into_iter().flatten() {
+        let json = flags.json.as_ref().filter(|path| *path != Path::new(STDOUT));
+        for path in json.into_iter().chain(&flags.hdr) {
             // Found out now, not when there is a report to lose.
             let opened = OpenOptions::new().create(true).append(true).open(path);
             opened.with_context(|| format!("cannot write {}", path.display()))?;
@@ -139,7 +144,7 @@ impl Plan {
             threads: flags.threads.min(streams),
             seed: match flags.seed {
                 Some(seed) => seed,
-                None => Entropy::System.next_u64()?,
+                None => Entropy::System.next_u64()? >> (u64::BITS - SEED_BITS),
             },
             rate: flags.rate,
             load: flags.load,

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use host::output::to_stderr;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Tells on stderr.
@@ -32,7 +33,7 @@ impl Progress {
                 bar.set_position((done.clamp(0.0, 1.0) * 1000.0) as u64);
                 bar.set_message(message.to_owned());
             }
-            None => eprintln!("gen: {message}"),
+            None => to_stderr(format_args!("gen: {message}")),
         }
     }
 

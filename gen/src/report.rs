@@ -1,20 +1,23 @@
 //! What a run came to, for people and for files.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use hdrhistogram::serialization::V2DeflateSerializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogWriter, IntervalLogWriterBuilder};
-use host::report::{ClientReport, Counters, Latency};
+use hdrhistogram::serialization::interval_log::{
+    IntervalLogWriter, IntervalLogWriterBuilder, IntervalLogWriterError, Tag,
+};
+use host::report::{ClientReport, Counters, GET_TAG, Latency, PUT_TAG};
 use host::time::unix_time_ms;
 use proto::counters::ClientCounters;
 use udp::counters::TransportCounters;
 
 use crate::coordination::ThreadReport;
-use crate::flags::Flags;
+use crate::flags::{Flags, STDOUT};
 use crate::plan::Plan;
 use crate::recorder::Interval;
 
@@ -44,7 +47,9 @@ pub fn client_report(
     let mut client = ClientCounters::default();
     let mut generator = GeneratorCounters::default();
     let mut counters = Counters::new();
-    let mut servers = std::collections::BTreeMap::new();
+    let mut servers = BTreeMap::new();
+    let mut lost_sessions = BTreeMap::new();
+    let backlog = threads.iter().map(|thread| thread.backlog).sum();
     for thread in threads {
         client.add(&thread.client);
         for (name, count) in thread.transport.named() {
@@ -54,6 +59,9 @@ pub fn client_report(
         generator.add(&GeneratorCounters { kernel_drops, backlog, puts_answered });
         for (address, of_server) in &thread.servers {
             servers.insert(address.to_string(), of_server.clone());
+        }
+        for (address, sessions) in &thread.lost_sessions {
+            *lost_sessions.entry(address.to_string()).or_default() += sessions;
         }
     }
     counters.extend(
@@ -72,6 +80,9 @@ pub fn client_report(
         batch: u64::from(plan.batch),
         seed: plan.seed,
         rate_ops_per_s: plan.rate,
+        rate_reached: (plan.rate.filter(|_| plan.measure_ns > 0))
+            .map(|rate| is_reached(rate, run.ops(), secs)),
+        backlog,
         loaded: loaded - threads.iter().map(|thread| thread.load_refused).sum::<u64>(),
         run_start_ms: run_ms.0,
         run_end_ms: run_ms.1,
@@ -89,12 +100,28 @@ pub fn client_report(
         get_latency: Latency::of(&run.gets),
         put_latency: Latency::of(&run.puts),
         counters,
+        lost_sessions,
         servers,
     }
 }
 
-/// Prints the report for people; `throughput` is the last line.
-pub fn print(flags: &Flags, report: &ClientReport, load_secs: f64) {
+/// Operations that were due and need not be answered, as a share of all.
+const SHORTFALL_MAX: f64 = 0.01;
+/// A stall at the end cannot be caught up: what becomes due in this time need not be answered
+/// either. In five seconds and more it is less than the share above.
+const STALL_SECS_MAX: f64 = 0.05;
+
+/// Whether as many operations were answered as were due.
+fn is_reached(rate: f64, ops: u64, secs: f64) -> bool {
+    let due = rate * secs;
+    // The last one may be under way.
+    let missing_max = (due * SHORTFALL_MAX).max(rate * STALL_SECS_MAX).max(1.0);
+    due < 1.0 || (ops > 0 && ops as f64 >= due - missing_max)
+}
+
+/// The report for people; `throughput` is the last line.
+#[must_use]
+pub fn text(flags: &Flags, report: &ClientReport, load_secs: f64) -> String {
     let mut text = String::new();
     if report.loaded > 0 {
         let (records, rate) = (report.loaded, report.loaded as f64 / load_secs.max(1e-9));
@@ -105,6 +132,7 @@ pub fn print(flags: &Flags, report: &ClientReport, load_secs: f64) {
         text += &format!(
             "{workload} theta {theta} {order} streams {streams} batch {batch} seed {seed}\n"
         );
+        text += &loop_text(report);
         let ClientReport { ops, gets, puts, not_found, refused, .. } = report;
         text +=
             &format!("ops {ops} gets {gets} puts {puts} not-found {not_found} refused {refused}\n");
@@ -130,6 +158,9 @@ pub fn print(flags: &Flags, report: &ClientReport, load_secs: f64) {
     if !trouble.is_empty() {
         text += &format!("trouble:{trouble}\n");
     }
+    for (worker, sessions) in &report.lost_sessions {
+        text += &format!("lost {worker}: {sessions} sessions\n");
+    }
     if report.not_found > 0 && !flags.load {
         text += "hint: some GETs found nothing; write the records first with --load\n";
     }
@@ -138,9 +169,17 @@ pub fn print(flags: &Flags, report: &ClientReport, load_secs: f64) {
     } else {
         report.loaded as f64 / load_secs.max(1e-9)
     };
-    text += &format!("throughput {throughput:.0} ops/s\n");
-    // A closed pipe must not turn a good run into a failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    text + &format!("throughput {throughput:.0} ops/s\n")
+}
+
+fn loop_text(report: &ClientReport) -> String {
+    let ClientReport { rate_ops_per_s, rate_reached, ops_per_s, backlog, .. } = report;
+    let Some(rate) = rate_ops_per_s else { return "closed loop\n".to_owned() };
+    let reached = if *rate_reached == Some(true) { "reached" } else { "not reached" };
+    format!(
+        "open loop: asked for {rate} ops/s, {ops_per_s:.1} were answered, backlog {backlog}: \
+         {reached}\n"
+    )
 }
 
 /// The counters that are shown when they are not zero, but for those that always are.
@@ -152,11 +191,13 @@ fn trouble() -> impl Iterator<Item = &'static str> {
         .filter(|name| !["retransmits", "indeterminate", "unanswered_gets"].contains(name))
 }
 
-/// Writes the report as JSON.
+/// Writes the report as JSON; to stdout if the file is named [`STDOUT`].
 pub fn write_json(path: &Path, report: &ClientReport) -> Result<()> {
-    let file = create(path)?;
-    serde_json::to_writer_pretty(file, report)
-        .with_context(|| format!("cannot write {}", path.display()))
+    let json = serde_json::to_string_pretty(report)? + "\n";
+    if path == Path::new(STDOUT) {
+        return host::output::print(&json);
+    }
+    std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes the measured intervals as an HdrHistogram V2 log, values in nanoseconds.
@@ -164,25 +205,59 @@ pub fn write_hdr(path: &Path, intervals: &[Interval]) -> Result<()> {
     let first_ns = intervals.first().map_or(0, |interval| interval.start_ns);
     let start_ms = unix_time_ms().saturating_sub((udp::clock::now_ns() - first_ns) / 1_000_000);
     let start: SystemTime = UNIX_EPOCH + Duration::from_millis(start_ms);
-    let mut file = create(path)?;
+    let cannot = || format!("cannot write {}", path.display());
+    let mut file = BufWriter::new(File::create(path).with_context(cannot)?);
     let mut serializer = V2DeflateSerializer::new();
     let mut log: IntervalLogWriter<'_, '_, _, _> = IntervalLogWriterBuilder::new()
-        .add_comment("latencies of all operations, in nanoseconds")
+        .add_comment("latencies in nanoseconds: of all operations, and with a tag of GETs and PUTs")
         .with_start_time(start)
         .with_base_time(start)
         .with_max_value_divisor(1e6)
         .begin_log_with(&mut file, &mut serializer)
-        .context("cannot begin the histogram log")?;
+        .with_context(cannot)?;
     for interval in intervals {
         let since = Duration::from_nanos(interval.start_ns - first_ns);
         let length = Duration::from_nanos(interval.end_ns - interval.start_ns);
-        log.write_histogram(&interval.all(), since, length, None)
-            .map_err(|error| anyhow::anyhow!("cannot write {}: {error:?}", path.display()))?;
+        for (histogram, tag) in [
+            (&interval.all(), None),
+            (&interval.gets, Tag::new(GET_TAG)),
+            (&interval.puts, Tag::new(PUT_TAG)),
+        ] {
+            match log.write_histogram(histogram, since, length, tag) {
+                Ok(()) => {}
+                Err(IntervalLogWriterError::IoError(error)) => {
+                    return Err(error).with_context(cannot);
+                }
+                Err(error) => bail!("{}: {error:?}", cannot()),
+            }
+        }
     }
-    file.flush().with_context(|| format!("cannot write {}", path.display()))
+    file.flush().with_context(cannot)
 }
 
-fn create(path: &Path) -> Result<BufWriter<File>> {
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(BufWriter::new(file))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_reached_if_a_hundredth_at_most_is_missing() {
+        assert!(is_reached(1000.0, 10_000, 10.0));
+        assert!(is_reached(1000.0, 9_900, 10.0));
+        assert!(!is_reached(1000.0, 9_899, 10.0));
+        assert!(is_reached(1000.0, 12_000, 10.0), "what was late before the window is caught up");
+    }
+
+    #[test]
+    fn a_short_run_may_be_behind_by_a_stall_at_its_end() {
+        assert!(is_reached(1000.0, 1_950, 2.0));
+        assert!(!is_reached(1000.0, 1_949, 2.0));
+    }
+
+    #[test]
+    fn of_few_operations_the_last_may_be_under_way() {
+        assert!(is_reached(1.0, 2, 3.0));
+        assert!(!is_reached(1.0, 1, 3.0));
+        assert!(!is_reached(1.0, 0, 1.0), "none is too few");
+        assert!(is_reached(0.001, 0, 10.0), "but where none was due");
+    }
 }

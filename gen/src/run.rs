@@ -1,16 +1,17 @@
 //! One run: threads, phases, progress and the report.
 
-use std::fs::File;
-use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
-use host::report::{ClientSample, Latency, Phase};
+use anyhow::{Result, anyhow};
+use host::output::{print, to_stderr};
+use host::report::{ClientReport, ClientSample, Latency, Phase, Usage};
 use host::sample::Sampler;
+use host::sample_file::SampleFile;
 use host::time::unix_time_ms;
 use udp::clock::now_ns;
 
@@ -18,11 +19,12 @@ use crate::baseline;
 use crate::baseline::stores::Baselines;
 use crate::coordination::{Coordination, ThreadReport, Window};
 use crate::entropy::Entropy;
-use crate::flags::Flags;
+use crate::flags::{Flags, STDOUT};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::recorder::{Interval, Recorder};
 use crate::report;
+use crate::silence::Silence;
 use crate::threads::{self, Common, ThreadHandle};
 
 /// How a run ended.
@@ -34,7 +36,10 @@ pub enum Status {
     NotStarted,
     /// The outcome of some operations is not known.
     Indeterminate,
-    /// It failed while it ran, or a server refused to store records.
+    /// The rate that was asked for was not reached.
+    Slower,
+    /// It failed while it ran, a server refused to store records, or a result could not be
+    /// written.
     Failed,
     /// It was told to end early.
     Interrupted,
@@ -47,6 +52,7 @@ impl From<Status> for std::process::ExitCode {
             Status::Failed => 1,
             Status::NotStarted => 2,
             Status::Indeterminate => 3,
+            Status::Slower => 4,
             Status::Interrupted => 130,
         })
     }
@@ -68,21 +74,21 @@ pub fn run(flags: &Flags, plan: Plan, baselines: Option<Baselines>) -> Result<St
     let mut loaded = 0;
     let mut load_secs = 0.0;
     let mut window_ms = (0, 0);
-    if run.wait(|coordination| &coordination.connected)? {
+    if run.wait(|coordination| &coordination.connected) {
         let load_began = Instant::now();
         run.coordination.may_load.store(true, Ordering::Relaxed);
-        if run.wait(|coordination| &coordination.ready)? {
+        if run.wait(|coordination| &coordination.ready) {
             loaded = run.coordination.loaded.load(Ordering::Relaxed) as u64;
             load_secs = load_began.elapsed().as_secs_f64();
             window_ms = run.open_window();
         }
     }
-    run.wait_for_end()?;
+    run.wait_for_end();
     let threads = match run.join()? {
         Ok(threads) => threads,
         Err(failure) => {
             run.progress.finish();
-            eprintln!("gen: error: {failure:#}");
+            to_stderr(format_args!("gen: error: {failure:#}"));
             let connected = run.coordination.connected.load(Ordering::Relaxed);
             let has_started = connected == run.plan.threads;
             return Ok(if has_started { Status::Failed } else { Status::NotStarted });
@@ -98,32 +104,45 @@ pub fn run(flags: &Flags, plan: Plan, baselines: Option<Baselines>) -> Result<St
     if is_baseline {
         report.order = baseline::ORDER.to_owned();
     }
-    report::print(flags, &report, load_secs);
-    if let Some(path) = &flags.json {
-        report::write_json(path, &report)?;
+    let unwritten = run.write_results(flags, &report, load_secs);
+    for error in &unwritten {
+        to_stderr(format_args!("gen: error: {error:#}"));
     }
-    if let Some(path) = &flags.hdr {
-        report::write_hdr(path, &run.measured)?;
+    let is_refused = tell_refused(&report, &threads);
+    if let (Some(rate), Some(false)) = (report.rate_ops_per_s, report.rate_reached) {
+        to_stderr(format_args!(
+            "gen: the rate that was asked for was not reached: {:.0} of {rate} ops/s were \
+             answered, backlog {}",
+            report.ops_per_s, report.backlog
+        ));
     }
+    Ok(match () {
+        () if is_refused || !unwritten.is_empty() => Status::Failed,
+        () if run.is_stopped() => Status::Interrupted,
+        () if report.indeterminate + report.unanswered_gets > 0 => Status::Indeterminate,
+        () if report.rate_reached == Some(false) => Status::Slower,
+        () => Status::Answered,
+    })
+}
+
+/// Says what was refused; returns whether that is too much: records, or every operation.
+fn tell_refused(report: &ClientReport, threads: &[ThreadReport]) -> bool {
     let load_refused: u64 = threads.iter().map(|thread| thread.load_refused).sum();
     let refusal = threads.iter().find_map(|thread| thread.refusal.as_deref());
     let reason = refusal.unwrap_or("the servers' memory is full");
     if load_refused > 0 {
-        eprintln!("gen: error: {load_refused} records were refused: {reason}");
-        return Ok(Status::Failed);
+        to_stderr(format_args!("gen: error: {load_refused} records were refused: {reason}"));
+        return true;
     }
     if report.refused > 0 && report.ops == 0 {
-        eprintln!("gen: error: every operation was refused: {reason}");
-        return Ok(Status::Failed);
+        to_stderr(format_args!("gen: error: every operation was refused: {reason}"));
+        return true;
     }
     if let (Some(reason), true) = (refusal, report.refused > 0) {
-        eprintln!("gen: warning: {} operations were refused: {reason}", report.refused);
+        let refused = report.refused;
+        to_stderr(format_args!("gen: warning: {refused} operations were refused: {reason}"));
     }
-    Ok(match () {
-        () if run.is_stopped() => Status::Interrupted,
-        () if report.indeterminate + report.unanswered_gets > 0 => Status::Indeterminate,
-        () => Status::Answered,
-    })
+    false
 }
 
 /// A run under way.
@@ -136,7 +155,10 @@ struct Run {
     partial: Vec<(usize, Interval)>,
     measured: Vec<Interval>,
     progress: Progress,
-    samples: Option<File>,
+    /// What was told last: when, and how far it was.
+    told: (Instant, f64),
+    silence: Arc<Silence>,
+    samples: Option<SampleFile>,
     sampler: Sampler,
     last_bytes: (u64, u64),
     last_load: (Instant, u64),
@@ -151,10 +173,8 @@ impl Run {
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
         let coordination = Arc::new(Coordination::new(stop));
-        let samples = flags.samples.as_deref().map(|path| {
-            File::create(path).with_context(|| format!("cannot write {}", path.display()))
-        });
-        let samples = samples.transpose()?;
+        let samples = flags.samples.as_deref().map(SampleFile::create).transpose()?;
+        let silence = Arc::new(Silence::new(plan.threads));
         let (sender, intervals) = channel();
         let generator = Entropy::System.next_u64()?;
         let spawn = |thread| {
@@ -162,6 +182,7 @@ impl Run {
                 thread,
                 plan: plan.clone(),
                 coordination: coordination.clone(),
+                silence: silence.clone(),
                 recorder: Recorder::new(sender.clone()),
             };
             match &baselines {
@@ -179,6 +200,8 @@ impl Run {
             partial: Vec::new(),
             measured: Vec::new(),
             progress: Progress::new(),
+            told: (Instant::now(), 0.0),
+            silence,
             samples,
             sampler: Sampler::new(),
             last_bytes: (0, 0),
@@ -192,15 +215,15 @@ impl Run {
     }
 
     /// Waits until all threads have come to a point; `false` if they never will.
-    fn wait(&mut self, point: impl Fn(&Coordination) -> &AtomicUsize) -> Result<bool> {
+    fn wait(&mut self, point: impl Fn(&Coordination) -> &AtomicUsize) -> bool {
         while point(&self.coordination).load(Ordering::Relaxed) < self.plan.threads {
             if self.is_stopped() || self.threads.iter().any(JoinHandle::is_finished) {
-                return Ok(false);
+                return false;
             }
-            self.look()?;
+            self.look();
             self.tell_load();
         }
-        Ok(true)
+        true
     }
 
     /// Tells each second how far the load is.
@@ -213,7 +236,28 @@ impl Run {
             let records = self.plan.workload.records();
             let per_s = (loaded - before) as f64 / secs;
             let message = format!("load {loaded}/{records} records, {per_s:.0} puts/s");
-            self.progress.tell(loaded as f64 / records as f64, &message);
+            self.show(loaded as f64 / records as f64, message);
+        }
+    }
+
+    /// Shows how far it is, and who does not answer.
+    fn show(&mut self, done: f64, mut message: String) {
+        self.told = (Instant::now(), done);
+        if let Some(silence) = self.silence.describe(now_ns()) {
+            message += ", ";
+            message += &silence;
+        }
+        self.progress.tell(done, &message);
+    }
+
+    /// Shows who does not answer, if nothing else was shown of late.
+    fn show_silence(&mut self) {
+        let (told, done) = self.told;
+        if told.elapsed() >= Duration::from_secs(1)
+            && let Some(silence) = self.silence.describe(now_ns())
+        {
+            self.told = (Instant::now(), done);
+            self.progress.tell(done, &silence);
         }
     }
 
@@ -230,15 +274,15 @@ impl Run {
         (at(window.measure_ns), at(window.end_ns))
     }
 
-    fn wait_for_end(&mut self) -> Result<()> {
+    fn wait_for_end(&mut self) {
         while !self.threads.iter().all(JoinHandle::is_finished) {
             // One thread that failed ends the others.
             if self.threads.iter().any(|thread| thread.is_finished()) && self.window.is_none() {
                 self.coordination.end_early();
             }
-            self.look()?;
+            self.look();
         }
-        self.look()
+        self.look();
     }
 
     /// The threads' reports, or why one of them failed.
@@ -257,6 +301,31 @@ impl Run {
         })
     }
 
+    /// Prints the report and writes the files that were asked for; returns what could not be
+    /// written.
+    fn write_results(
+        &self,
+        flags: &Flags,
+        report: &ClientReport,
+        load_secs: f64,
+    ) -> Vec<anyhow::Error> {
+        let text = report::text(flags, report, load_secs);
+        let printed = match flags.json.as_deref() {
+            Some(path) if path == Path::new(STDOUT) => {
+                to_stderr(text.trim_end());
+                Ok(())
+            }
+            _ => print(&text),
+        };
+        let written = [
+            printed,
+            flags.json.as_ref().map_or(Ok(()), |path| report::write_json(path, report)),
+            flags.hdr.as_ref().map_or(Ok(()), |path| report::write_hdr(path, &self.measured)),
+            self.samples.as_ref().map_or(Ok(()), SampleFile::finish),
+        ];
+        written.into_iter().filter_map(Result::err).collect()
+    }
+
     /// Everything that was measured.
     fn whole(&self) -> Interval {
         let start_ns = self.measured.first().map_or(0, |interval| interval.start_ns);
@@ -269,23 +338,24 @@ impl Run {
     }
 
     /// Takes the intervals that threads hand over.
-    fn look(&mut self) -> Result<()> {
+    fn look(&mut self) {
         let mut wait = LOOK;
         loop {
             match self.intervals.recv_timeout(wait) {
-                Ok(interval) => self.take(interval)?,
-                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                Ok(interval) => self.take(interval),
+                Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {
                     std::thread::sleep(wait);
-                    return Ok(());
+                    break;
                 }
             }
             wait = Duration::ZERO;
         }
+        self.show_silence();
     }
 
     /// Tells of an interval when all threads have handed it over.
-    fn take(&mut self, interval: Interval) -> Result<()> {
+    fn take(&mut self, interval: Interval) {
         let same = |other: &(usize, Interval)| {
             (other.1.phase, other.1.start_ns) == (interval.phase, interval.start_ns)
         };
@@ -304,25 +374,24 @@ impl Run {
         };
         if self.partial[at].0 == self.plan.threads {
             let (_, whole) = self.partial.remove(at);
-            self.tell(whole)?;
+            self.tell(whole);
         }
-        Ok(())
     }
 
-    fn tell(&mut self, interval: Interval) -> Result<()> {
+    fn tell(&mut self, interval: Interval) {
         let secs = ((interval.end_ns - interval.start_ns) as f64 / 1e9).max(1e-9);
         let latency = Latency::of(&interval.all());
         let ops_per_s = interval.ops() as f64 / secs;
         let counters = interval.counters;
         let (done, message) = self.message(&interval, ops_per_s);
         if secs > 0.1 {
-            self.progress.tell(done, &message);
+            self.show(done, message);
         }
         let (rx_before, tx_before) = self.last_bytes;
         self.last_bytes = (counters.bytes_received, counters.bytes_sent);
         let rx_bytes_per_s = counters.bytes_received.saturating_sub(rx_before) as f64 / secs;
         let tx_bytes_per_s = counters.bytes_sent.saturating_sub(tx_before) as f64 / secs;
-        let sample = ClientSample {
+        let of_usage = |usage: Usage| ClientSample {
             time_ms: unix_time_ms()
                 .saturating_sub(now_ns().saturating_sub(interval.end_ns) / 1_000_000),
             interval_ms: secs * 1e3,
@@ -333,20 +402,20 @@ impl Run {
             p999_us: latency.p999_us,
             retransmits: counters.retransmits,
             indeterminate: counters.indeterminate,
+            gets_asked_again: counters.gets_asked_again,
             rx_bytes_per_s,
             tx_bytes_per_s,
             net_pct: host::machine::net_pct(rx_bytes_per_s, tx_bytes_per_s),
-            usage: self.sampler.sample()?,
+            usage,
         };
-        if let Some(file) = &mut self.samples {
-            let mut line = serde_json::to_string(&sample)?;
-            line.push('\n');
-            file.write_all(line.as_bytes()).context("cannot write a sample")?;
+        if let Some(samples) = &mut self.samples
+            && let Some(reason) = samples.append(self.sampler.sample().map(of_usage))
+        {
+            to_stderr(format_args!("gen: warning: a sample is missing: {reason}"));
         }
         if interval.phase == Phase::Run && interval.end_ns > interval.start_ns {
             self.measured.push(interval);
         }
-        Ok(())
     }
 
     fn message(&self, interval: &Interval, ops_per_s: f64) -> (f64, String) {

@@ -1,38 +1,25 @@
 //! The sessions of one thread: with every server, and with its share of each one's workers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use anyhow::{Result, bail};
-use proto::client::{Client, ClientConfig, Ended};
+use proto::client::{Client, ClientConfig, Ended, Outcome};
 use proto::counters::ClientCounters;
 use proto::transmit::{Flush, Transmit};
 use proto::wire::{Reason, VERSION};
 
 use crate::entropy::Entropy;
+use crate::silence::Silent;
+use crate::token::{Origin, Token};
 
-/// What an operation is known by while it is outstanding.
-#[derive(Clone, Copy, Debug)]
-pub struct Token {
-    /// Its stream, or [`Token::LOAD`], or [`Token::STATS`].
-    pub stream: u32,
+/// The worker that a session is with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteWorker {
+    /// Where it is.
+    pub address: SocketAddr,
     /// Place of its server in the cluster's list.
-    pub server: u16,
-    /// Whether it is a PUT.
-    pub is_put: bool,
-    /// Its place in the history, or [`Token::NO_HISTORY`].
-    pub history_place: u32,
-    /// When its latency began to count.
-    pub started_ns: u64,
-}
-
-impl Token {
-    /// Stands for the load phase.
-    pub const LOAD: u32 = u32::MAX;
-    /// Stands for a question for counters.
-    pub const STATS: u32 = u32::MAX - 1;
-    /// The history does not keep this operation.
-    pub const NO_HISTORY: u32 = u32::MAX;
+    pub server: usize,
 }
 
 /// A session, and who waits for room in it.
@@ -46,6 +33,19 @@ pub struct PooledSession {
     pub parked: VecDeque<u32>,
     /// Whether it only served to meet the server's workers, and is closed.
     is_retired: bool,
+    /// When its worker was last heard, or had last nothing to answer.
+    heard_ns: u64,
+}
+
+impl PooledSession {
+    fn worker(&self) -> RemoteWorker {
+        RemoteWorker { address: self.client.server(), server: self.server }
+    }
+
+    fn awaits_answer(&self) -> bool {
+        let is_opening = self.client.granted().is_none();
+        self.client.ended().is_none() && (is_opening || !self.client.is_idle())
+    }
 }
 
 /// The sessions of one thread.
@@ -62,6 +62,8 @@ pub struct SessionPool {
     known: Vec<bool>,
     /// Counters of sessions that are no more.
     past: ClientCounters,
+    /// How many of them were lost, by worker.
+    lost: BTreeMap<SocketAddr, u64>,
     entropy: Entropy,
 }
 
@@ -85,6 +87,7 @@ impl SessionPool {
             threads,
             known: vec![false; servers.len()],
             past: ClientCounters::default(),
+            lost: BTreeMap::new(),
             entropy,
         };
         for (server, &address) in servers.iter().enumerate() {
@@ -156,6 +159,7 @@ impl SessionPool {
             if !session.is_retired && session.client.ended().is_some() {
                 self.past.add(session.client.counters());
                 let server = session.client.server();
+                *self.lost.entry(server).or_default() += session.client.counters().sessions_lost;
                 session.client = Client::new(now_ns, server, self.entropy.next_id()?, self.config);
             }
         }
@@ -179,15 +183,48 @@ impl SessionPool {
         &mut self.all[index]
     }
 
-    /// The session of a worker's address.
+    /// Hands a datagram to the session of the address that it came from; tells of each
+    /// operation that it ended.
     #[inline]
-    pub fn at_mut(&mut self, address: SocketAddr) -> Option<&mut PooledSession> {
-        self.all_mut().find(|session| session.client.server() == address)
+    pub fn handle_datagram(
+        &mut self,
+        now_ns: u64,
+        from: SocketAddr,
+        datagram: &[u8],
+        mut ended: impl FnMut(&RemoteWorker, Token, &Outcome<'_>),
+    ) {
+        let Some(session) = self.all_mut().find(|session| session.client.server() == from) else {
+            self.past.misdirected += 1;
+            return;
+        };
+        let worker = session.worker();
+        session.heard_ns = now_ns;
+        session.client.handle_datagram(now_ns, datagram, |token, outcome| {
+            ended(&worker, token, &outcome);
+        });
     }
 
-    /// A datagram came from an address that no session is with.
-    pub fn note_stranger(&mut self) {
-        self.past.misdirected += 1;
+    /// Does what time has made due in each session; tells of each operation that it ended.
+    pub fn handle_timeout(
+        &mut self,
+        now_ns: u64,
+        mut ended: impl FnMut(&RemoteWorker, Token, &Outcome<'_>),
+    ) {
+        for session in self.all_mut() {
+            let worker = session.worker();
+            session.client.handle_timeout(now_ns, |token, outcome| ended(&worker, token, &outcome));
+        }
+    }
+
+    /// Asks each worker for its counters; returns how many were asked.
+    pub fn ask_for_counters(&mut self, now_ns: u64) -> usize {
+        let token = Token::new(Origin::Counters, false, None, now_ns);
+        self.all_mut().filter_map(|session| session.client.stats(token).ok()).count()
+    }
+
+    /// Ends every session; nobody is told any more of what is outstanding.
+    pub fn close(&mut self) {
+        self.all_mut().for_each(|session| session.client.close(|_, _| {}));
     }
 
     /// All that carry operations.
@@ -195,8 +232,7 @@ impl SessionPool {
         self.all.iter().filter(|session| !session.is_retired)
     }
 
-    /// All that carry operations.
-    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut PooledSession> {
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut PooledSession> {
         self.all.iter_mut().filter(|session| !session.is_retired)
     }
 
@@ -242,6 +278,29 @@ impl SessionPool {
         sum
     }
 
+    /// Sessions that were lost, by worker.
+    #[must_use]
+    pub fn lost(&self) -> BTreeMap<SocketAddr, u64> {
+        let mut lost = self.lost.clone();
+        for session in &self.all {
+            let of_worker = lost.entry(session.client.server()).or_default();
+            *of_worker += session.client.counters().sessions_lost;
+        }
+        lost.retain(|_, sessions| *sessions > 0);
+        lost
+    }
+
+    /// The workers that were asked and have not answered since then.
+    pub fn silent(&mut self, now_ns: u64) -> impl Iterator<Item = Silent> {
+        self.all_mut().filter_map(move |session| {
+            if !session.awaits_answer() {
+                session.heard_ns = now_ns;
+                return None;
+            }
+            Some(Silent { worker: session.client.server(), since_ns: session.heard_ns })
+        })
+    }
+
     /// All sessions together have no more replies outstanding than the socket holds.
     fn share_receive_buffer(&mut self) {
         let share = self.receive_bytes / self.all().count().max(1);
@@ -255,7 +314,13 @@ impl SessionPool {
         let client = Client::new(now_ns, address, self.entropy.next_id()?, self.config);
         self.by_server[server].push(self.all.len());
         let parked = VecDeque::new();
-        self.all.push(PooledSession { client, server, parked, is_retired: false });
+        self.all.push(PooledSession {
+            client,
+            server,
+            parked,
+            is_retired: false,
+            heard_ns: now_ns,
+        });
         Ok(())
     }
 }

@@ -15,18 +15,21 @@ use proto::placement::server_of;
 use crate::arrivals::Arrivals;
 use crate::history::{Call, History};
 use crate::plan::Plan;
-use crate::sessions::{SessionPool, Token};
+use crate::sessions::SessionPool;
+use crate::token::{Origin, Token};
 use crate::workload::{Draw, StreamRandom};
 
 /// What a stream does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StreamState {
+    /// It has no operation that is due.
+    Idle,
     /// In the queue of those that can go on.
     Ready,
-    /// In the queue of a session.
+    /// In the queue of a session without room.
     Parked,
-    /// At a barrier, or without an operation that is due.
-    Waiting,
+    /// Its next operation waits for an answer.
+    AtBarrier,
 }
 
 #[derive(Clone, Debug)]
@@ -34,12 +37,10 @@ struct Stream {
     random: StreamRandom,
     /// The next operation to be sent.
     next: Draw,
-    place: StreamState,
+    state: StreamState,
     /// Open loop: operations due and not drawn yet, and operations sent.
     due: u32,
     sent: u64,
-    /// Whether the next operation was tried and could not be sent yet.
-    is_held: bool,
     /// Closed loop: when its barrier first let the next operation pass; latency counts from
     /// here, also while its session has no room. 0 before that.
     wanted_ns: u64,
@@ -64,8 +65,10 @@ pub struct Streams {
 /// Why a stream stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
-    /// At a barrier, or nothing is due.
-    Waits,
+    /// Nothing is due.
+    NothingDue,
+    /// At a barrier.
+    Barrier,
     /// At a session without room; whether it sent something before.
     NoRoom { session: usize, went_on: bool },
 }
@@ -78,15 +81,7 @@ impl Streams {
         let stream = |number| {
             let mut random = StreamRandom::new(plan.seed, 0, number as u32);
             let next = plan.workload.next(&mut random);
-            Stream {
-                random,
-                next,
-                place: StreamState::Waiting,
-                due: 0,
-                sent: 0,
-                is_held: false,
-                wanted_ns: 0,
-            }
+            Stream { random, next, state: StreamState::Idle, due: 0, sent: 0, wanted_ns: 0 }
         };
         let streams: Vec<_> = (first..plan.streams).step_by(step).map(stream).collect();
         let barriers_per_stream = plan.order.barriers(plan.servers.len());
@@ -158,19 +153,19 @@ impl Streams {
         }
     }
 
-    /// An operation of a stream was answered, or given up.
+    /// An operation was answered, or given up: if a stream's, that may go on.
     #[inline]
-    pub fn answered(&mut self, plan: &Plan, token: &Token) {
-        let barrier = &mut self.barriers[token.stream as usize * self.barriers_per_stream
-            + plan.order.barrier_of(usize::from(token.server))];
-        barrier.answered(token.is_put);
-        let stream = &self.streams[token.stream as usize];
+    pub fn ended(&mut self, plan: &Plan, server: usize, token: Token) {
+        let Origin::Stream(index) = token.origin() else { return };
+        let barriers_at = index as usize * self.barriers_per_stream;
+        let barrier = &mut self.barriers[barriers_at + plan.order.barrier_of(server)];
+        barrier.answered(token.is_put());
+        let stream = &self.streams[index as usize];
         // A stream that waits at another barrier looks once and waits on.
-        if stream.place == StreamState::Waiting && stream.is_held {
-            if !barrier.admits(plan.order, stream.next.write, plan.batch) {
-                return;
-            }
-            self.make_ready(token.stream);
+        if stream.state == StreamState::AtBarrier
+            && barrier.admits(plan.order, stream.next.write, plan.batch)
+        {
+            self.make_ready(index);
         }
     }
 
@@ -179,7 +174,7 @@ impl Streams {
         while let Some(index) = arrivals.next_due(now_ns) {
             let stream = &mut self.streams[index as usize];
             stream.due += 1;
-            if stream.place == StreamState::Waiting && !stream.is_held {
+            if stream.state == StreamState::Idle {
                 self.make_ready(index);
             }
         }
@@ -188,8 +183,8 @@ impl Streams {
 
     fn make_ready(&mut self, index: u32) {
         let stream = &mut self.streams[index as usize];
-        debug_assert_eq!(stream.place, StreamState::Waiting);
-        stream.place = StreamState::Ready;
+        debug_assert!(matches!(stream.state, StreamState::Idle | StreamState::AtBarrier));
+        stream.state = StreamState::Ready;
         self.ready.push_back(index);
     }
 
@@ -204,8 +199,9 @@ impl Streams {
         history: &mut Option<History>,
     ) -> Stop {
         let stop = self.send_until_stopped(index, now_ns, plan, sessions, history);
-        self.streams[index as usize].place = match stop {
-            Stop::Waits => StreamState::Waiting,
+        self.streams[index as usize].state = match stop {
+            Stop::NothingDue => StreamState::Idle,
+            Stop::Barrier => StreamState::AtBarrier,
             Stop::NoRoom { session, .. } => {
                 sessions.get_mut(session).parked.push_back(index);
                 StreamState::Parked
@@ -228,16 +224,14 @@ impl Streams {
         let mut went_on = false;
         loop {
             if self.arrivals.is_some() && stream.due == 0 {
-                stream.is_held = false;
-                return Stop::Waits;
+                return Stop::NothingDue;
             }
             let operation = stream.next;
-            stream.is_held = true;
             let key = plan.keys.write(operation.key, &mut self.key);
             let server = server_of(key, plan.servers.len());
             let barrier = &mut self.barriers[barriers_at + plan.order.barrier_of(server)];
             if !barrier.admits(plan.order, operation.write, plan.batch) {
-                return Stop::Waits;
+                return Stop::Barrier;
             }
             let started_ns = match &self.arrivals {
                 Some(arrivals) => arrivals.intended_ns(index, stream.sent),
@@ -248,13 +242,8 @@ impl Streams {
                     stream.wanted_ns
                 }
             };
-            let token = Token {
-                stream: index,
-                server: server as u16,
-                is_put: operation.write,
-                history_place: place_in(history, operation.key),
-                started_ns,
-            };
+            let place = place_in(history, operation.key);
+            let token = Token::new(Origin::Stream(index), operation.write, place, started_ns);
             let session = sessions.carrier(server, operation.key);
             let client = &mut sessions.get_mut(session).client;
             let id = ValueId { writer: self.writer, counter: self.values_written };
@@ -269,10 +258,8 @@ impl Streams {
                     if let Some(history) = history {
                         let incarnation = client.granted().map_or(0, |granted| granted.incarnation);
                         let counter = operation.write.then_some(id.counter);
-                        history.called(
-                            &token,
-                            Call { key: operation.key, incarnation, counter, now_ns },
-                        );
+                        let (key, server) = (operation.key, server as u16);
+                        history.called(token, Call { key, server, incarnation, counter, now_ns });
                     }
                     barrier.sent(operation.write);
                     self.values_written += u64::from(operation.write);
@@ -303,22 +290,14 @@ impl Streams {
         let server = server_of(key, plan.servers.len());
         let id = ValueId { writer: self.writer, counter: self.values_written };
         plan.values.fill(&mut self.value, id);
-        let token = Token {
-            stream: Token::LOAD,
-            server: server as u16,
-            is_put: true,
-            history_place: place_in(history, record),
-            started_ns: now_ns,
-        };
+        let token = Token::new(Origin::Load, true, place_in(history, record), now_ns);
         let session = sessions.carrier(server, record);
         let client = &mut sessions.get_mut(session).client;
         let is_sent = client.put(token, key, &self.value).is_ok();
         if let (Some(history), true) = (history, is_sent) {
             let incarnation = client.granted().map_or(0, |granted| granted.incarnation);
-            history.called(
-                &token,
-                Call { key: record, incarnation, counter: Some(id.counter), now_ns },
-            );
+            let (server, counter) = (server as u16, Some(id.counter));
+            history.called(token, Call { key: record, server, incarnation, counter, now_ns });
         }
         self.values_written += u64::from(is_sent);
         is_sent
@@ -326,7 +305,6 @@ impl Streams {
 }
 
 #[inline]
-fn place_in(history: &mut Option<History>, record: u64) -> u32 {
-    let place = history.as_mut().and_then(|history| history.place(record));
-    place.unwrap_or(Token::NO_HISTORY)
+fn place_in(history: &mut Option<History>, record: u64) -> Option<u32> {
+    history.as_mut().and_then(|history| history.place(record))
 }

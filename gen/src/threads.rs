@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context as _, Result, bail};
+use host::output::to_stderr;
 use udp::clock::now_ns;
 use udp::core_loop;
 use udp::idle::Idle;
@@ -22,6 +23,7 @@ use crate::flags::Flags;
 use crate::history::{self, History};
 use crate::plan::Plan;
 use crate::recorder::Recorder;
+use crate::silence::Silence;
 
 /// Ends with what the thread knows then, or with why it failed.
 pub type ThreadHandle = JoinHandle<Result<ThreadReport>>;
@@ -35,6 +37,8 @@ pub struct Common {
     pub plan: Arc<Plan>,
     /// How the threads go together.
     pub coordination: Arc<Coordination>,
+    /// Where it notes who does not answer.
+    pub silence: Arc<Silence>,
     /// Counts and measures.
     pub recorder: Recorder,
 }
@@ -62,7 +66,10 @@ impl CoreAssignment {
         if let Some(core) = self.core
             && !pin_to(core)
         {
-            eprintln!("gen: warning: thread {} could not be bound to core {core}", self.thread);
+            to_stderr(format_args!(
+                "gen: warning: thread {} could not be bound to core {core}",
+                self.thread
+            ));
         }
     }
 
@@ -76,7 +83,7 @@ impl CoreAssignment {
 
 /// Starts a thread that drives our own store.
 pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHandle> {
-    let Common { thread, plan, coordination, recorder } = common;
+    let Common { thread, plan, coordination, silence, recorder } = common;
     let assignment = CoreAssignment::new(flags, thread, plan.threads);
     let any = if plan.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let any: SocketAddr = any.parse().expect("it is an address");
@@ -100,7 +107,7 @@ pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHand
             recorder,
             history,
         };
-        let mut driver = Driver::new(now_ns(), plan, coordination, setup)?;
+        let mut driver = Driver::new(now_ns(), plan, coordination, setup)?.noting(silence);
         let idle = Idle::new(assignment.fits);
         let ran = match loss {
             None => core_loop::run(&mut socket, idle, &mut driver),
@@ -130,13 +137,13 @@ pub fn spawn_baseline(
     baselines: Arc<Baselines>,
     common: Common,
 ) -> Result<ThreadHandle> {
-    let Common { thread, plan, coordination, recorder } = common;
+    let Common { thread, plan, coordination, silence, recorder } = common;
     let assignment = CoreAssignment::new(flags, thread, plan.threads);
     let writer = Entropy::System.next_u64()?;
     assignment.start(move || {
         assignment.take();
         let idle = Idle::new(assignment.fits);
-        let setup = BaselineSetup { thread, baselines, writer, recorder, idle };
+        let setup = BaselineSetup { thread, baselines, writer, recorder, silence, idle };
         let result =
             BaselineThread::new(plan, coordination.clone(), setup).and_then(BaselineThread::run);
         if result.is_err() {

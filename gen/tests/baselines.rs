@@ -352,6 +352,7 @@ fn targets_are_of_one_kind_and_instead_of_servers() {
 }
 
 /// The program of that name, if it is installed; tells if it is not.
+#[expect(clippy::print_stdout, reason = "a test says what it skips")]
 fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|p| p.is_file());

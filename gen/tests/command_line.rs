@@ -1,10 +1,15 @@
 //! What the generator says and how it ends, for whoever starts it.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::net::UdpSocket;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use history::operation::Action;
+use history::reader::Reader;
+use host::report::ClientReport;
 use proto::pack;
 use proto::unpack;
 use proto::wire::{Header, Kind, VERSION};
@@ -270,4 +275,164 @@ fn an_interrupted_wait_for_a_server_ends_at_once() {
     generator.signal(Signal::INT);
     let ended = generator.wait(Duration::from_secs(10));
     assert_eq!(ended.status, Some(130), "{ended:?}");
+}
+
+/// A run of two seconds in open loop.
+fn open_loop(server: &Server, rate: &str, more: &[&str]) -> Ended {
+    let flags = ["--records", "100", "--secs", "2", "--warmup", "0", "--load", "--pin", "none"];
+    let flags = [&flags[..], &["--rate", rate], more].concat();
+    generate(&server.address.to_string(), &flags)
+}
+
+fn report_of(ended: &Ended) -> ClientReport {
+    let report = serde_json::from_str(&ended.stdout.join("\n"));
+    report.unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+}
+
+#[test]
+fn a_rate_that_is_reached_is_told_beside_what_was_asked_for() {
+    let server = Server::start(GEN, &[]);
+    let ended = open_loop(&server, "500", &[]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let line = ended.stdout.iter().find(|line| line.starts_with("open loop: "));
+    let line = line.unwrap_or_else(|| panic!("{ended:?}"));
+    assert!(line.starts_with("open loop: asked for 500 ops/s, "), "{line}");
+    assert!(line.ends_with(" backlog 0: reached"), "{line}");
+}
+
+#[test]
+fn a_rate_that_is_not_reached_is_exit_status_4() {
+    let server = Server::start(GEN, &[]);
+    let ended = open_loop(&server, "1e9", &["--json", "-"]);
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    let report = report_of(&ended);
+    assert_eq!((report.rate_ops_per_s, report.rate_reached), (Some(1e9), Some(false)));
+    assert!(report.ops > 0 && report.ops_per_s < 1e9 && report.backlog > 0, "{report:?}");
+    for line in ["gen: the rate that was asked for was not reached: ", "open loop: asked for "] {
+        assert!(ended.stderr.iter().any(|told| told.starts_with(line)), "{line}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_short_stall_that_is_caught_up_is_a_rate_that_was_reached() {
+    let server = Server::start(GEN, &[]);
+    let generator = running(&server, &["--secs", "4", "--rate", "2000", "--json", "-"]);
+    server.process.signal(Signal::STOP);
+    thread::sleep(Duration::from_millis(300));
+    server.process.signal(Signal::CONT);
+    let ended = generator.wait(DEADLINE);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let report = report_of(&ended);
+    assert_eq!(report.rate_reached, Some(true));
+    assert!(report.latency.max_us > 100_000.0, "it stalled, or this shows nothing: {report:?}");
+}
+
+#[test]
+fn an_outcome_that_is_not_known_comes_before_a_rate_that_was_not_reached() {
+    let server = Server::start(GEN, &[]);
+    let flags = ["--secs", "3", "--rate", "2000", "--answer-timeout", "1", "--json", "-"];
+    let generator = running(&server, &flags);
+    server.process.signal(Signal::KILL);
+    let ended = generator.wait(DEADLINE);
+    assert_eq!(ended.status, Some(3), "{ended:?}");
+    assert_eq!(report_of(&ended).rate_reached, Some(false), "{ended:?}");
+}
+
+#[test]
+fn a_closed_loop_is_told_and_reaches_no_rate() {
+    let server = Server::start(GEN, &[]);
+    let ended = short_run(&server, &[]);
+    assert!(ended.stdout.contains(&"closed loop".to_owned()), "{ended:?}");
+    let report = report_of(&short_run(&server, &["--json", "-"]));
+    assert_eq!((report.rate_ops_per_s, report.rate_reached), (None, None));
+}
+
+/// What each stream did, in its order.
+fn operations(folder: &Path) -> BTreeMap<u32, Vec<(u64, bool)>> {
+    let mut streams: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for file in std::fs::read_dir(folder).expect("the folder of histories") {
+        let file = std::fs::File::open(file.expect("an entry").path()).expect("a history");
+        let mut reader = Reader::new(std::io::BufReader::new(file)).expect("a history");
+        while let Some(operation) = reader.next().expect("a sound history") {
+            let is_put = matches!(operation.action, Action::Stored(_) | Action::Indeterminate(_));
+            streams.entry(operation.client).or_default().push((operation.key, is_put));
+        }
+    }
+    streams
+}
+
+#[test]
+fn a_run_is_repeated_by_the_seed_of_its_report() {
+    let server = Server::start(GEN, &[]);
+    let folders = [(); 3].map(|()| tempfile::tempdir().expect("a folder"));
+    let run_into = |folder: &Path, more: &[&str]| {
+        let history = folder.to_str().expect("it is text");
+        // With one operation at a time, the history has them in their order.
+        let flags = ["--streams", "4", "--batch", "1", "--workload", "ycsb-a", "--json", "-"];
+        let flags = [&flags[..], &["--history", history], more].concat();
+        let address = server.address.to_string();
+        let short = ["--records", "1000", "--secs", "0.2", "--warmup", "0", "--pin", "none"];
+        report_of(&generate(&address, &[&short[..], &flags].concat())).seed
+    };
+    let [first, again, other] = folders.each_ref().map(tempfile::TempDir::path);
+    let seed = run_into(first, &[]);
+    assert!(seed < 1 << 53, "every reader of JSON keeps it: {seed}");
+    assert_eq!(run_into(again, &["--seed", &seed.to_string()]), seed);
+    assert_ne!(run_into(other, &[]), seed, "another run draws another one");
+
+    let [first, again, other] = [first, again, other].map(operations);
+    assert_eq!(first.len(), 4, "each stream has a history");
+    for (stream, operations) in &first {
+        let again = &again[stream];
+        let common = operations.len().min(again.len());
+        assert!(common > 20, "or this shows nothing: {common}");
+        assert_eq!(operations[..common], again[..common], "stream {stream}");
+        assert_ne!(operations[..20], other[stream][..20], "stream {stream}");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_named_while_the_generator_connects() {
+    let server = Server::start(GEN, &[]);
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("it is bound");
+    let servers = format!("{},{address}", server.address);
+    let flags = ["--servers", &servers, "--records", "10", "--connect-timeout", "600"];
+    let mut generator = Process::start(GEN.as_ref(), &flags);
+    generator.wait_for_line(&format!("gen: no answer from {address} for 2 s"), DEADLINE);
+}
+
+#[test]
+fn a_server_that_falls_silent_is_named_while_the_run_goes_on_and_until_it_answers() {
+    let servers = [Server::start(GEN, &[]), Server::start(GEN, &[])];
+    let list = servers.each_ref().map(|server| server.address.to_string()).join(",");
+    let flags = ["--servers", &list, "--records", "100", "--load", "--warmup", "0", "--secs", "8"];
+    let mut generator = Process::start(GEN.as_ref(), &[&flags[..], &["--pin", "none"]].concat());
+    generator.wait_for_line("gen: run 1/", DEADLINE);
+    servers[1].process.signal(Signal::STOP);
+    let silence = format!("no answer from {} for ", servers[1].address);
+    loop {
+        let line = generator.wait_for_line("gen: run ", DEADLINE);
+        if line.contains(&silence) {
+            break;
+        }
+    }
+    servers[1].process.signal(Signal::CONT);
+    let ended = generator.wait(DEADLINE);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let last = ended.stderr.iter().rfind(|line| line.starts_with("gen: run "));
+    assert!(!last.expect("a line each second").contains("no answer"), "{ended:?}");
+    let named = ended.stderr.iter().any(|line| line.contains(&servers[0].address.to_string()));
+    assert!(!named, "the other one answered: {ended:?}");
+}
+
+#[test]
+fn a_server_that_was_lost_is_named_in_the_report() {
+    let server = Server::start(GEN, &[]);
+    let address = server.address.to_string();
+    let generator = running(&server, &["--secs", "4", "--answer-timeout", "1"]);
+    server.process.signal(Signal::KILL);
+    let ended = generator.wait(DEADLINE);
+    let lost = format!("lost {address}: ");
+    assert!(ended.stdout.iter().any(|line| line.starts_with(&lost)), "{ended:?}");
 }

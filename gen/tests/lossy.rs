@@ -35,6 +35,7 @@ impl Lossy {
         Self { random, held: Vec::new(), dropped: 0, doubled: 0, held_back: 0 }
     }
 
+    #[expect(clippy::print_stdout, reason = "a test shows it where it fails")]
     fn assert_it_was_lossy(&self) {
         let Self { dropped, doubled, held_back, .. } = self;
         println!("dropped {dropped}, doubled {doubled}, held back {held_back}");
@@ -99,6 +100,7 @@ fn each_put_happens_once(order: &str) {
     assert!(sum("mutations_suppressed") > 0, "PUTs came twice, or this shows nothing");
 }
 
+#[expect(clippy::print_stdout, reason = "a test shows it where it fails")]
 fn run_generator(order: &str, servers: &str) -> ClientReport {
     let json = format!("{}/lossy-{order}.json", env!("CARGO_TARGET_TMPDIR"));
     let records = RECORDS.to_string();

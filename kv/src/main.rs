@@ -12,11 +12,5 @@ fn main() -> ExitCode {
         Ok(running) => running,
         Err(error) => host::flags::fail("kv", format_args!("{error:#}")),
     };
-    match running.wait() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            host::output::to_stderr(format_args!("kv: error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    host::output::end("kv", running.wait())
 }

@@ -102,7 +102,8 @@ impl<T: Copy> Flight<T> {
     }
 
     /// Adds an operation to the datagram that is filling.
-    #[inline]
+    // Forced: where it is called, the kind of operation is known, and the token is in registers.
+    #[inline(always)]
     pub fn operation(&mut self, token: T, op: Op, key: &[u8], value: &[u8]) -> Result<(), Blocked> {
         let is_sound = match op {
             Op::Get | Op::Put => {
@@ -160,7 +161,8 @@ impl<T: Copy> Flight<T> {
         Some(index)
     }
 
-    #[inline]
+    // Forced, as `operation` is.
+    #[inline(always)]
     fn add(&mut self, index: u16, token: T, op: Op, key: &[u8], value: &[u8], reply: usize) {
         self.inflight.slot_mut(index).push(token, op, key, value, reply);
         self.budget.charge(reply);

@@ -78,7 +78,8 @@ impl<T: Copy> RequestSlot<T> {
     }
 
     /// Adds an operation.
-    #[inline]
+    // Forced, as `Flight::operation` is.
+    #[inline(always)]
     pub fn push(&mut self, token: T, op: Op, key: &[u8], value: &[u8], reply_bytes: usize) {
         assert_eq!(self.state, State::Filling);
         let key_at = (self.datagram.len() + crate::wire::REQUEST_ENTRY_BYTES) as u16;

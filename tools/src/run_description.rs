@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use host::machine;
 use host::report::RunDescription;
 
-/// Describes a run that starts now on this machine.
+/// Describes a run that starts now on this machine; `seed` is of its first generator.
 pub fn describe(
     name: String,
     servers: u64,
     clients: u64,
+    seed: Option<u64>,
     commit: String,
     arguments: Vec<String>,
 ) -> RunDescription {
@@ -21,6 +22,7 @@ pub fn describe(
         commit,
         servers,
         clients,
+        seed,
         machine: machine::facts(),
     }
 }
@@ -76,8 +78,9 @@ mod tests {
     #[test]
     fn a_run_carries_what_it_was_told_and_the_machine() {
         let arguments = vec!["--secs".to_owned(), "10".to_owned()];
-        let run = describe("a".to_owned(), 4, 2, "c0ffee".to_owned(), arguments.clone());
+        let run = describe("a".to_owned(), 4, 2, Some(7), "c0ffee".to_owned(), arguments.clone());
         assert_eq!((run.servers, run.clients, run.arguments), (4, 2, arguments));
+        assert_eq!(run.seed, Some(7));
         assert!(run.started.ends_with('Z'));
         assert!(run.machine.cores > 0);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
-use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use host::report::{
     ClientReport, ClientSample, Latency, Phase, RunDescription, ServerSample, Summary, Usage,
 };
@@ -151,7 +151,8 @@ fn the_report_begins_with_the_servers_in_order_and_the_total() {
     assert_eq!(lines[9], "server-10 median 40 op/s");
     assert_eq!(lines[10], "");
     assert_eq!(lines[11], "total 220 op/s");
-    assert_eq!(lines[12], "");
+    assert_eq!(lines[12], "answered 220 op/s");
+    assert_eq!(lines[13], "");
 }
 
 #[test]
@@ -200,6 +201,7 @@ fn summary_and_plots_are_left_in_the_folder() {
     assert_eq!(fs::read_to_string(run.join("summary.json")).unwrap(), printed);
     let markdown = fs::read_to_string(run.join("summary.md")).unwrap();
     assert!(markdown.contains("**220 op/s** in total"), "{markdown}");
+    assert!(markdown.contains("**220 op/s** answered"), "{markdown}");
     for plot in ["throughput.svg", "latency.svg"] {
         assert!(markdown.contains(plot), "{markdown}");
         let svg = fs::read_to_string(run.join(plot)).unwrap();
@@ -231,6 +233,98 @@ fn servers_that_executed_more_than_was_answered_are_noted() {
     fs::write(file, serde_json::to_string(&report).unwrap()).unwrap();
     let notes = summary(&results).notes;
     assert!(notes[0].starts_with("the clients got 200 op/s answered"), "{notes:?}");
+    let text = stdout(&summarize(results.path(), &[]));
+    assert!(text.contains("\ntotal 220 op/s\nanswered 200 op/s\n"), "{text}");
+    assert_eq!(summary(&results).answered_ops_per_s, 200.0);
+}
+
+/// Writes another report of the first client.
+fn with_report(results: &TempDir, report: &ClientReport) {
+    let file = results.path().join("a/client-1.json");
+    fs::write(file, serde_json::to_string(report).unwrap()).unwrap();
+}
+
+#[test]
+fn a_rate_that_was_not_reached_is_told_wherever_the_figures_are() {
+    let results = results();
+    let open =
+        ClientReport { rate_ops_per_s: Some(110.0), rate_reached: Some(true), ..client_report() };
+    for client in 1..=2 {
+        let file = results.path().join(format!("a/client-{client}.json"));
+        fs::write(file, serde_json::to_string(&open).unwrap()).unwrap();
+    }
+    let reached = summary(&results);
+    assert_eq!((reached.rate_ops_per_s, reached.rate_reached), (Some(220.0), Some(true)));
+    assert!(reached.notes.is_empty(), "{:?}", reached.notes);
+    assert!(stdout(&summarize(results.path(), &[])).contains("open loop of 220 op/s, reached"));
+
+    let slower = ClientReport {
+        rate_ops_per_s: Some(150.0),
+        rate_reached: Some(false),
+        backlog: 77,
+        ..client_report()
+    };
+    with_report(&results, &slower);
+    let summary = summary(&results);
+    assert_eq!((summary.rate_ops_per_s, summary.rate_reached), (Some(260.0), Some(false)));
+    assert_eq!((summary.backlog, summary.clients[0].backlog), (77, 77));
+    let note = "client-1 did not reach the rate that it was asked for: 110 of 150 op/s, 77 ";
+    assert!(summary.notes[0].starts_with(note), "{:?}", summary.notes);
+    let text = stdout(&summarize(results.path(), &[]));
+    let markdown = fs::read_to_string(results.path().join("a/summary.md")).unwrap();
+    for report in [text, markdown] {
+        assert!(report.contains("open loop of 260 op/s, not reached"), "{report}");
+        assert!(report.contains(note), "{report}");
+    }
+}
+
+#[test]
+fn a_closed_loop_is_told() {
+    let results = results();
+    assert!(stdout(&summarize(results.path(), &[])).contains(", closed loop, 3.0 s measured."));
+    let summary = summary(&results);
+    assert_eq!((summary.rate_ops_per_s, summary.rate_reached), (None, None));
+}
+
+#[test]
+fn gets_and_puts_have_latencies_of_their_own() {
+    let results = results();
+    let of = |count, p50_us| Latency { count, p50_us, ..Latency::default() };
+    let report =
+        ClientReport { get_latency: of(290, 140.0), put_latency: of(10, 190.0), ..client_report() };
+    with_report(&results, &report);
+    let text = stdout(&summarize(results.path(), &[]));
+    let row = |table: &str| {
+        let (_, rows) = text.split_once(table).unwrap_or_else(|| panic!("no {table} in {text}"));
+        rows.lines().find(|row| row.starts_with("client-1")).unwrap().to_owned()
+    };
+    assert!(row("GETs, µs").contains(" 140.0 "), "{text}");
+    assert!(row("PUTs, µs").contains(" 190.0 "), "{text}");
+    let summary = summary(&results);
+    assert_eq!(summary.clients[0].get_latency.p50_us, 140.0);
+    assert_eq!(summary.clients[0].put_latency.count, 10);
+}
+
+#[test]
+fn histograms_of_gets_and_of_puts_are_merged_over_the_clients() {
+    let results = results();
+    for client in 1..=2 {
+        let mut log = Vec::new();
+        let mut serializer = V2DeflateSerializer::new();
+        let mut writer =
+            IntervalLogWriterBuilder::new().begin_log_with(&mut log, &mut serializer).unwrap();
+        let mut histogram = Histogram::<u64>::new(3).unwrap();
+        histogram.record(1000 * client).unwrap();
+        let (start, second) = (Duration::from_millis(START_MS + 3000), Duration::from_secs(1));
+        for tag in [None, Tag::new("get"), Tag::new("put")] {
+            writer.write_histogram(&histogram, start, second, tag).unwrap();
+        }
+        fs::write(results.path().join(format!("a/client-{client}.hdr")), log).unwrap();
+    }
+    let summary = summary(&results);
+    for latency in [summary.latency, summary.get_latency, summary.put_latency] {
+        assert_eq!((latency.count, latency.max_us), (2, 2.0));
+    }
 }
 
 #[test]

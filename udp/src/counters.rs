@@ -16,7 +16,7 @@ proto::counters! {
         /// Times that a send buffer was full.
         send_blocked: trouble,
         /// Bursts that waited in the queue of their address for room in the send buffer.
-        bursts_queued,
+        bursts_queued: trouble,
         /// Datagrams dropped because that queue was full, or because they had waited too long.
         datagrams_unsent: trouble,
         /// Answers to addresses without a session that were dropped: their share of the send

@@ -1,6 +1,7 @@
 //! The operations of a connection that are outstanding together, in their order.
 
 use super::keys::{DIGITS, Records};
+use crate::ledger::{Answer, Ledger};
 
 /// An operation that was drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,17 +14,22 @@ pub struct Asked {
     pub started_ns: u64,
 }
 
-/// How an operation was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer<'a> {
-    /// A GET found a value of the right size.
-    Found,
-    /// A GET found no record.
-    NotFound,
-    /// A PUT was executed.
-    Stored,
-    /// The store would not, and why.
-    Refused(&'a [u8]),
+impl Asked {
+    /// The answer to it came.
+    #[inline]
+    pub fn answered(&self, now_ns: u64, answer: Answer<'_>, ledger: &mut Ledger) {
+        ledger.report.client.operations_answered += 1;
+        ledger.answered(now_ns.saturating_sub(self.started_ns), self.is_put, answer);
+    }
+
+    /// Nobody will know how it ended.
+    pub fn given_up(&self, ledger: &mut Ledger) {
+        if self.is_put {
+            ledger.report.client.indeterminate += 1;
+        } else {
+            ledger.report.client.unanswered_gets += 1;
+        }
+    }
 }
 
 /// Operations in their order, and how many of them were answered.

@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use mio::net::TcpStream;
 use udp::clock::now_ns;
 
-use super::batch::{Answer, Asked, Batch};
+use super::batch::{Asked, Batch};
 use super::keys::Records;
-use super::tally::Tally;
 use super::target::Protocol;
 use super::{LINE_BYTES_MAX, memcached, redis};
+use crate::ledger::{Answer, Ledger};
 
 /// Bytes that are read at once, beside the longest answer.
 const READ_BYTES: usize = 256 << 10;
@@ -100,6 +100,12 @@ impl Connection {
         self.batch.outstanding()
     }
 
+    /// Until when what was sent last may be answered.
+    #[must_use]
+    pub const fn deadline_ns(&self) -> u64 {
+        self.deadline_ns
+    }
+
     /// Whether all of its batch was answered.
     #[must_use]
     #[inline]
@@ -116,7 +122,7 @@ impl Connection {
         deadline_ns: u64,
         records: &mut Records,
         scratch: &mut Scratch,
-        tally: &mut Tally,
+        ledger: &mut Ledger,
     ) -> Result<()> {
         let (asked, out) = (self.batch.asked(), &mut scratch.out);
         out.clear();
@@ -130,8 +136,8 @@ impl Connection {
             }
         }
         self.deadline_ns = deadline_ns;
-        tally.counters.operations_sent += asked.len() as u64;
-        tally.counters.bytes_sent += out.len() as u64;
+        ledger.report.client.operations_sent += asked.len() as u64;
+        ledger.report.client.bytes_sent += out.len() as u64;
         let sent = write(&mut self.io, out)?;
         self.unsent.extend_from_slice(&out[sent..]);
         Ok(())
@@ -154,7 +160,7 @@ impl Connection {
         is_closing: bool,
         records: &Records,
         scratch: &mut Scratch,
-        tally: &mut Tally,
+        ledger: &mut Ledger,
     ) -> Result<()> {
         let input = &mut scratch.input[..];
         loop {
@@ -168,10 +174,11 @@ impl Connection {
                 Err(error) => bail!("the connection was lost ({error})"),
             };
             // Read after the answers came: none is dated before its arrival.
-            tally.at(now_ns());
-            tally.counters.bytes_received += length as u64;
+            let now = now_ns();
+            ledger.turn(now);
+            ledger.report.client.bytes_received += length as u64;
             let end = held + length;
-            let told = |asked: &Asked, answer: Answer<'_>| tally.answered(asked, answer);
+            let told = |asked: &Asked, answer: Answer<'_>| asked.answered(now, answer, ledger);
             let used = match &mut self.reader {
                 Reader::Memcached(reader) => {
                     reader.read(&input[..end], &mut self.batch, records, told)?

@@ -9,8 +9,8 @@ use super::batch::{Asked, Batch};
 use super::connection::{Connection, Scratch};
 use super::keys::Records;
 use super::memcached_udp::Datagrams;
-use super::tally::Tally;
 use super::target::Protocol;
+use crate::ledger::Ledger;
 
 /// A connection, or a socket for datagrams.
 #[derive(Debug)]
@@ -66,6 +66,16 @@ impl Link {
         }
     }
 
+    /// Until when what is outstanding may be answered; none if nothing is.
+    #[must_use]
+    pub fn deadline_ns(&self) -> Option<u64> {
+        let deadline_ns = match self {
+            Self::Connection(connection) => connection.deadline_ns(),
+            Self::Datagrams(datagrams) => datagrams.deadline_ns(),
+        };
+        (!self.is_idle()).then_some(deadline_ns)
+    }
+
     /// Sends its batch, whose answers have time until `deadline_ns`.
     #[inline]
     pub fn send(
@@ -73,19 +83,19 @@ impl Link {
         deadline_ns: u64,
         records: &mut Records,
         scratch: &mut Scratch,
-        tally: &mut Tally,
+        ledger: &mut Ledger,
     ) -> Result<()> {
         match self {
-            Self::Connection(connection) => connection.send(deadline_ns, records, scratch, tally),
-            Self::Datagrams(datagrams) => datagrams.send(deadline_ns, records, tally),
+            Self::Connection(connection) => connection.send(deadline_ns, records, scratch, ledger),
+            Self::Datagrams(datagrams) => datagrams.send(deadline_ns, records, ledger),
         }
     }
 
     /// Sends what its socket had no room for.
-    pub fn flush(&mut self, tally: &mut Tally) -> Result<()> {
+    pub fn flush(&mut self, ledger: &mut Ledger) -> Result<()> {
         match self {
             Self::Connection(connection) => connection.flush(),
-            Self::Datagrams(datagrams) => datagrams.flush(tally),
+            Self::Datagrams(datagrams) => datagrams.flush(ledger),
         }
     }
 
@@ -96,20 +106,22 @@ impl Link {
         is_closing: bool,
         records: &Records,
         scratch: &mut Scratch,
-        tally: &mut Tally,
+        ledger: &mut Ledger,
     ) -> Result<()> {
         match self {
-            Self::Connection(connection) => connection.receive(is_closing, records, scratch, tally),
-            Self::Datagrams(datagrams) => datagrams.receive(records, scratch, tally),
+            Self::Connection(connection) => {
+                connection.receive(is_closing, records, scratch, ledger)
+            }
+            Self::Datagrams(datagrams) => datagrams.receive(records, scratch, ledger),
         }
     }
 
     /// Gives up what is late, or says that it cannot go on.
-    pub fn handle_timeout(&mut self, now_ns: u64, tally: &mut Tally) -> Result<()> {
+    pub fn handle_timeout(&mut self, now_ns: u64, ledger: &mut Ledger) -> Result<()> {
         match self {
             Self::Connection(connection) => connection.handle_timeout(now_ns),
             Self::Datagrams(datagrams) => {
-                datagrams.handle_timeout(now_ns, tally);
+                datagrams.handle_timeout(now_ns, ledger);
                 Ok(())
             }
         }

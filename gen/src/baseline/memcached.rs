@@ -5,9 +5,11 @@ use std::io::Write as _;
 use anyhow::{Result, bail, ensure};
 use memchr::memchr;
 
-use super::batch::{Answer, Asked, Batch, are_gets};
+use super::LINE_BYTES_MAX;
+use super::batch::{Asked, Batch, are_gets};
 use super::keys::Records;
-use super::{LINE_BYTES_MAX, excerpt};
+use crate::excerpt::excerpt;
+use crate::ledger::Answer;
 
 /// Appends the requests for these operations: neighbouring GETs as one multi-get.
 pub fn write(asked: &[Asked], records: &mut Records, out: &mut Vec<u8>) {
@@ -90,7 +92,7 @@ impl Reader {
                 },
                 Reply::End if self.is_in_gets => self.end_gets(batch, Answer::NotFound, &mut told),
                 Reply::Refused(reason) if self.is_in_gets => {
-                    self.end_gets(batch, Answer::Refused(reason), &mut told);
+                    self.end_gets(batch, Answer::Refused(Some(reason)), &mut told);
                 }
                 Reply::Stored | Reply::Refused(_) if !self.is_in_gets => {
                     let Some(put) = batch.next_put() else {
@@ -100,7 +102,7 @@ impl Reader {
                     told(
                         &put,
                         if let Reply::Refused(reason) = reply {
-                            Answer::Refused(reason)
+                            Answer::Refused(Some(reason))
                         } else {
                             Answer::Stored
                         },

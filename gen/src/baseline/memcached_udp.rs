@@ -10,13 +10,14 @@ use mio::net::UdpSocket;
 use socket2::SockRef;
 use udp::clock::now_ns;
 
-use super::batch::{Answer, Asked, Batch, are_gets};
+use super::LINE_BYTES_MAX;
+use super::batch::{Asked, Batch, are_gets};
 use super::connection::Scratch;
 use super::frame::{Assembly, FRAME_BYTES, Frame};
 use super::keys::Records;
 use super::memcached::{self, Reader};
-use super::tally::Tally;
-use super::{LINE_BYTES_MAX, excerpt};
+use crate::excerpt::excerpt;
+use crate::ledger::{Answer, Ledger};
 
 /// What is around the keys of a multi-get: `get` and the line's end.
 const AROUND_KEYS_BYTES: usize = 5;
@@ -54,22 +55,28 @@ impl Request {
     }
 
     /// Takes a whole message.
-    fn take(&mut self, text: &[u8], records: &Records, tally: &mut Tally) -> Result<()> {
+    fn take(
+        &mut self,
+        now_ns: u64,
+        text: &[u8],
+        records: &Records,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
         self.messages += 1;
         let is_whole = self.messages == 1 && text.ends_with(b"END\r\n");
         let told = |asked: &Asked, answer: Answer<'_>| match answer {
             // Since 1.6 each value is a message of its own, numbered as the only one: which
             // were lost and which were never sent looks the same.
-            Answer::NotFound if !is_whole => tally.given_up(asked),
-            _ => tally.answered(asked, answer),
+            Answer::NotFound if !is_whole => asked.given_up(ledger),
+            _ => asked.answered(now_ns, answer, ledger),
         };
         let used = self.reader.read(text, &mut self.batch, records, told)?;
         ensure!(used == text.len(), "its answer ends in the middle: {}", excerpt(&text[used..]));
         Ok(())
     }
 
-    fn give_up(&mut self, tally: &mut Tally) {
-        self.batch.outstanding().iter().for_each(|asked| tally.given_up(asked));
+    fn give_up(&mut self, ledger: &mut Ledger) {
+        self.batch.outstanding().iter().for_each(|asked| asked.given_up(ledger));
         self.batch.give_up();
         self.reader.begin(&self.batch);
     }
@@ -155,6 +162,12 @@ impl Datagrams {
         &mut self.batch
     }
 
+    /// Until when what was sent last may be answered.
+    #[must_use]
+    pub const fn deadline_ns(&self) -> u64 {
+        self.deadline_ns
+    }
+
     /// Whether all of its batch was answered, or given up.
     #[must_use]
     #[inline]
@@ -167,7 +180,7 @@ impl Datagrams {
         &mut self,
         deadline_ns: u64,
         records: &mut Records,
-        tally: &mut Tally,
+        ledger: &mut Ledger,
     ) -> Result<()> {
         let room = self.mtu_bytes - FRAME_BYTES - AROUND_KEYS_BYTES;
         let gets_max = room / (records.key_size() + 1);
@@ -191,18 +204,18 @@ impl Datagrams {
             self.used += 1;
         }
         self.deadline_ns = deadline_ns;
-        tally.counters.operations_sent += self.batch.asked().len() as u64;
-        self.flush(tally)
+        ledger.report.client.operations_sent += self.batch.asked().len() as u64;
+        self.flush(ledger)
     }
 
     /// Sends what the socket had no room for.
-    pub fn flush(&mut self, tally: &mut Tally) -> Result<()> {
+    pub fn flush(&mut self, ledger: &mut Ledger) -> Result<()> {
         while self.sent < self.used {
             let datagram = &self.datagrams[self.requests[self.sent].datagram.clone()];
             match self.io.send(datagram) {
                 Ok(_) => {
-                    tally.counters.datagrams_sent += 1;
-                    tally.counters.bytes_sent += datagram.len() as u64;
+                    ledger.report.client.datagrams_sent += 1;
+                    ledger.report.client.bytes_sent += datagram.len() as u64;
                     self.sent += 1;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -219,15 +232,16 @@ impl Datagrams {
         &mut self,
         records: &Records,
         scratch: &mut Scratch,
-        tally: &mut Tally,
+        ledger: &mut Ledger,
     ) -> Result<()> {
         loop {
             match self.io.recv(&mut scratch.input) {
                 Ok(length) => {
-                    tally.at(now_ns());
-                    tally.counters.datagrams_received += 1;
-                    tally.counters.bytes_received += length as u64;
-                    self.take(&scratch.input[..length], records, tally)?;
+                    let now = now_ns();
+                    ledger.turn(now);
+                    ledger.report.client.datagrams_received += 1;
+                    ledger.report.client.bytes_received += length as u64;
+                    self.take(now, &scratch.input[..length], records, ledger)?;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -236,20 +250,26 @@ impl Datagrams {
         }
     }
 
-    fn take(&mut self, datagram: &[u8], records: &Records, tally: &mut Tally) -> Result<()> {
+    fn take(
+        &mut self,
+        now_ns: u64,
+        datagram: &[u8],
+        records: &Records,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
         let Some((frame, text)) = Frame::parse(datagram) else {
-            tally.counters.malformed += 1;
+            ledger.report.client.malformed += 1;
             return Ok(());
         };
         let index = usize::from(frame.request.wrapping_sub(self.first));
         let waiting =
             self.requests[..self.used].get_mut(index).filter(|request| !request.is_over());
         let Some(request) = waiting else {
-            tally.counters.answers_late += 1;
+            ledger.report.client.answers_late += 1;
             return Ok(());
         };
         if frame.parts == 1 {
-            request.take(text, records, tally)?;
+            request.take(now_ns, text, records, ledger)?;
         } else {
             // No more is kept than the answers to these operations take.
             let answer_bytes = LINE_BYTES_MAX + records.value_size();
@@ -264,16 +284,16 @@ impl Datagrams {
             if !request.assembly.finish(&mut self.whole) {
                 return Ok(());
             }
-            request.take(&self.whole, records, tally)?;
+            request.take(now_ns, &self.whole, records, ledger)?;
         }
         self.over += usize::from(request.is_over());
         Ok(())
     }
 
     /// Gives up what was not answered by now.
-    pub fn handle_timeout(&mut self, now_ns: u64, tally: &mut Tally) {
+    pub fn handle_timeout(&mut self, now_ns: u64, ledger: &mut Ledger) {
         if !self.is_idle() && now_ns >= self.deadline_ns {
-            self.requests[..self.used].iter_mut().for_each(|request| request.give_up(tally));
+            self.requests[..self.used].iter_mut().for_each(|request| request.give_up(ledger));
             (self.sent, self.over) = (self.used, self.used);
         }
     }
@@ -299,19 +319,19 @@ mod tests {
     use crate::baseline::testing::{asked, records};
     use crate::recorder::Recorder;
 
-    fn tally() -> Tally {
-        Tally::new(Recorder::new(channel().0))
+    fn ledger() -> Ledger {
+        Ledger::new(Recorder::new(channel().0), None)
     }
 
     /// A socket with the requests of a batch on their way, to nobody.
-    fn sent(letters: &str, mtu_bytes: usize) -> (Datagrams, Tally, std::net::UdpSocket) {
+    fn sent(letters: &str, mtu_bytes: usize) -> (Datagrams, Ledger, std::net::UdpSocket) {
         let store = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let mut datagrams = Datagrams::new(store.local_addr().unwrap(), mtu_bytes).unwrap();
         datagrams.first = u16::MAX;
         letters.bytes().for_each(|letter| datagrams.batch().push(asked(letter)));
-        let mut tally = tally();
-        datagrams.send(1000, &mut records(), &mut tally).unwrap();
-        (datagrams, tally, store)
+        let mut ledger = ledger();
+        datagrams.send(1000, &mut records(), &mut ledger).unwrap();
+        (datagrams, ledger, store)
     }
 
     fn datagram(request: u16, part: u16, parts: u16, text: &str) -> Vec<u8> {
@@ -319,17 +339,17 @@ mod tests {
         [frame.as_flattened(), text.as_bytes()].concat()
     }
 
-    fn take(socket: &mut Datagrams, tally: &mut Tally, bytes: &[u8]) {
-        socket.take(bytes, &records(), tally).unwrap();
+    fn take(socket: &mut Datagrams, ledger: &mut Ledger, bytes: &[u8]) {
+        socket.take(0, bytes, &records(), ledger).unwrap();
     }
 
     #[test]
     fn requests_are_datagrams_of_at_most_the_mtu_with_numbers_that_wrap() {
-        let (socket, tally, store) = sent("abcdeFf", FRAME_BYTES + AROUND_KEYS_BYTES + 2 * 9);
+        let (socket, ledger, store) = sent("abcdeFf", FRAME_BYTES + AROUND_KEYS_BYTES + 2 * 9);
         assert!(!socket.is_idle());
         let mut told = Vec::new();
         let mut buffer = [0; 1000];
-        for _ in 0..tally.counters.datagrams_sent {
+        for _ in 0..ledger.report.client.datagrams_sent {
             let length = store.recv(&mut buffer).unwrap();
             let (frame, text) = Frame::parse(&buffer[..length]).unwrap();
             assert_eq!((frame.part, frame.parts), (0, 1));
@@ -351,59 +371,62 @@ mod tests {
     fn an_answer_in_parts_is_put_together_in_any_order() {
         let answer = "VALUE aaaaaaaa 0 4\r\n1234\r\nVALUE cccccccc 0 4\r\n1234\r\nEND\r\n";
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
-            let (mut socket, mut tally, _store) = sent("abc", 1472);
+            let (mut socket, mut ledger, _store) = sent("abc", 1472);
             let parts = [&answer[..20], &answer[20..21], &answer[21..]];
             for (at, part) in order.into_iter().enumerate() {
                 assert!(!socket.is_idle(), "{at} parts of 3");
                 let bytes = datagram(u16::MAX, part, 3, parts[usize::from(part)]);
-                take(&mut socket, &mut tally, &bytes);
+                take(&mut socket, &mut ledger, &bytes);
             }
             assert!(socket.is_idle());
-            assert_eq!(tally.counters.operations_answered, 3);
-            assert_eq!(tally.counters.unanswered_gets, 0, "b is known not to be there");
+            assert_eq!(ledger.report.client.operations_answered, 3);
+            assert_eq!(ledger.report.client.unanswered_gets, 0, "b is known not to be there");
         }
     }
 
     #[test]
     fn of_answers_in_messages_what_is_missing_is_unanswered() {
-        let (mut socket, mut tally, _store) = sent("abc", 1472);
+        let (mut socket, mut ledger, _store) = sent("abc", 1472);
         for text in ["VALUE bbbbbbbb 0 4\r\n1234\r\n", "VALUE aaaaaaaa 0 4\r\n1234\r\n", "END\r\n"]
         {
-            take(&mut socket, &mut tally, &datagram(u16::MAX, 0, 1, text));
+            take(&mut socket, &mut ledger, &datagram(u16::MAX, 0, 1, text));
         }
         assert!(socket.is_idle());
-        assert_eq!(tally.counters.operations_answered, 1, "b; a came when it was given up");
-        assert_eq!(tally.counters.unanswered_gets, 2);
-        take(&mut socket, &mut tally, &datagram(u16::MAX, 0, 1, "END\r\n"));
-        assert_eq!(tally.counters.answers_late, 1);
+        assert_eq!(ledger.report.client.operations_answered, 1, "b; a came when it was given up");
+        assert_eq!(ledger.report.client.unanswered_gets, 2);
+        take(&mut socket, &mut ledger, &datagram(u16::MAX, 0, 1, "END\r\n"));
+        assert_eq!(ledger.report.client.answers_late, 1);
     }
 
     #[test]
     fn what_is_late_is_given_up_and_not_waited_for() {
-        let (mut socket, mut tally, _store) = sent("abCd", 1472);
-        take(&mut socket, &mut tally, &datagram(1, 0, 1, "END\r\n"));
-        socket.handle_timeout(999, &mut tally);
+        let (mut socket, mut ledger, _store) = sent("abCd", 1472);
+        take(&mut socket, &mut ledger, &datagram(1, 0, 1, "END\r\n"));
+        socket.handle_timeout(999, &mut ledger);
         assert_eq!((socket.is_idle(), socket.outstanding().count()), (false, 3));
-        socket.handle_timeout(1000, &mut tally);
+        socket.handle_timeout(1000, &mut ledger);
         assert_eq!((socket.is_idle(), socket.outstanding().count()), (true, 0));
-        assert_eq!((tally.counters.indeterminate, tally.counters.unanswered_gets), (1, 2));
-        take(&mut socket, &mut tally, &datagram(0, 0, 1, "STORED\r\n"));
-        assert_eq!(tally.counters.answers_late, 1);
+        assert_eq!(
+            (ledger.report.client.indeterminate, ledger.report.client.unanswered_gets),
+            (1, 2)
+        );
+        take(&mut socket, &mut ledger, &datagram(0, 0, 1, "STORED\r\n"));
+        assert_eq!(ledger.report.client.answers_late, 1);
     }
 
     #[test]
     fn datagrams_that_are_none_are_counted() {
-        let (mut socket, mut tally, _store) = sent("a", 1472);
+        let (mut socket, mut ledger, _store) = sent("a", 1472);
         for bytes in [&b""[..], b"1234567", &datagram(u16::MAX, 0, 0, ""), &datagram(0, 2, 2, "")] {
-            take(&mut socket, &mut tally, bytes);
+            take(&mut socket, &mut ledger, bytes);
         }
-        assert_eq!((tally.counters.malformed, socket.is_idle()), (4, false));
+        assert_eq!((ledger.report.client.malformed, socket.is_idle()), (4, false));
     }
 
     #[test]
     fn any_bytes_end_in_a_count_or_an_error() {
         let mut random = Random::for_test("any_bytes_end_in_a_count_or_an_error");
-        let (mut socket, mut tally, _store) = sent("abcDefG", 40);
+        let (mut socket, mut ledger, _store) = sent("abcDefG", 40);
         for _ in 0..200_000 {
             let texts =
                 ["END\r\n", "STORED\r\n", "VALUE eeeeeeee 0 4\r\n1234\r\n", "VALUE ", "\r\n", ""];
@@ -415,7 +438,7 @@ mod tests {
                 let at = random.index(bytes.len());
                 bytes[at] = random.number() as u8;
             }
-            let _ = socket.take(&bytes, &records(), &mut tally);
+            let _ = socket.take(0, &bytes, &records(), &mut ledger);
             assert!(socket.over <= socket.used);
         }
     }

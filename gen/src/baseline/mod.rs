@@ -5,7 +5,7 @@
 //! [`BaselineThread`](thread::BaselineThread) with a few [`lane`]s, which draw operations;
 //! [`memcached`] and [`redis`] write the requests of a [`batch`] and read the answers to it,
 //! over a TCP [`connection`] or in the datagrams of [`memcached_udp`]. What came back goes
-//! into a [`tally`].
+//! into the thread's [`Ledger`](crate::ledger::Ledger).
 //!
 //! Whatever a store sends is input: it ends in an answer or in an error that says what it
 //! was, with no more memory than the answer to a batch takes.
@@ -20,7 +20,6 @@ pub mod memcached;
 pub mod memcached_udp;
 pub mod redis;
 pub mod stores;
-pub mod tally;
 pub mod target;
 #[cfg(test)]
 mod testing;
@@ -44,12 +43,3 @@ pub const ANSWER_TIMEOUT_UDP_DEFAULT: f64 = 0.5;
 pub const LINE_BYTES_MAX: usize = 2048;
 
 const _: () = assert!(BATCH_MAX <= 1 << 16 && BATCH_DEFAULT <= BATCH_MAX);
-
-/// The beginning of what was not understood, for an error of one line.
-#[must_use]
-pub fn excerpt(bytes: &[u8]) -> String {
-    const SHOWN: usize = 60;
-    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
-    let more = if bytes.len() > SHOWN { "…" } else { "" };
-    format!("'{}{more}'", shown.escape_debug())
-}

@@ -5,9 +5,11 @@ use std::io::Write as _;
 use anyhow::{Result, bail, ensure};
 use memchr::memchr;
 
-use super::batch::{Answer, Asked, Batch, are_gets};
+use super::LINE_BYTES_MAX;
+use super::batch::{Asked, Batch, are_gets};
 use super::keys::Records;
-use super::{LINE_BYTES_MAX, excerpt};
+use crate::excerpt::excerpt;
+use crate::ledger::Answer;
 
 /// Appends the requests for these operations: each by itself, or neighbouring GETs as one
 /// MGET.
@@ -102,14 +104,14 @@ impl Reader {
                 }
                 Reply::Refused(reason) if !is_inside => {
                     if let Some(put) = batch.next_put() {
-                        told(&put, Answer::Refused(reason));
+                        told(&put, Answer::Refused(Some(reason)));
                     } else {
                         let gets = if self.joins_gets { batch.gets() } else { 1 };
                         for _ in 0..gets.max(1) {
                             let Some(get) = batch.next_get() else {
                                 bail!("it sent an error unasked: {}", excerpt(reason));
                             };
-                            told(&get, Answer::Refused(reason));
+                            told(&get, Answer::Refused(Some(reason)));
                         }
                     }
                 }

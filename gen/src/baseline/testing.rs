@@ -3,8 +3,9 @@
 use anyhow::Result;
 use testkit::random::Random;
 
-use super::batch::{Answer, Asked, Batch};
+use super::batch::{Asked, Batch};
 use super::keys::Records;
+use crate::ledger::Answer;
 use crate::record::ValueFormat;
 
 /// Keys of 8 bytes, values of 4.

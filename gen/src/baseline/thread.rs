@@ -21,11 +21,12 @@ use super::keys::Records;
 use super::lane::{Lane, Source};
 use super::link::Link;
 use super::stores::Baselines;
-use super::tally::Tally;
 use crate::arrivals::Arrivals;
 use crate::coordination::{Coordination, INTERRUPTED_NS, LOOK_NS, ThreadReport, Window};
+use crate::ledger::Ledger;
 use crate::plan::Plan;
 use crate::recorder::Recorder;
+use crate::silence::{self, Silence, Silent};
 
 /// How often a connection that is not there yet is looked at.
 const CONNECT_LOOK: Duration = Duration::from_millis(1);
@@ -48,6 +49,8 @@ pub struct BaselineSetup {
     pub writer: u64,
     /// Counts and measures.
     pub recorder: Recorder,
+    /// Where it notes who does not answer.
+    pub silence: Arc<Silence>,
     /// How it waits when there is nothing to do.
     pub idle: Idle,
 }
@@ -63,11 +66,14 @@ pub struct BaselineThread {
     source: Source,
     records: Records,
     scratch: Scratch,
-    tally: Tally,
+    ledger: Ledger,
     poll: Poll,
     events: Events,
     idle: Idle,
     late_ns: u64,
+    thread: usize,
+    silence: Arc<Silence>,
+    silence_look_ns: u64,
 }
 
 impl BaselineThread {
@@ -77,7 +83,7 @@ impl BaselineThread {
         coordination: Arc<Coordination>,
         setup: BaselineSetup,
     ) -> Result<Self> {
-        let BaselineSetup { thread, baselines, writer, recorder, idle } = setup;
+        let BaselineSetup { thread, baselines, writer, recorder, silence, idle } = setup;
         let poll = Poll::new()?;
         let mut lanes = Vec::new();
         for number in (thread..plan.streams).step_by(plan.threads) {
@@ -99,11 +105,14 @@ impl BaselineThread {
             lanes,
             source: Source::Load { next: thread as u64 },
             scratch: Scratch::new(value_size),
-            tally: Tally::new(recorder),
+            ledger: Ledger::new(recorder, None),
             poll,
             events: Events::with_capacity(EVENTS),
             idle,
             late_ns: 0,
+            thread,
+            silence,
+            silence_look_ns: 0,
             plan,
             baselines,
         })
@@ -112,6 +121,7 @@ impl BaselineThread {
     /// Runs to the end; returns what the thread knows then, or why it could not go on.
     pub fn run(mut self) -> Result<ThreadReport> {
         let result = self.stages();
+        self.silence.note(self.thread, now_ns(), std::iter::empty());
         let (mut operations, mut puts) = (0u64, 0u64);
         for link in self.lanes.iter().flat_map(|lane| &lane.links) {
             link.each_outstanding(|asked| {
@@ -119,9 +129,8 @@ impl BaselineThread {
                 puts += u64::from(asked.is_put);
             });
         }
-        self.tally.report.client = self.tally.counters;
         match result {
-            Ok(()) => Ok(self.tally.report),
+            Ok(()) => Ok(self.ledger.report),
             Err(error) if operations == 0 => Err(error),
             Err(error) => Err(anyhow!(
                 "{error:#}; {operations} operations were outstanding, {puts} of them PUTs, each of \
@@ -152,12 +161,15 @@ impl BaselineThread {
     }
 
     fn connect(&mut self) -> Result<()> {
-        let until_ns = now_ns() + self.plan.client.handshake_timeout_ns;
-        let Self { lanes, records, scratch, tally, baselines, .. } = self;
+        let began_ns = now_ns();
+        let until_ns = began_ns + self.plan.client.handshake_timeout_ns;
+        let Self { lanes, records, scratch, ledger, baselines, plan, silence, .. } = self;
         for lane in lanes {
             for (server, link) in lane.links.iter_mut().enumerate() {
+                let silent = Silent { worker: plan.servers[server], since_ns: began_ns };
                 loop {
                     let now = now_ns();
+                    silence.note(self.thread, now, std::iter::once(silent));
                     let connected = link.connect(now, scratch);
                     if connected.map_err(|error| cannot_connect(baselines, server, &error))? {
                         break;
@@ -172,9 +184,9 @@ impl BaselineThread {
                     }
                     poll(&mut self.poll, &mut self.events, CONNECT_LOOK)?;
                 }
-                tally.counters.sessions_opened += 1;
+                ledger.report.client.sessions_opened += 1;
                 // A store that has enough says so and closes; nobody tells of it again.
-                let received = link.receive(true, records, scratch, tally);
+                let received = link.receive(true, records, scratch, ledger);
                 received.map_err(|error| cannot_connect(baselines, server, &error))?;
             }
         }
@@ -209,7 +221,7 @@ impl BaselineThread {
     }
 
     fn measure(&mut self, window: Window) -> Result<()> {
-        self.tally.begin(window);
+        self.ledger.begin(window);
         self.source = match self.plan.rate {
             None => Source::Closed,
             Some(rate) => {
@@ -222,14 +234,14 @@ impl BaselineThread {
         }
         loop {
             let now = now_ns();
-            self.tally.at(now);
+            self.ledger.turn(now);
             if now >= window.end_ns || self.is_stopped() {
-                self.tally.end(now.min(window.end_ns));
+                self.ledger.end(now.min(window.end_ns));
                 return Ok(());
             }
             let arrival_ns = self.take_arrivals(now);
             self.send_ready()?;
-            let interval_ns = self.tally.recorder.interval_end_ns();
+            let interval_ns = self.ledger.interval_end_ns();
             self.turn(arrival_ns.min(interval_ns).min(window.end_ns))?;
         }
     }
@@ -238,7 +250,7 @@ impl BaselineThread {
     fn drain(&mut self) -> Result<()> {
         if let Source::Open(arrivals) = &self.source {
             let sent: u64 = self.lanes.iter().map(|lane| lane.sent()).sum();
-            self.tally.report.backlog = arrivals.arrived() - sent;
+            self.ledger.report.backlog = arrivals.arrived() - sent;
         }
         self.source = Source::Ended;
         let stopped_ns = now_ns();
@@ -247,7 +259,7 @@ impl BaselineThread {
             // Without an interruption each link gives up by itself.
             if self.is_stopped() && now >= stopped_ns + INTERRUPTED_NS {
                 for link in self.lanes.iter().flat_map(|lane| &lane.links) {
-                    link.each_outstanding(|asked| self.tally.given_up(asked));
+                    link.each_outstanding(|asked| asked.given_up(&mut self.ledger));
                 }
                 break;
             }
@@ -279,7 +291,7 @@ impl BaselineThread {
     #[inline]
     fn send_ready(&mut self) -> Result<()> {
         while let Some(at) = self.ready.pop_front() {
-            let Self { lanes, records, scratch, tally, baselines, source, plan, .. } = self;
+            let Self { lanes, records, scratch, ledger, baselines, source, plan, .. } = self;
             let lane = &mut lanes[at as usize];
             let now = now_ns();
             let drawn = lane.draw(source, plan, now);
@@ -289,7 +301,7 @@ impl BaselineThread {
             let deadline_ns = now + plan.client.answer_timeout_ns;
             for (server, link) in lane.links.iter_mut().enumerate() {
                 if !link.batch().asked().is_empty() {
-                    let sent = link.send(deadline_ns, records, scratch, tally);
+                    let sent = link.send(deadline_ns, records, scratch, ledger);
                     sent.map_err(|error| failed(baselines, server, &error))?;
                 }
             }
@@ -304,8 +316,9 @@ impl BaselineThread {
         if rest_ns > 0 {
             self.idle.woke();
         }
-        let Self { lanes, ready, source, records, scratch, tally, baselines, events, idle, .. } =
-            self;
+        let Self {
+            lanes, ready, source, records, scratch, ledger, baselines, events, idle, ..
+        } = self;
         let servers = baselines.names.len();
         for event in &*events {
             idle.worked();
@@ -313,11 +326,11 @@ impl BaselineThread {
             let link = &mut lanes[at].links[server];
             let is_closing = event.is_read_closed() || event.is_error();
             if event.is_readable() || is_closing {
-                let received = link.receive(is_closing, records, scratch, tally);
+                let received = link.receive(is_closing, records, scratch, ledger);
                 received.map_err(|error| failed(baselines, server, &error))?;
             }
             if event.is_writable() {
-                link.flush(tally).map_err(|error| failed(baselines, server, &error))?;
+                link.flush(ledger).map_err(|error| failed(baselines, server, &error))?;
             }
             if lanes[at].settle(source) {
                 ready.push_back(at as u32);
@@ -328,14 +341,29 @@ impl BaselineThread {
             self.late_ns = now + LATE_NS;
             self.give_up_late(now)?;
         }
+        if now >= self.silence_look_ns {
+            self.note_silence(now);
+        }
         Ok(())
     }
 
+    fn note_silence(&mut self, now_ns: u64) {
+        self.silence_look_ns = now_ns + silence::LOOK_NS;
+        let Self { plan, lanes, .. } = self;
+        let silent = lanes.iter().flat_map(|lane| lane.links.iter().enumerate()).filter_map(
+            |(server, link)| {
+                let asked_ns = link.deadline_ns()?.saturating_sub(plan.client.answer_timeout_ns);
+                Some(Silent { worker: plan.servers[server], since_ns: asked_ns })
+            },
+        );
+        self.silence.note(self.thread, now_ns, silent);
+    }
+
     fn give_up_late(&mut self, now_ns: u64) -> Result<()> {
-        let Self { lanes, ready, source, tally, baselines, plan, .. } = self;
+        let Self { lanes, ready, source, ledger, baselines, plan, .. } = self;
         for (at, lane) in lanes.iter_mut().enumerate().filter(|(_, lane)| lane.is_busy()) {
             for (server, link) in lane.links.iter_mut().enumerate() {
-                if link.handle_timeout(now_ns, tally).is_err() {
+                if link.handle_timeout(now_ns, ledger).is_err() {
                     let secs = plan.client.answer_timeout_ns as f64 / 1e9;
                     bail!("{} did not answer in {secs} s", baselines.names[server]);
                 }

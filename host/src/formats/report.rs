@@ -89,6 +89,9 @@ pub struct ClientSample {
     pub retransmits: u64,
     /// Mutations whose outcome is not known, since the start.
     pub indeterminate: u64,
+    /// GETs asked again in another datagram, since the start.
+    #[serde(default)]
+    pub gets_asked_again: u64,
     /// UDP payload received.
     pub rx_bytes_per_s: f64,
     /// UDP payload sent.
@@ -99,6 +102,11 @@ pub struct ClientSample {
     #[serde(flatten)]
     pub usage: Usage,
 }
+
+/// Tag of a line of `client-N.hdr` whose histogram is of GETs alone.
+pub const GET_TAG: &str = "get";
+/// Tag of a line whose histogram is of PUTs alone.
+pub const PUT_TAG: &str = "put";
 
 /// Percentiles of a latency distribution, in microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -160,10 +168,16 @@ pub struct ClientReport {
     pub threads: u64,
     /// GETs of one stream that may be outstanding together.
     pub batch: u64,
-    /// Seed of every random choice.
+    /// Seed of the operations: `--seed` with it draws the same.
     pub seed: u64,
-    /// Offered load in open loop; absent in closed loop.
+    /// The rate that was asked for in open loop; absent in closed loop.
     pub rate_ops_per_s: Option<f64>,
+    /// Whether it was reached; absent in closed loop.
+    #[serde(default)]
+    pub rate_reached: Option<bool>,
+    /// Operations that were due and never sent, in open loop.
+    #[serde(default)]
+    pub backlog: u64,
     /// Records written before the run.
     pub loaded: u64,
     /// Start of the measured window.
@@ -199,6 +213,9 @@ pub struct ClientReport {
     pub put_latency: Latency,
     /// Counters of the generator over its whole life.
     pub counters: Counters,
+    /// Sessions that were lost, by the worker's address: it did not answer, or forgot them.
+    #[serde(default)]
+    pub lost_sessions: BTreeMap<String, u64>,
     /// Counters of each server at the end, by address; a server that did not answer is absent.
     pub servers: BTreeMap<String, Counters>,
 }
@@ -218,6 +235,9 @@ pub struct RunDescription {
     pub servers: u64,
     /// Generators started.
     pub clients: u64,
+    /// Seed of the first generator; the next has one more, and so on. Absent if unknown.
+    #[serde(default)]
+    pub seed: Option<u64>,
     /// The machine.
     pub machine: MachineFacts,
 }
@@ -281,6 +301,24 @@ pub struct ClientSummary {
     pub p99_us: f64,
     /// 99.9th percentile.
     pub p999_us: f64,
+    /// Latency of GETs.
+    #[serde(default)]
+    pub get_latency: Latency,
+    /// Latency of PUTs.
+    #[serde(default)]
+    pub put_latency: Latency,
+    /// Seed of its operations.
+    #[serde(default)]
+    pub seed: u64,
+    /// The rate that was asked for in open loop; absent in closed loop.
+    #[serde(default)]
+    pub rate_ops_per_s: Option<f64>,
+    /// Whether it was reached; absent in closed loop.
+    #[serde(default)]
+    pub rate_reached: Option<bool>,
+    /// Operations that were due and never sent.
+    #[serde(default)]
+    pub backlog: u64,
     /// CPU, median; 100 is one core.
     pub cpu_pct: f64,
     /// Memory against that of the machine, median.
@@ -305,8 +343,20 @@ pub struct NodeSummary {
 pub struct Summary {
     /// Folder name.
     pub name: String,
-    /// Sum of the servers' medians.
+    /// Sum of the servers' medians: what was executed.
     pub total_ops_per_s: f64,
+    /// What the generators were answered in a second of their measured time, summed up.
+    #[serde(default)]
+    pub answered_ops_per_s: f64,
+    /// The rate that all generators together were asked for; absent if one ran a closed loop.
+    #[serde(default)]
+    pub rate_ops_per_s: Option<f64>,
+    /// Whether every generator reached its own; absent if one ran a closed loop.
+    #[serde(default)]
+    pub rate_reached: Option<bool>,
+    /// Operations that were due and never sent, of all generators.
+    #[serde(default)]
+    pub backlog: u64,
     /// `strict`, `shard` or `async`.
     pub order: String,
     /// `ycsb-a`, `ycsb-b` or `ycsb-c`.
@@ -323,6 +373,12 @@ pub struct Summary {
     pub secs: f64,
     /// Latency over all generators, merged from their histograms.
     pub latency: Latency,
+    /// Of GETs alone.
+    #[serde(default)]
+    pub get_latency: Latency,
+    /// Of PUTs alone.
+    #[serde(default)]
+    pub put_latency: Latency,
     /// Servers.
     pub servers: Vec<ServerSummary>,
     /// Generators.

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 
@@ -24,6 +25,18 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     match to_stdout(text) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout"),
+    }
+}
+
+/// How a program ends that has written what it was asked for: with 0, or with 1 and a line
+/// that says what could not be written.
+pub fn end(program: &str, written: anyhow::Result<()>) -> ExitCode {
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            to_stderr(format_args!("{program}: error: {error:#}"));
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use checker::shown::shown;
 use checker::{Verdict, Violation};
 use clap::Parser;
 use host::flags::{count, duration_ns};
+use host::output::{print, to_stderr};
 use serde_json::json;
 
 const PROGRAM: &str = "lincheck";
@@ -24,7 +25,7 @@ const THREADS_MAX: u64 = 1024;
 /// puts of one key have distinct values).
 ///
 /// Exit status: 0 if it is linearizable, 1 if it is not (with a counterexample), 2 if it
-/// cannot be read.
+/// cannot be read or the verdict not be written.
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version)]
 struct Flags {
@@ -66,8 +67,10 @@ fn main() -> ExitCode {
         Err(error) => host::flags::fail(PROGRAM, error),
     };
     let text = if flags.json { as_json(&verdict) } else { as_text(&verdict) };
-    if let Err(error) = host::output::print(&text) {
-        host::flags::fail(PROGRAM, format_args!("{error:#}"));
+    if let Err(error) = print(&text) {
+        // Status 1 would be a verdict.
+        let verdict = text.lines().next().unwrap_or_default();
+        host::flags::fail(PROGRAM, format_args!("{error:#}; the verdict is: {verdict}"));
     }
     if let Ok(verdict) = &verdict {
         tell_what_is_missing(verdict);
@@ -79,11 +82,11 @@ fn main() -> ExitCode {
 fn tell_what_is_missing(verdict: &Verdict) {
     match verdict.unanswered_gets {
         0 => {}
-        1 => eprintln!("{PROGRAM}: 1 unanswered get left out"),
-        gets => eprintln!("{PROGRAM}: {gets} unanswered gets left out"),
+        1 => to_stderr(format_args!("{PROGRAM}: 1 unanswered get left out")),
+        gets => to_stderr(format_args!("{PROGRAM}: {gets} unanswered gets left out")),
     }
     if verdict.operations == 0 {
-        eprintln!("{PROGRAM}: warning: nothing was checked");
+        to_stderr(format_args!("{PROGRAM}: warning: nothing was checked"));
     }
 }
 

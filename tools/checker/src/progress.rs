@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use host::output::to_stderr;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// What takes less is over before anybody asks.
@@ -47,7 +48,10 @@ impl CheckProgress {
             let done = slowest.unwrap_or(self.total);
             match &bar {
                 Some(bar) => bar.set_position(done),
-                None => eprintln!("lincheck: checked {} %", done * 100 / self.total.max(1)),
+                None => to_stderr(format_args!(
+                    "lincheck: checked {} %",
+                    done * 100 / self.total.max(1)
+                )),
             }
         }
         if let Some(bar) = bar {

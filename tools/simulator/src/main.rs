@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use host::flags::count;
+use host::output::{print, to_stderr};
 use serde_json::json;
 use simulator::{report, run_seed};
 
@@ -23,7 +24,8 @@ const JOBS_MAX: u64 = 1024;
 /// that no answer was wrong, nothing executed twice, all came to an end, and the counters add
 /// up. The same seed does the same again.
 ///
-/// Exit status: 0 if everything held, 1 if it did not, 2 if a flag is wrong.
+/// Exit status: 0 if everything held, 1 if it did not, 2 if a flag is wrong or the outcome
+/// cannot be written.
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version)]
 struct Flags {
@@ -64,11 +66,16 @@ fn main() -> ExitCode {
         }
         None => many(&flags),
     };
-    if let Err(error) = host::output::print(&text) {
+    let printed = print(&text);
+    if let Some(failure) = &failure {
+        to_stderr(failure.trim_end());
+    }
+    if let Err(error) = printed {
         host::flags::fail(PROGRAM, format_args!("{error:#}"));
     }
-    let Some(failure) = failure else { return ExitCode::SUCCESS };
-    eprint!("{failure}");
+    if failure.is_none() {
+        return ExitCode::SUCCESS;
+    }
     ExitCode::FAILURE
 }
 

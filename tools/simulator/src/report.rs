@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use host::output::to_stderr;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{Outcome, run_seed};
@@ -120,7 +121,11 @@ impl Progress {
         let mut told = self.told.lock().expect("telling does not panic");
         if told.elapsed() >= Duration::from_secs(2) {
             *told = Instant::now();
-            eprintln!("sim: of {}: {}", self.count, totals.line(self.began.elapsed()));
+            to_stderr(format_args!(
+                "sim: of {}: {}",
+                self.count,
+                totals.line(self.began.elapsed())
+            ));
         }
     }
 

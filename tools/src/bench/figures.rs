@@ -22,6 +22,8 @@ pub struct Round {
     pub refused: u64,
     /// Request datagrams sent again.
     pub retransmits: u64,
+    /// Whether the offered rate was reached; none in closed loop.
+    pub rate_reached: Option<bool>,
     /// CPU seconds of the servers for a million operations.
     pub cpu_s_per_million_ops: f64,
     /// Latency.
@@ -45,12 +47,19 @@ impl Round {
             unanswered: report.indeterminate + report.unanswered_gets,
             refused: report.refused,
             retransmits: report.retransmits,
+            rate_reached: report.rate_reached,
             cpu_s_per_million_ops: cpu_s_per_op * 1e6,
             p50_us: report.latency.p50_us,
             p99_us: report.latency.p99_us,
             p999_us: report.latency.p999_us,
         }
     }
+}
+
+/// Rounds in which the offered rate was not reached.
+#[must_use]
+pub fn slower(rounds: &[Round]) -> usize {
+    rounds.iter().filter(|round| round.rate_reached == Some(false)).count()
 }
 
 /// Many rounds together: medians, and how far throughput went.

@@ -27,7 +27,7 @@ impl ResultsFolder {
     pub fn new(out: Option<&Path>, label: &str) -> Result<Self> {
         let arguments =
             [format!("tools/{label}")].into_iter().chain(std::env::args().skip(1)).collect();
-        let mut run = describe(String::new(), 0, 0, commit(), arguments);
+        let mut run = describe(String::new(), 0, 0, None, commit(), arguments);
         let path = match out {
             Some(out) => {
                 make_empty(out)?;

@@ -18,6 +18,7 @@ pub mod servers;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use host::output::to_stderr;
 
 /// As shells show a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -31,12 +32,12 @@ pub fn end<T>(
     match outcome.and_then(print) {
         Ok(failures) => {
             for failure in &failures {
-                eprintln!("{program}: error: {failure}");
+                to_stderr(format_args!("{program}: error: {failure}"));
             }
             if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            eprintln!("{program}: error: {error:#}");
+            to_stderr(format_args!("{program}: error: {error:#}"));
             let interrupted = error.is::<processes::Interrupted>();
             if interrupted { INTERRUPTED.into() } else { ExitCode::FAILURE }
         }

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 
+use host::output::to_stderr;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Tells on stderr.
@@ -39,7 +40,7 @@ impl RoundsProgress {
                 bar.set_message(message.to_owned());
                 bar.inc(1);
             }
-            None => eprintln!("{}: {message}", self.program),
+            None => to_stderr(format_args!("{}: {message}", self.program)),
         }
     }
 
@@ -48,7 +49,7 @@ impl RoundsProgress {
         let line = format!("{}: {message}", self.program);
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => to_stderr(line),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Prints `run.json` for a run that starts now.
 #![forbid(unsafe_code)]
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 const PROGRAM: &str = "runinfo";
@@ -21,6 +23,10 @@ struct Flags {
     #[arg(long)]
     clients: u64,
 
+    /// Seed of the first generator; the next has one more, and so on
+    #[arg(long)]
+    seed: Option<u64>,
+
     /// Commit of the checkout; empty if unknown
     #[arg(long)]
     commit: String,
@@ -30,19 +36,18 @@ struct Flags {
     arguments: Vec<String>,
 }
 
-fn main() {
+fn main() -> ExitCode {
     let flags: Flags = host::flags::parse(PROGRAM);
     let run = tools::run_description::describe(
         flags.name,
         flags.servers,
         flags.clients,
+        flags.seed,
         flags.commit,
         flags.arguments,
     );
     let printed = serde_json::to_string_pretty(&run)
         .map_err(anyhow::Error::from)
         .and_then(|json| host::output::print(&format!("{json}\n")));
-    if let Err(error) = printed {
-        host::flags::fail(PROGRAM, format_args!("{error:#}"));
-    }
+    host::output::end(PROGRAM, printed)
 }

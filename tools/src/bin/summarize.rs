@@ -2,12 +2,16 @@
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 
 const PROGRAM: &str = "summarize";
 
 /// Prints the report of a run, and writes summary.json, summary.md and plots into its folder.
+///
+/// Exit status: 0; 1 if the report cannot be written; 2 if there is no such run or a file of
+/// it cannot be read.
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version)]
 struct Flags {
@@ -24,13 +28,13 @@ struct Flags {
     json: bool,
 }
 
-fn main() {
+fn main() -> ExitCode {
     let flags: Flags = host::flags::parse(PROGRAM);
-    let printed =
-        tools::summarize::summarize(&flags.path, flags.run.as_deref()).and_then(|report| {
-            host::output::print(if flags.json { &report.json } else { &report.text })
-        });
-    if let Err(error) = printed {
-        host::flags::fail(PROGRAM, format_args!("{error:#}"));
-    }
+    let report = match tools::summarize::summarize(&flags.path, flags.run.as_deref()) {
+        Ok(report) => report,
+        Err(error) => host::flags::fail(PROGRAM, format_args!("{error:#}")),
+    };
+    // Whoever cannot keep the files may still read the report.
+    let printed = host::output::print(if flags.json { &report.json } else { &report.text });
+    host::output::end(PROGRAM, printed.and(report.write()))
 }

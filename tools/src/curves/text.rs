@@ -1,7 +1,7 @@
 //! The curves in tables.
 
 use super::results::{CurveResults, Measured};
-use crate::bench::figures::rate_text;
+use crate::bench::figures::{rate_text, slower};
 use crate::bench::folder::ResultsFolder;
 use crate::table::TextTable;
 
@@ -54,9 +54,10 @@ fn table(curve: &Measured) -> TextTable {
         }
         let unanswered: u64 = point.rounds.iter().map(|round| round.unanswered).sum();
         let reason = point.skipped.clone().or_else(|| point.failed.clone());
-        cells.push(reason.unwrap_or_else(|| match unanswered {
-            0 => String::new(),
-            count => format!("{count} were not answered"),
+        cells.push(reason.unwrap_or_else(|| match (unanswered, slower(&point.rounds)) {
+            (0, 0) => String::new(),
+            (0, rounds) => format!("the rate was not reached in {rounds} rounds"),
+            (count, _) => format!("{count} were not answered"),
         }));
         table.add(cells);
     }

@@ -7,17 +7,18 @@ use host::report::{
     Summary, Usage,
 };
 
+use super::difference::{self, Difference};
 use super::folder::{ClientFiles, RunFolder, ServerFiles};
-use super::hdr;
+use super::hdr::Histograms;
 use super::window::{IntervalRate, MeasuredWindow};
 use crate::median::median;
 
-/// The figures, and the histogram that the latencies are from.
+/// The figures, and the histograms that the latencies are from.
 #[derive(Debug)]
 pub(super) struct Built {
     pub(super) summary: Summary,
     /// Absent if no generator logged one.
-    pub(super) histogram: Option<Histogram<u64>>,
+    pub(super) histograms: Option<Histograms>,
 }
 
 /// Takes the figures of the measured window.
@@ -32,6 +33,7 @@ pub(super) fn build(folder: &RunFolder, window: &MeasuredWindow) -> anyhow::Resu
     }
 
     let mut usages = Vec::new();
+    let mut rates = Difference::default();
     let mut servers = Vec::new();
     for server in &folder.servers {
         let samples = select(window, &server.name, &server.samples, &mut notes);
@@ -39,29 +41,46 @@ pub(super) fn build(folder: &RunFolder, window: &MeasuredWindow) -> anyhow::Resu
             bail!("{} has no sample in the measured window", server.name);
         }
         usages.extend(samples.iter().map(|sample| &sample.usage));
+        rates.mean += difference::mean(&samples);
         servers.push(summarize_server(server, &samples));
     }
     let mut clients = Vec::new();
     for client in &folder.clients {
         let samples = select(window, &client.name, &client.samples, &mut notes);
         usages.extend(samples.iter().map(|sample| &sample.usage));
+        rates.asked_again += difference::asked_again(&samples);
         clients.push(summarize_client(client, &samples));
     }
 
-    let histogram = merge(&folder.clients)?;
-    let latency = match (&histogram, folder.clients.as_slice()) {
-        (Some(histogram), _) => Latency::of(histogram),
-        // Percentiles of several clients cannot be had from theirs, those of one are its own.
-        (None, [only]) => only.report.latency.clone(),
-        (None, _) => Latency::default(),
+    let histograms = merge(&folder.clients)?;
+    let latency_of = |merged: fn(&Histograms) -> &Histogram<u64>,
+                      report: fn(&ClientReport) -> &Latency| {
+        match (&histograms, folder.clients.as_slice()) {
+            (Some(histograms), _) if !merged(histograms).is_empty() => {
+                Latency::of(merged(histograms))
+            }
+            // Percentiles of several clients cannot be had from theirs, those of one are its own.
+            (_, [only]) => report(&only.report).clone(),
+            _ => Latency::default(),
+        }
     };
+    let latency = latency_of(|merged| &merged.all, |report| &report.latency);
     note_count(&folder.clients, &latency, &mut notes);
-    let total_ops_per_s = servers.iter().map(|server| server.median_ops_per_s).sum();
-    note_excess(total_ops_per_s, &clients, &mut notes);
+    rates.total = servers.iter().map(|server| server.median_ops_per_s).sum();
+    rates.answered = clients.iter().map(|client| client.ops_per_s).sum();
+    notes.extend(rates.note());
+    let is_open = clients.iter().all(|client| client.rate_ops_per_s.is_some());
+    let asked = clients.iter().filter_map(|client| client.rate_ops_per_s).sum();
+    note_rates(&clients, &mut notes);
     let streams = folder.clients.iter().map(|client| client.report.streams);
     let summary = Summary {
         name: folder.name.clone(),
-        total_ops_per_s,
+        total_ops_per_s: rates.total,
+        answered_ops_per_s: rates.answered,
+        rate_ops_per_s: is_open.then_some(asked),
+        rate_reached: is_open
+            .then(|| clients.iter().all(|client| client.rate_reached == Some(true))),
+        backlog: clients.iter().map(|client| client.backlog).fold(0, u64::saturating_add),
         order: first.order.clone(),
         workload: first.workload.clone(),
         theta: first.theta,
@@ -70,24 +89,27 @@ pub(super) fn build(folder: &RunFolder, window: &MeasuredWindow) -> anyhow::Resu
         streams: streams.fold(0, u64::saturating_add),
         secs: window.secs(),
         latency,
+        get_latency: latency_of(|merged| &merged.gets, |report| &report.get_latency),
+        put_latency: latency_of(|merged| &merged.puts, |report| &report.put_latency),
         servers,
         clients,
         node: summarize_node(&usages),
         verdict: folder.verdict.clone(),
         notes,
     };
-    Ok(Built { summary, histogram })
+    Ok(Built { summary, histograms })
 }
 
-/// Servers count what they execute. Where the generators got fewer answers, GETs were asked
-/// again, and the figure to quote is the generators'.
-fn note_excess(total_ops_per_s: f64, clients: &[ClientSummary], notes: &mut Vec<String>) {
-    const TOLERANCE: f64 = 0.02;
-    let answered_per_s: f64 = clients.iter().map(|client| client.ops_per_s).sum();
-    if total_ops_per_s > answered_per_s * (1.0 + TOLERANCE) {
+/// A rate that was not reached must not look like success.
+fn note_rates(clients: &[ClientSummary], notes: &mut Vec<String>) {
+    for client in clients.iter().filter(|client| client.rate_reached == Some(false)) {
         notes.push(format!(
-            "the clients got {answered_per_s:.0} op/s answered, less than the servers executed: \
-             GETs were asked again, or the load was not steady"
+            "{} did not reach the rate that it was asked for: {:.0} of {:.0} op/s, {} operations \
+             were due and never sent",
+            client.name,
+            client.ops_per_s,
+            client.rate_ops_per_s.unwrap_or_default(),
+            client.backlog
         ));
     }
 }
@@ -131,6 +153,12 @@ fn summarize_client(client: &ClientFiles, samples: &[&ClientSample]) -> ClientSu
         p50_us: report.latency.p50_us,
         p99_us: report.latency.p99_us,
         p999_us: report.latency.p999_us,
+        get_latency: report.get_latency.clone(),
+        put_latency: report.put_latency.clone(),
+        seed: report.seed,
+        rate_ops_per_s: report.rate_ops_per_s,
+        rate_reached: report.rate_reached,
+        backlog: report.backlog,
         cpu_pct: of(|sample| sample.usage.cpu_pct),
         mem_pct: of(|sample| sample.usage.mem_pct),
         net_pct: of(|sample| sample.net_pct),
@@ -146,12 +174,12 @@ fn summarize_node(usages: &[&Usage]) -> NodeSummary {
     }
 }
 
-fn merge(clients: &[ClientFiles]) -> anyhow::Result<Option<Histogram<u64>>> {
-    let mut merged = hdr::empty();
-    for histogram in clients.iter().filter_map(|client| client.histogram.as_ref()) {
-        merged.add(histogram)?;
+fn merge(clients: &[ClientFiles]) -> anyhow::Result<Option<Histograms>> {
+    let mut merged = Histograms::empty();
+    for histograms in clients.iter().filter_map(|client| client.histograms.as_ref()) {
+        merged.add(histograms)?;
     }
-    Ok((!merged.is_empty()).then_some(merged))
+    Ok((!merged.all.is_empty()).then_some(merged))
 }
 
 /// The summary has one workload, that of the first client.

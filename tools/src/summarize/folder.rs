@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use hdrhistogram::Histogram;
 use host::report::{ClientReport, ClientSample, RunDescription, ServerSample};
 
-use super::{hdr, jsonl, names};
+use super::hdr::{self, Histograms};
+use super::{jsonl, names};
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -17,9 +17,9 @@ pub(super) struct RunFolder {
     pub(super) run: Option<RunDescription>,
     pub(super) servers: Vec<ServerFiles>,
     pub(super) clients: Vec<ClientFiles>,
-    /// What a reader of the figures should know about the files.
     /// What the check of the run's history came to.
     pub(super) verdict: Option<String>,
+    /// What a reader of the figures should know about the files.
     pub(super) notes: Vec<String>,
 }
 
@@ -36,8 +36,8 @@ pub(super) struct ClientFiles {
     pub(super) name: String,
     pub(super) report: ClientReport,
     pub(super) samples: Vec<ClientSample>,
-    /// Latencies of all operations in the measured window, if the generator logged them.
-    pub(super) histogram: Option<Histogram<u64>>,
+    /// Latencies in the measured window, if the generator logged them.
+    pub(super) histograms: Option<Histograms>,
 }
 
 /// Reads the folder of a run.
@@ -121,14 +121,14 @@ fn read_client(path: &Path, name: String, notes: &mut Vec<String>) -> anyhow::Re
     };
 
     let log_file = file("hdr");
-    let histogram = if log_file.exists() {
+    let histograms = if log_file.exists() {
         let measured_ms = report.run_start_ms as f64..=report.run_end_ms as f64;
         Some(hdr::read(&log_file, measured_ms, notes)?)
     } else {
         notes.push(format!("{name}.hdr is missing: its operations are in no histogram"));
         None
     };
-    Ok(ClientFiles { name, report, samples, histogram })
+    Ok(ClientFiles { name, report, samples, histograms })
 }
 
 /// Fewer files than processes would make figures that are too small.

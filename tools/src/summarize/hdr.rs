@@ -6,15 +6,48 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry, Tag};
+use hdrhistogram::{AdditionError, Histogram};
+use host::report::{GET_TAG, PUT_TAG};
 
 /// Longer than 64-bit values with five digits need.
 const ENCODED_BYTES_MAX: usize = 64 << 20;
 
-/// Reads the histograms of all operations (those without a tag) whose interval has its
-/// middle in `measured_ms`, and merges them. Values are nanoseconds.
+/// Latencies of all operations, and of the two kinds; those are empty where a log does not
+/// tell them apart.
+#[derive(Clone, Debug)]
+pub(super) struct Histograms {
+    pub(super) all: Histogram<u64>,
+    pub(super) gets: Histogram<u64>,
+    pub(super) puts: Histogram<u64>,
+}
+
+impl Histograms {
+    pub(super) fn empty() -> Self {
+        Self { all: empty(), gets: empty(), puts: empty() }
+    }
+
+    /// Adds those of another log.
+    pub(super) fn add(&mut self, other: &Self) -> Result<(), AdditionError> {
+        self.all.add(&other.all)?;
+        self.gets.add(&other.gets)?;
+        self.puts.add(&other.puts)
+    }
+
+    /// The one that a line with this tag is a part of.
+    fn tagged(&mut self, tag: Option<&str>) -> Option<&mut Histogram<u64>> {
+        match tag {
+            None => Some(&mut self.all),
+            Some(GET_TAG) => Some(&mut self.gets),
+            Some(PUT_TAG) => Some(&mut self.puts),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Reads the histograms whose interval has its middle in `measured_ms`, and merges them.
+/// Values are nanoseconds.
 ///
 /// A last line that was cut short is left out with a note. If no interval has its middle in
 /// the window, all are taken, with a note: then the log's clock is not the report's.
@@ -22,13 +55,13 @@ pub(super) fn read(
     path: &Path,
     measured_ms: RangeInclusive<f64>,
     notes: &mut Vec<String>,
-) -> anyhow::Result<Histogram<u64>> {
+) -> anyhow::Result<Histograms> {
     let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut deserializer = Deserializer::new();
     let mut origin_ms = 0.0;
-    let mut measured = empty();
-    let mut all = empty();
+    let mut measured = Histograms::empty();
+    let mut whole = Histograms::empty();
     // Line by line, so that an error has its place.
     for (index, line) in content.split_inclusive(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
@@ -40,24 +73,30 @@ pub(super) fn read(
         }
         let place = || format!("{}:{}", path.display(), index + 1);
         match IntervalLogIterator::new(line).next() {
-            Some(Ok(LogEntry::Interval(interval))) if interval.tag().is_none() => {
+            Some(Ok(LogEntry::Interval(interval))) => {
+                let tag = interval.tag();
+                let tag = tag.as_ref().map(Tag::as_str);
+                let Some(of_whole) = whole.tagged(tag) else { continue };
                 let histogram =
                     decode(&mut deserializer, interval.encoded_histogram()).with_context(place)?;
                 let start_ms = origin_ms + interval.start_timestamp().as_secs_f64() * 1e3;
                 let middle_ms = start_ms + interval.duration().as_secs_f64() * 1e3 / 2.0;
-                if measured_ms.contains(&middle_ms) {
-                    measured.add(&histogram).map_err(|error| anyhow!("{}: {error}", place()))?;
+                let mut adding = of_whole.add(&histogram);
+                if measured_ms.contains(&middle_ms)
+                    && let Some(of_measured) = measured.tagged(tag)
+                {
+                    adding = adding.and_then(|()| of_measured.add(&histogram));
                 }
-                all.add(&histogram).map_err(|error| anyhow!("{}: {error}", place()))?;
+                adding.map_err(|error| anyhow!("{}: {error}", place()))?;
             }
             Some(Ok(LogEntry::BaseTime(time))) => origin_ms = time.as_secs_f64() * 1e3,
-            Some(Ok(LogEntry::Interval(_) | LogEntry::StartTime(_))) | None => {}
+            Some(Ok(LogEntry::StartTime(_))) | None => {}
             Some(Err(_)) => return Err(anyhow!("{}: not a line of a histogram log", place())),
         }
     }
-    if measured.is_empty() && !all.is_empty() {
+    if measured.all.is_empty() && !whole.all.is_empty() {
         notes.push(format!("{name} has no interval in the measured window: all of them are taken"));
-        return Ok(all);
+        return Ok(whole);
     }
     Ok(measured)
 }
@@ -130,7 +169,7 @@ mod tests {
         let path = folder.path().join("client-1.hdr");
         fs::write(&path, content).unwrap();
         let mut notes = Vec::new();
-        (read(&path, measured_ms, &mut notes), notes)
+        (read(&path, measured_ms, &mut notes).map(|histograms| histograms.all), notes)
     }
 
     #[test]
@@ -145,6 +184,29 @@ mod tests {
             assert_eq!((merged.len(), merged.min(), merged.max()), (3, 1000, 2000));
             assert!(notes.is_empty());
         }
+    }
+
+    #[test]
+    fn gets_and_puts_are_told_apart_by_their_tags_and_others_are_passed_over() {
+        let mut log = Vec::new();
+        let mut serializer = V2Serializer::new();
+        let mut writer =
+            IntervalLogWriterBuilder::new().begin_log_with(&mut log, &mut serializer).unwrap();
+        let second = Duration::from_secs(1);
+        for (values, tag) in [
+            (&[1, 2, 3][..], None),
+            (&[1, 2], Tag::new(GET_TAG)),
+            (&[3], Tag::new(PUT_TAG)),
+            (&[9], Tag::new("scan")),
+        ] {
+            writer.write_histogram(&histogram(values), second, second, tag).unwrap();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("client-1.hdr");
+        fs::write(&path, log).unwrap();
+        let Histograms { all, gets, puts } = read(&path, 0.0..=9e9, &mut Vec::new()).unwrap();
+        assert_eq!((all.len(), gets.len(), puts.len()), (3, 2, 1));
+        assert_eq!((gets.max(), puts.max()), (2, 3));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) struct ReportText<'a> {
 
 impl<'a> ReportText<'a> {
     pub(super) fn new(folder: &'a RunFolder, built: &'a Built) -> Self {
-        Self { folder, summary: &built.summary, has_latency_plot: built.histogram.is_some() }
+        Self { folder, summary: &built.summary, has_latency_plot: built.histograms.is_some() }
     }
 
     /// The report for a terminal; other programs read its first lines.
@@ -29,6 +29,7 @@ impl<'a> ReportText<'a> {
             text += &format!("{} median {:.0} op/s\n", server.name, server.median_ops_per_s);
         }
         text += &format!("\ntotal {:.0} op/s\n", summary.total_ops_per_s);
+        text += &format!("answered {:.0} op/s\n", summary.answered_ops_per_s);
         for (_, table) in self.tables() {
             text += &format!("\n{}", table.terminal());
         }
@@ -46,8 +47,12 @@ impl<'a> ReportText<'a> {
     pub(super) fn markdown(&self) -> String {
         let summary = self.summary;
         let mut text = format!("# {}\n\n", summary.name);
-        text +=
-            &format!("**{:.0} op/s** in total. {}\n\n", summary.total_ops_per_s, self.workload());
+        text += &format!(
+            "**{:.0} op/s** answered; the servers executed **{:.0} op/s** in total. {}\n\n",
+            summary.answered_ops_per_s,
+            summary.total_ops_per_s,
+            self.workload()
+        );
         if let Some(run) = &self.folder.run {
             let machine = &run.machine;
             let commit = match run.commit.as_str() {
@@ -82,8 +87,16 @@ impl<'a> ReportText<'a> {
 
     fn workload(&self) -> String {
         let summary = self.summary;
+        let arrivals = match (summary.rate_ops_per_s, summary.rate_reached) {
+            (Some(rate), Some(true)) => format!("open loop of {rate:.0} op/s, reached"),
+            (Some(rate), _) => format!("open loop of {rate:.0} op/s, not reached"),
+            (None, _) if summary.clients.iter().any(|client| client.rate_ops_per_s.is_some()) => {
+                "open and closed loops".to_owned()
+            }
+            (None, _) => "closed loop".to_owned(),
+        };
         format!(
-            "{}, order {}, theta {}, {} records of {} bytes, {} streams, {:.1} s measured.",
+            "{}, order {}, theta {}, {} records of {} bytes, {} streams, {arrivals}, {:.1} s measured.",
             summary.workload,
             summary.order,
             summary.theta,
@@ -98,7 +111,15 @@ impl<'a> ReportText<'a> {
     fn tables(&self) -> Vec<(&'static str, TextTable)> {
         let tables = [
             ("Use of the machine, medians", self.usage()),
-            ("Latency", self.latency()),
+            ("Latency", self.latency("latency, µs", |c| &c.report.latency, &self.summary.latency)),
+            (
+                "Latency of GETs",
+                self.latency("GETs, µs", |c| &c.report.get_latency, &self.summary.get_latency),
+            ),
+            (
+                "Latency of PUTs",
+                self.latency("PUTs, µs", |c| &c.report.put_latency, &self.summary.put_latency),
+            ),
             ("Clients", self.clients()),
             ("Counters of the servers", self.counters()),
         ];
@@ -136,13 +157,16 @@ impl<'a> ReportText<'a> {
         table
     }
 
-    fn latency(&self) -> TextTable {
-        let header = ["latency, µs", "p50", "p90", "p99", "p99.9", "max", "mean"];
-        let mut table = TextTable::new(&header);
-        for client in &self.folder.clients {
-            table.add(latency_row(&client.name, &client.report.latency));
+    /// Of each client, and of all; no rows if there were no such operations.
+    fn latency(&self, what: &str, of: fn(&ClientFiles) -> &Latency, of_all: &Latency) -> TextTable {
+        let mut table = TextTable::new(&[what, "p50", "p90", "p99", "p99.9", "max", "mean"]);
+        let clients = &self.folder.clients;
+        if clients.iter().any(|client| of(client).count > 0) {
+            for client in clients {
+                table.add(latency_row(&client.name, of(client)));
+            }
+            table.add(latency_row("all", of_all));
         }
-        table.add(latency_row("all", &self.summary.latency));
         table
     }
 

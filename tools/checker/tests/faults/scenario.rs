@@ -138,6 +138,7 @@ impl Scenario {
     }
 
     /// What the checker says of all histories.
+    #[expect(clippy::print_stdout, reason = "a test shows it where it fails")]
     pub(crate) fn lincheck(&self, arguments: &[&str]) -> Ended {
         let folder = self.folder.to_str().expect("it is text");
         let ended = run(LINCHECK.as_ref(), &[&[folder][..], arguments].concat());

@@ -7,6 +7,9 @@ use std::fs;
 
 use files::{Files, HEADER, lincheck, of_csv, operation, value};
 use history::operation::{Action, Operation};
+use testkit::process::{Sink, run_into};
+
+const LINCHECK: &str = env!("CARGO_BIN_EXE_lincheck");
 
 #[test]
 fn a_correct_table_is_told_in_one_line() {
@@ -228,4 +231,26 @@ fn the_verdict_can_be_json() {
     let (status, text, _) = lincheck(&["--json", "--threads", "1"], &[&path]);
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, &json["operations"]), (0, &1.into()));
+}
+
+/// Status 1 would be a verdict of its own.
+#[test]
+fn a_verdict_that_cannot_be_written_is_told_and_exits_2() {
+    let files = Files::new();
+    let path = files.path("h.csv");
+    fs::write(&path, format!("{HEADER}c,x,get,v,10,20\n")).unwrap();
+    let flags = [path.to_str().unwrap()];
+    let ended = run_into(LINCHECK.as_ref(), &flags, Sink::Full, Sink::Lines);
+    assert_eq!((ended.status, ended.stderr.len()), (Some(2), 1), "{ended:?}");
+    for part in ["cannot write to stdout: No space left", "not linearizable: key x"] {
+        assert!(ended.stderr[0].contains(part), "{ended:?}");
+    }
+    // A reader that has seen enough, or a complaint that nobody reads, changes no verdict.
+    for stderr in [Sink::Lines, Sink::Full] {
+        let ended = run_into(LINCHECK.as_ref(), &flags, Sink::Closed, stderr);
+        assert_eq!(ended.status, Some(1), "{ended:?}");
+    }
+    fs::write(&path, HEADER).unwrap();
+    let ended = run_into(LINCHECK.as_ref(), &flags, Sink::Lines, Sink::Full);
+    assert_eq!(ended.status, Some(0), "it warns that nothing was checked: {ended:?}");
 }
