@@ -22,7 +22,7 @@ use crate::plan::Plan;
 use crate::recorder::Interval;
 
 proto::counters! {
-    /// What a generator counts beside its sessions and its sockets.
+    /// What a generator counts beside its sessions and its transport.
     GeneratorCounters {
         /// Datagrams that the kernel dropped at its sockets.
         kernel_drops: trouble,

@@ -40,7 +40,7 @@ pub fn start(flags: &Flags) -> Result<Running> {
     if flags.table == Choice::Null {
         to_stderr("kv: warning: --table null stores nothing, and answers with a constant");
     }
-    let placement = Placement::new(flags)?;
+    let worker_cores = WorkerCores::new(flags)?;
     let base = SocketAddr::new(flags.bind, flags.port);
     let sockets = Socket::bind_consecutive(base, flags.cores, flags.socket_buffer)
         .map_err(|e| cannot_bind(flags, &e))?;
@@ -80,10 +80,10 @@ pub fn start(flags: &Flags) -> Result<Running> {
             pct if pct > 0.0 => Some(Loss::new(pct, u64::from_le_bytes(random()?))),
             _ => None,
         };
-        let place = placement.place(index);
+        let core = worker_cores.of(index);
         workers.push(match loss {
-            Some(loss) => spawn(place, socket, Lossy::new(worker, loss), &stop)?,
-            None => spawn(place, socket, worker, &stop)?,
+            Some(loss) => spawn(core, socket, Lossy::new(worker, loss), &stop)?,
+            None => spawn(core, socket, worker, &stop)?,
         });
     }
     let address = SocketAddr::new(flags.bind, ports[0]);
@@ -110,12 +110,12 @@ impl Running {
 }
 
 /// Which core each worker runs on, and whether it has it to itself.
-struct Placement {
+struct WorkerCores {
     cores: Vec<Option<usize>>,
     may_spin: bool,
 }
 
-impl Placement {
+impl WorkerCores {
     fn new(flags: &Flags) -> Result<Self> {
         let allowed = allowed_cores();
         let workers = usize::from(flags.cores);
@@ -139,26 +139,26 @@ impl Placement {
         Ok(Self { cores, may_spin: fits })
     }
 
-    fn place(&self, index: usize) -> Place {
-        Place { index, core: self.cores[index], may_spin: self.may_spin }
+    fn of(&self, index: usize) -> WorkerCore {
+        WorkerCore { index, core: self.cores[index], may_spin: self.may_spin }
     }
 }
 
-/// Where one worker runs.
+/// The core of one worker.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct WorkerCore {
     index: usize,
     core: Option<usize>,
     may_spin: bool,
 }
 
 fn spawn(
-    place: Place,
+    core: WorkerCore,
     mut socket: Socket,
     mut worker: impl Endpoint + Send + 'static,
     stop: &Arc<AtomicBool>,
 ) -> Result<JoinHandle<Result<()>>> {
-    let Place { index, core, may_spin } = place;
+    let WorkerCore { index, core, may_spin } = core;
     let stop = stop.clone();
     let run = move || {
         if let Some(core) = core

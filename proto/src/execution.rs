@@ -22,9 +22,9 @@ pub(crate) struct Execution<'a> {
 impl Execution<'_> {
     /// Its operations came together, so each may take effect before or after any other:
     /// mutations go first, reads follow in groups.
-    #[inline]
+    #[inline(always)] // Else its parts are merged into it, and a PUT takes more instructions.
     pub(crate) fn run(
-        mut self,
+        &mut self,
         session: &mut Session,
         is_mutations_only: bool,
         store: &mut impl Store,

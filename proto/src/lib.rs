@@ -86,7 +86,7 @@ pub mod reply_budget;
 pub mod rto;
 pub mod server;
 pub mod session;
-pub mod sessions;
+pub mod session_table;
 pub mod store;
 pub mod transmit;
 pub mod unpack;

@@ -13,7 +13,7 @@ use crate::pack;
 use crate::planted;
 use crate::replies::{Destination, Replies};
 use crate::session::{Arrival, Session};
-use crate::sessions::{Sessions, Terms};
+use crate::session_table::{SessionTable, Terms};
 use crate::store::Store;
 use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed, RequestSpan};
@@ -45,7 +45,7 @@ pub struct ServerConfig {
 pub struct Server {
     config: ServerConfig,
     cookies: Cookies,
-    sessions: Sessions,
+    sessions: SessionTable,
     replies: Replies,
     counters: ServerCounters,
     spans: Vec<RequestSpan>,
@@ -62,7 +62,7 @@ impl Server {
         Self {
             config,
             cookies: Cookies::new(config.secret),
-            sessions: Sessions::new(config.secret.map(|byte| !byte)),
+            sessions: SessionTable::new(config.secret.map(|byte| !byte)),
             replies: Replies::default(),
             counters: ServerCounters::default(),
             spans: Vec::new(),
@@ -266,7 +266,7 @@ impl Server {
                 return Ok(());
             }
         }
-        let execution = Execution {
+        let mut execution = Execution {
             arrival,
             destination: destination(&self.config, session, sessions_open, header.attempt),
             sequence: header.sequence,

@@ -16,7 +16,7 @@ use crate::wire::Open;
 
 /// The sessions of one worker.
 #[derive(Debug)]
-pub struct Sessions {
+pub struct SessionTable {
     places: Vec<Option<Session>>,
     free: Vec<u16>,
     by_client: BTreeMap<([u8; 16], Path), u16>,
@@ -54,7 +54,7 @@ impl Terms {
     }
 }
 
-impl Sessions {
+impl SessionTable {
     /// An empty table; `id_key` is random.
     #[must_use]
     pub fn new(id_key: [u8; 16]) -> Self {
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn an_open_that_comes_twice_opens_once() {
-        let mut sessions = Sessions::new([1; 16]);
+        let mut sessions = SessionTable::new([1; 16]);
         let (first, is_new) = sessions.open(0, path(), client(1), TERMS).unwrap();
         let id = first.id;
         assert!(is_new);
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_session_is_good_for_its_path_only() {
-        let mut sessions = Sessions::new([1; 16]);
+        let mut sessions = SessionTable::new([1; 16]);
         let id = sessions.open(0, path(), client(1), TERMS).unwrap().0.id;
         assert!(sessions.get_mut(0, id, path()).is_some());
         let other_remote = Path::to("127.0.0.1:2".parse().unwrap());
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_full_table_refuses_until_a_session_expires_or_closes() {
-        let mut sessions = Sessions::new([1; 16]);
+        let mut sessions = SessionTable::new([1; 16]);
         let mut ids = Vec::new();
         for number in 0..SESSIONS_PER_WORKER_MAX as u64 {
             ids.push(sessions.open(0, path(), client(number), TERMS).unwrap().0.id);
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn an_id_is_never_given_twice() {
-        let mut sessions = Sessions::new([1; 16]);
+        let mut sessions = SessionTable::new([1; 16]);
         let mut seen = std::collections::HashSet::new();
         for number in 0..1000 {
             let id = sessions.open(0, path(), client(number), TERMS).unwrap().0.id;
