@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use host::report::Counters;
 use proto::counters::ClientCounters;
-use udp::sender::SocketCounters;
+use udp::counters::TransportCounters;
 
 /// How often a thread looks whether the others have come as far.
 pub const LOOK_NS: u64 = 1_000_000;
@@ -81,8 +81,8 @@ impl Coordination {
 pub struct ThreadReport {
     /// Its counters.
     pub client: ClientCounters,
-    /// Those of its socket.
-    pub socket: SocketCounters,
+    /// Those of its transport.
+    pub transport: TransportCounters,
     /// Operations that were due and never sent, in open loop.
     pub backlog: u64,
     /// PUTs answered as executed, from the load to what came after the measured window.

@@ -1,13 +1,12 @@
 //! One thread of the generator: its sessions and streams, from connecting to the end.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Result, bail};
-use proto::transmit::{Flush, Transmit};
+use proto::transmit::{Flush, Path, Transmit};
 use udp::core_loop::Endpoint;
-use udp::sender::SocketCounters;
+use udp::counters::TransportCounters;
 
 use crate::coordination::{Coordination, INTERRUPTED_NS, LOOK_NS, ThreadReport, Window};
 use crate::entropy::Entropy;
@@ -265,11 +264,11 @@ impl Driver {
 
 impl Endpoint for Driver {
     #[inline]
-    fn handle_datagram(&mut self, now_ns: u64, from: SocketAddr, datagram: &[u8]) {
+    fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
         self.turn(now_ns);
         let Self { sessions, ledger, streams, plan, .. } = self;
-        sessions.handle_datagram(now_ns, from, datagram, |worker, token, outcome| {
-            ledger.ended(now_ns, worker.address, token, outcome);
+        sessions.handle_datagram(now_ns, path.remote, datagram, |worker, token, outcome| {
+            ledger.ended(now_ns, worker, token, outcome);
             streams.ended(plan, worker.server, token);
         });
     }
@@ -282,7 +281,7 @@ impl Endpoint for Driver {
         if is_drained && now_ns >= self.session_timeout_ns {
             let Self { sessions, ledger, streams, plan, .. } = self;
             sessions.handle_timeout(now_ns, |worker, token, outcome| {
-                ledger.ended(now_ns, worker.address, token, outcome);
+                ledger.ended(now_ns, worker, token, outcome);
                 streams.ended(plan, worker.server, token);
             });
         }
@@ -313,14 +312,14 @@ impl Endpoint for Driver {
     }
 
     #[inline]
-    fn goes_on(&mut self, now_ns: u64, socket: &SocketCounters) -> bool {
+    fn goes_on(&mut self, now_ns: u64, transport: &TransportCounters) -> bool {
         if self.coordination.is_stopped() {
             self.interrupt(now_ns);
         }
         let is_over =
             self.failure.is_some() || (self.stage == Stage::Closing && self.sessions.are_over());
         if is_over {
-            self.ledger.report.socket = *socket;
+            self.ledger.report.transport = *transport;
             self.ledger.report.client = self.sessions.counters();
             self.ledger.report.lost_sessions = self.sessions.lost();
             self.note_silence(now_ns);

@@ -1,11 +1,12 @@
 //! The flags of `gen`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
 use history::sample::Sample;
 use host::flags::{count, percent, power_of_two, theta};
-use proto::limits::{KEY_BYTES_MAX, MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_MAX};
+use proto::limits::{KEY_BYTES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_MAX, mtu_bytes_default};
 use proto::order::Order;
 
 use crate::baseline::target::{Protocol, Target};
@@ -154,8 +155,8 @@ pub struct Flags {
     #[arg(long, value_name = "1/N", default_value = "1/1", requires = "history")]
     pub history_sample: Sample,
 
-    /// Largest datagram, in bytes of UDP payload, that is sent and taken. The default is
-    /// 1472.
+    /// Largest datagram, in bytes of UDP payload, that is sent and taken. The default is what
+    /// Ethernet carries: 1472, or 1452 to servers with an IPv6 address
     #[arg(long, value_name = "BYTES", value_parser = mtu())]
     pub mtu: Option<u16>,
 
@@ -209,10 +210,10 @@ impl Flags {
         self.batch.unwrap_or(default)
     }
 
-    /// `--mtu`, or its default.
+    /// `--mtu`, or its default on the way to a server.
     #[must_use]
-    pub fn mtu(&self) -> u16 {
-        self.mtu.unwrap_or(MTU_BYTES_DEFAULT as u16)
+    pub fn mtu_bytes(&self, server: IpAddr) -> usize {
+        self.mtu.map_or(mtu_bytes_default(server), usize::from)
     }
 }
 

@@ -1,8 +1,6 @@
 //! The ledger of one thread: what each operation that ended came to. It is measured, counted
 //! for the report and, if a history is kept, written down.
 
-use std::net::SocketAddr;
-
 use anyhow::Result;
 use host::report::Counters;
 use proto::client::Outcome;
@@ -11,6 +9,7 @@ use crate::coordination::{ThreadReport, Window};
 use crate::excerpt::excerpt;
 use crate::history::History;
 use crate::recorder::Recorder;
+use crate::sessions::RemoteWorker;
 use crate::token::{Origin, Token};
 
 /// How a store answered an operation.
@@ -99,7 +98,13 @@ impl Ledger {
 
     /// An operation of a session came to its end.
     #[inline]
-    pub fn ended(&mut self, now_ns: u64, worker: SocketAddr, token: Token, outcome: &Outcome<'_>) {
+    pub fn ended(
+        &mut self,
+        now_ns: u64,
+        worker: &RemoteWorker,
+        token: Token,
+        outcome: &Outcome<'_>,
+    ) {
         if token.origin() == Origin::Counters {
             return self.told_counters(worker, outcome);
         }
@@ -129,10 +134,10 @@ impl Ledger {
     }
 
     #[cold]
-    fn told_counters(&mut self, worker: SocketAddr, outcome: &Outcome<'_>) {
+    fn told_counters(&mut self, worker: &RemoteWorker, outcome: &Outcome<'_>) {
         self.questions -= 1;
         if let Outcome::Value { value, .. } = outcome {
-            self.report.servers.insert(worker, parse_counters(value));
+            self.report.servers.insert(worker.address, parse_counters(value));
         }
     }
 
@@ -153,4 +158,84 @@ fn parse_counters(text: &[u8]) -> Counters {
     let text = String::from_utf8_lossy(text);
     let pairs = text.lines().filter_map(|line| line.split_once(' '));
     pairs.filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+    use crate::recorder::Interval;
+
+    const NOW_NS: u64 = 5_000;
+    const WORKER: RemoteWorker =
+        RemoteWorker { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400), server: 0 };
+
+    fn ledger() -> (Ledger, Receiver<Interval>) {
+        let (sender, intervals) = channel();
+        (Ledger::new(Recorder::new(sender), None), intervals)
+    }
+
+    fn end_each(ledger: &mut Ledger, outcomes: &[(bool, Outcome<'_>)]) {
+        for (is_put, outcome) in outcomes {
+            let token = Token::new(Origin::Stream(0), *is_put, None, NOW_NS - 1_000);
+            ledger.ended(NOW_NS, &WORKER, token, outcome);
+        }
+    }
+
+    #[test]
+    fn answers_are_measured_refusals_counted_and_what_was_given_up_is_neither() {
+        let (mut ledger, intervals) = ledger();
+        ledger.begin(Window { start_ns: 0, measure_ns: 0, end_ns: 10_000 });
+        let (found, stored) =
+            (Outcome::Value { value: b"value", version: 1 }, Outcome::Stored { version: 2 });
+        let answered = [(false, found), (false, Outcome::NotFound), (true, stored)];
+        let refused = [(true, Outcome::Full), (false, Outcome::TooLarge)];
+        let given_up = [(true, Outcome::Indeterminate), (false, Outcome::Unanswered)];
+        end_each(&mut ledger, &[&answered[..], &refused, &given_up].concat());
+        ledger.end(NOW_NS);
+        end_each(&mut ledger, &answered);
+        let interval = intervals.recv().unwrap();
+        assert_eq!((interval.gets.len(), interval.puts.len()), (2, 1));
+        assert_eq!((interval.gets.min(), interval.gets.max()), (1_000, 1_000));
+        assert_eq!((interval.not_found, interval.refused), (1, 2));
+        let ThreadReport { puts_answered, load_refused, .. } = ledger.report;
+        assert_eq!((puts_answered, load_refused), (2, 0), "one came after the window");
+    }
+
+    #[test]
+    fn what_is_refused_before_the_streams_begin_is_of_the_load() {
+        let (mut ledger, _intervals) = ledger();
+        end_each(&mut ledger, &[(true, Outcome::Full), (true, Outcome::Full)]);
+        ledger.begin(Window { start_ns: 0, measure_ns: 0, end_ns: 10_000 });
+        end_each(&mut ledger, &[(true, Outcome::Full)]);
+        assert_eq!((ledger.report.load_refused, ledger.report.refusal), (2, None));
+    }
+
+    #[test]
+    fn the_first_reason_for_a_refusal_is_kept() {
+        let (mut ledger, _intervals) = ledger();
+        for reason in ["out of memory", "read only"] {
+            ledger.answered(1, true, Answer::Refused(Some(reason.as_bytes())));
+        }
+        assert_eq!(ledger.report.refusal.as_deref(), Some("'out of memory'"));
+    }
+
+    #[test]
+    fn counters_are_read_line_by_line_and_are_no_operation() {
+        let (mut ledger, intervals) = ledger();
+        ledger.begin(Window { start_ns: 0, measure_ns: 0, end_ns: 10_000 });
+        ledger.asked_for_counters(2);
+        let token = Token::new(Origin::Counters, false, None, 0);
+        let text = b"gets 3\nno number\nlonely\nputs 4\n";
+        ledger.ended(NOW_NS, &WORKER, token, &Outcome::Value { value: text, version: 0 });
+        assert!(!ledger.has_counters());
+        ledger.ended(NOW_NS, &WORKER, token, &Outcome::Unanswered);
+        assert!(ledger.has_counters());
+        let told = &ledger.report.servers[&WORKER.address];
+        assert_eq!(*told, Counters::from([("gets".to_owned(), 3), ("puts".to_owned(), 4)]));
+        ledger.end(NOW_NS);
+        assert_eq!(intervals.recv().unwrap().ops(), 0);
+    }
 }

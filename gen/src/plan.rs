@@ -86,11 +86,7 @@ impl Plan {
             let made = std::fs::create_dir_all(folder);
             made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
-        let mtu_bytes = usize::from(flags.mtu());
         let baseline = flags.baseline();
-        if baseline.is_none() {
-            check_value_fits(flags.value_size, flags.key_size, mtu_bytes)?;
-        }
         let keys = KeyFormat::new(flags.key_size, flags.records)?;
         let table_bytes = if flags.theta > 0.0 { flags.records * ZIPF_BYTES_PER_RECORD } else { 0 };
         let machine_bytes = host::machine::facts().mem_bytes;
@@ -115,10 +111,14 @@ impl Plan {
                 || servers.iter().all(|server| server.is_ipv4() == servers[0].is_ipv4()),
             "{named} mixes IPv4 and IPv6 addresses: one socket speaks one of them"
         );
+        let mtu_bytes = flags.mtu_bytes(servers[0].ip());
+        if baseline.is_none() {
+            check_value_fits(flags.value_size, flags.key_size, mtu_bytes)?;
+        }
         let batch = match flags.batch_mtu {
             None => flags.batch(),
             Some(bytes) => {
-                gets_per_datagram(usize::from(bytes.unwrap_or(flags.mtu())), flags.key_size) as u32
+                gets_per_datagram(bytes.map_or(mtu_bytes, usize::from), flags.key_size) as u32
             }
         };
         // Each connection to another store is one stream.

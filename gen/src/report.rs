@@ -14,11 +14,24 @@ use hdrhistogram::serialization::interval_log::{
 use host::report::{ClientReport, Counters, GET_TAG, Latency, PUT_TAG};
 use host::time::unix_time_ms;
 use proto::counters::ClientCounters;
+use udp::counters::TransportCounters;
 
 use crate::coordination::ThreadReport;
 use crate::flags::{Flags, STDOUT};
 use crate::plan::Plan;
 use crate::recorder::Interval;
+
+proto::counters! {
+    /// What a generator counts beside its sessions and its sockets.
+    GeneratorCounters {
+        /// Datagrams that the kernel dropped at its sockets.
+        kernel_drops: trouble,
+        /// Operations that were due at the end of an open loop, and not sent.
+        backlog: trouble,
+        /// PUTs that were answered, from the start to the end, refused ones not among them.
+        puts_answered,
+    }
+}
 
 /// The report of a run. `run` is all that was measured; `loaded` is of
 /// the load phase, `run_ms` tells when the run was.
@@ -32,17 +45,18 @@ pub fn client_report(
     interrupted: bool,
 ) -> ClientReport {
     let mut client = ClientCounters::default();
+    let mut generator = GeneratorCounters::default();
     let mut counters = Counters::new();
     let mut servers = BTreeMap::new();
     let mut lost_sessions = BTreeMap::new();
     let backlog = threads.iter().map(|thread| thread.backlog).sum();
     for thread in threads {
         client.add(&thread.client);
-        for (name, count) in thread.socket.named() {
+        for (name, count) in thread.transport.named() {
             *counters.entry(name.to_owned()).or_default() += count;
         }
-        *counters.entry("kernel_drops".to_owned()).or_default() += thread.kernel_drops;
-        *counters.entry("puts_answered".to_owned()).or_default() += thread.puts_answered;
+        let ThreadReport { kernel_drops, backlog, puts_answered, .. } = *thread;
+        generator.add(&GeneratorCounters { kernel_drops, backlog, puts_answered });
         for (address, of_server) in &thread.servers {
             servers.insert(address.to_string(), of_server.clone());
         }
@@ -50,8 +64,9 @@ pub fn client_report(
             *lost_sessions.entry(address.to_string()).or_default() += sessions;
         }
     }
-    counters.insert("backlog".to_owned(), backlog);
-    counters.extend(client.named().map(|(name, count)| (name.to_owned(), count)));
+    counters.extend(
+        client.named().chain(generator.named()).map(|(name, count)| (name.to_owned(), count)),
+    );
     let secs = (run.end_ns - run.start_ns) as f64 / 1e9;
     ClientReport {
         order: plan.order.to_string(),
@@ -135,9 +150,8 @@ pub fn text(flags: &Flags, report: &ClientReport, load_secs: f64) -> String {
     text += &format!(
         "retransmits {retransmits} indeterminate {indeterminate} unanswered-gets {unanswered_gets}\n"
     );
-    let trouble: String = TROUBLE
-        .iter()
-        .filter_map(|&name| Some((name, *report.counters.get(name)?)))
+    let trouble: String = trouble()
+        .filter_map(|name| Some((name, *report.counters.get(name)?)))
         .filter(|&(_, count)| count > 0)
         .map(|(name, count)| format!(" {name} {count}"))
         .collect();
@@ -168,25 +182,14 @@ fn loop_text(report: &ClientReport) -> String {
     )
 }
 
-/// Counters that tell of trouble, shown when they are not zero.
-const TROUBLE: [&str; 16] = [
-    "gets_asked_again",
-    "window_reductions",
-    "answers_duplicate",
-    "answers_late",
-    "malformed",
-    "other_version",
-    "misdirected",
-    "refusals",
-    "sessions_lost",
-    "messages_truncated",
-    "datagrams_dropped",
-    "gso_fallbacks",
-    "send_blocked",
-    "send_errors",
-    "kernel_drops",
-    "backlog",
-];
+/// The counters that are shown when they are not zero, but for those that always are.
+fn trouble() -> impl Iterator<Item = &'static str> {
+    [ClientCounters::TROUBLE, TransportCounters::TROUBLE, GeneratorCounters::TROUBLE]
+        .into_iter()
+        .flatten()
+        .copied()
+        .filter(|name| !["retransmits", "indeterminate", "unanswered_gets"].contains(name))
+}
 
 /// Writes the report as JSON; to stdout if the file is named [`STDOUT`].
 pub fn write_json(path: &Path, report: &ClientReport) -> Result<()> {

@@ -191,7 +191,7 @@ impl SessionPool {
         now_ns: u64,
         from: SocketAddr,
         datagram: &[u8],
-        mut ended: impl FnMut(RemoteWorker, Token, &Outcome<'_>),
+        mut ended: impl FnMut(&RemoteWorker, Token, &Outcome<'_>),
     ) {
         let Some(session) = self.all_mut().find(|session| session.client.server() == from) else {
             self.past.misdirected += 1;
@@ -200,7 +200,7 @@ impl SessionPool {
         let worker = session.worker();
         session.heard_ns = now_ns;
         session.client.handle_datagram(now_ns, datagram, |token, outcome| {
-            ended(worker, token, &outcome);
+            ended(&worker, token, &outcome);
         });
     }
 
@@ -208,11 +208,11 @@ impl SessionPool {
     pub fn handle_timeout(
         &mut self,
         now_ns: u64,
-        mut ended: impl FnMut(RemoteWorker, Token, &Outcome<'_>),
+        mut ended: impl FnMut(&RemoteWorker, Token, &Outcome<'_>),
     ) {
         for session in self.all_mut() {
             let worker = session.worker();
-            session.client.handle_timeout(now_ns, |token, outcome| ended(worker, token, &outcome));
+            session.client.handle_timeout(now_ns, |token, outcome| ended(&worker, token, &outcome));
         }
     }
 

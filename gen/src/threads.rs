@@ -10,7 +10,7 @@ use host::output::to_stderr;
 use udp::clock::now_ns;
 use udp::core_loop;
 use udp::idle::Idle;
-use udp::loss::Loss;
+use udp::loss::{Loss, Lossy};
 use udp::pin::{allowed_cores, pin_to};
 use udp::socket::Socket;
 
@@ -88,9 +88,10 @@ pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHand
     let any = if plan.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let any: SocketAddr = any.parse().expect("it is an address");
     let mut socket = Socket::bind(any).context("cannot open a socket")?;
-    if flags.drop_pct > 0.0 {
-        socket.lose(Loss::new(flags.drop_pct, Entropy::System.next_u64()?));
-    }
+    let loss = match flags.drop_pct {
+        pct if pct > 0.0 => Some(Loss::new(pct, Entropy::System.next_u64()?)),
+        _ => None,
+    };
     let writer = Entropy::System.next_u64()?;
     let history = match &flags.history {
         Some(folder) => Some(open_history(folder, flags, &plan, generator, thread, writer)?),
@@ -108,8 +109,17 @@ pub fn spawn(flags: &Flags, generator: u64, common: Common) -> Result<ThreadHand
         };
         let mut driver = Driver::new(now_ns(), plan, coordination, setup)?.noting(silence);
         let idle = Idle::new(assignment.fits);
-        core_loop::run(&mut socket, idle, &mut driver).context("the socket failed")?;
-        if let (Some(error), true) = (socket.sender.last_error(), driver.has_failed()) {
+        let ran = match loss {
+            None => core_loop::run(&mut socket, idle, &mut driver),
+            Some(loss) => {
+                let mut lossy = Lossy::new(driver, loss);
+                let ran = core_loop::run(&mut socket, idle, &mut lossy);
+                driver = lossy.endpoint;
+                ran
+            }
+        };
+        ran.context("the socket failed")?;
+        if let (Some(error), true) = (socket.last_send_error(), driver.has_failed()) {
             let error = std::io::Error::from_raw_os_error(error);
             bail!(driver.finish().unwrap_err().context(format!("sending failed with '{error}'")));
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::table::Choice;
 use clap::Parser;
 use host::flags::{percent, power_of_two};
-use proto::limits::{MTU_BYTES_DEFAULT, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX};
+use proto::limits::{MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX, mtu_bytes_default};
 
 /// Most workers of a server.
 pub const CORES_MAX: u16 = 512;
@@ -38,11 +38,12 @@ pub struct Flags {
     #[arg(long, value_name = "WHERE", default_value = "auto")]
     pub pin: Pin,
 
-    /// Largest datagram, in bytes of UDP payload, that is sent and taken.
-    #[arg(long, value_name = "BYTES", default_value_t = MTU_BYTES_DEFAULT as u16,
+    /// Largest datagram, in bytes of UDP payload, that is sent and taken. The default is what
+    /// Ethernet carries: 1472, or 1452 if --bind is an IPv6 address
+    #[arg(long, value_name = "BYTES",
           value_parser = clap::value_parser!(u16)
               .range(MTU_BYTES_MIN as i64..=MTU_BYTES_MAX as i64))]
-    pub mtu: u16,
+    pub mtu: Option<u16>,
 
     /// Request datagrams that a session may have outstanding: a power of two, at most 256.
     #[arg(long, value_name = "N", default_value_t = WINDOW_DEFAULT, value_parser = power_of_two(WINDOW_MAX))]
@@ -76,6 +77,14 @@ pub struct Flags {
     /// End when the process with this id, our parent, is gone.
     #[arg(long, value_name = "PID")]
     pub die_with_parent: Option<u32>,
+}
+
+impl Flags {
+    /// `--mtu`, or its default.
+    #[must_use]
+    pub fn mtu_bytes(&self) -> usize {
+        self.mtu.map_or(mtu_bytes_default(self.bind), usize::from)
+    }
 }
 
 /// Where workers run.

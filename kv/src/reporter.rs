@@ -11,27 +11,21 @@ use host::report::{Counters, ServerSample, Usage};
 use host::sample::{Sampler, kernel_drops};
 use host::sample_file::SampleFile;
 use host::time::unix_time_ms;
+use proto::counters::ServerCounters;
 use proto::store::Store as _;
+use udp::counters::TransportCounters;
 
 use crate::table::Table;
 use crate::worker::{Published, WorkerCounters};
 
-/// Counters that tell of trouble, shown as soon as they grow.
-const TROUBLE: [&str; 13] = [
-    "malformed",
-    "other_version",
-    "unknown_session",
-    "cookies_refused",
-    "sessions_refused",
-    "sessions_expired",
-    "puts_refused",
-    "requests_duplicate",
-    "requests_old",
-    "messages_truncated",
-    "datagrams_dropped",
-    "send_errors",
-    "kernel_drops",
-];
+proto::counters! {
+    /// What a server counts beside its workers and its table.
+    ProcessCounters {
+        /// Datagrams that the kernel dropped at the workers' sockets.
+        kernel_drops: trouble,
+    }
+}
+
 /// How often it looks whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -113,7 +107,7 @@ impl Reporter {
         let ops_per_s = gets_per_s + puts_per_s;
         let line = format!("get/s {gets_per_s:.0} put/s {puts_per_s:.0} ops/s {ops_per_s:.0}\n");
         let _ = to_stdout(&line);
-        let trouble: String = (TROUBLE.iter().filter(|name| grown(name) > 0))
+        let trouble: String = (trouble().filter(|name| grown(name) > 0))
             .map(|name| format!(" {name} +{}", grown(name)))
             .collect();
         if !trouble.is_empty() {
@@ -143,15 +137,23 @@ impl Reporter {
         for worker in &self.workers {
             let counters = *worker.lock().expect("nobody panics while holding it");
             sum.server.add(&counters.server);
-            sum.socket.add(&counters.socket);
+            sum.transport.add(&counters.transport);
         }
         let gauges = (&*self.table).gauges();
         // Without /proc nobody can tell what the kernel dropped; the rest stays true.
         let known = || self.last.1.get("kernel_drops").copied().unwrap_or(0);
         let drops = kernel_drops(&self.ports).unwrap_or_else(|_| known());
-        (sum.server.named().chain(sum.socket.named()).chain(gauges))
-            .chain([("kernel_drops", drops)])
+        (sum.server.named().chain(sum.transport.named()).chain(gauges))
+            .chain(ProcessCounters { kernel_drops: drops }.named())
             .map(|(name, count)| (name.to_owned(), count))
             .collect()
     }
+}
+
+/// The counters that are shown as soon as they grow.
+fn trouble() -> impl Iterator<Item = &'static str> {
+    [ServerCounters::TROUBLE, TransportCounters::TROUBLE, ProcessCounters::TROUBLE]
+        .into_iter()
+        .flatten()
+        .copied()
 }

@@ -4,16 +4,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use host::output::{to_stderr, to_stdout};
 use proto::server::ServerConfig;
-use udp::core_loop;
+use udp::core_loop::{self, Endpoint};
 use udp::idle::Idle;
-use udp::loss::Loss;
+use udp::loss::{Loss, Lossy};
 use udp::pin::{allowed_cores, pin_to};
 use udp::socket::Socket;
+use udp::transport::Transport as _;
 
 use crate::flags::{Flags, Pin};
 use crate::reporter::Reporter;
@@ -25,6 +27,8 @@ pub struct Running {
     stop: Arc<AtomicBool>,
     reporter: Reporter,
     workers: Vec<JoinHandle<Result<()>>>,
+    /// End the workers' waits.
+    wakers: Vec<Waker>,
 }
 
 /// Starts a server, and says so when it answers.
@@ -52,12 +56,16 @@ pub fn start(flags: &Flags) -> Result<Running> {
 
     let incarnation = random()?;
     let mut workers = Vec::new();
+    let mut wakers = Vec::new();
     for (index, mut socket) in sockets.into_iter().enumerate() {
-        if flags.drop_pct > 0.0 {
-            socket.lose(Loss::new(flags.drop_pct, u64::from_le_bytes(random()?)));
+        // On loopback a datagram leaves the send buffer at once, whoever it is for.
+        if !flags.bind.is_loopback() && !socket.part_strangers() {
+            to_stderr("kv: warning: answers to strangers share the send buffer of all");
         }
+        // Without one a worker ends some milliseconds later.
+        wakers.extend(socket.waker().ok());
         let config = ServerConfig {
-            mtu_bytes: usize::from(flags.mtu),
+            mtu_bytes: flags.mtu_bytes(),
             window: flags.window,
             workers: flags.cores,
             worker: index as u16,
@@ -68,7 +76,15 @@ pub fn start(flags: &Flags) -> Result<Running> {
         let published = Published::default();
         let worker = Worker::new(config, table.clone(), published.clone(), stop.clone());
         reporter.watch(published);
-        workers.push(spawn(index, socket, worker, &placement, &stop)?);
+        let loss = match flags.drop_pct {
+            pct if pct > 0.0 => Some(Loss::new(pct, u64::from_le_bytes(random()?))),
+            _ => None,
+        };
+        let place = placement.place(index);
+        workers.push(match loss {
+            Some(loss) => spawn(place, socket, Lossy::new(worker, loss), &stop)?,
+            None => spawn(place, socket, worker, &stop)?,
+        });
     }
     let address = SocketAddr::new(flags.bind, ports[0]);
     if let Err(error) = to_stdout(&format!("kv ready {address} cores={}\n", flags.cores)) {
@@ -76,7 +92,7 @@ pub fn start(flags: &Flags) -> Result<Running> {
             "kv: warning: ready at {address}, but cannot write to stdout: {error}"
         ));
     }
-    Ok(Running { stop, reporter, workers })
+    Ok(Running { stop, reporter, workers, wakers })
 }
 
 impl Running {
@@ -84,6 +100,7 @@ impl Running {
     pub fn wait(mut self) -> Result<()> {
         self.reporter.run(&self.stop);
         self.stop.store(true, Ordering::Relaxed);
+        self.wakers.iter().for_each(Waker::wake_by_ref);
         for worker in self.workers {
             worker.join().map_err(|_| anyhow!("a worker panicked"))??;
         }
@@ -121,17 +138,27 @@ impl Placement {
         };
         Ok(Self { cores, may_spin: fits })
     }
+
+    fn place(&self, index: usize) -> Place {
+        Place { index, core: self.cores[index], may_spin: self.may_spin }
+    }
+}
+
+/// Where one worker runs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    index: usize,
+    core: Option<usize>,
+    may_spin: bool,
 }
 
 fn spawn(
-    index: usize,
+    place: Place,
     mut socket: Socket,
-    mut worker: Worker,
-    placement: &Placement,
+    mut worker: impl Endpoint + Send + 'static,
     stop: &Arc<AtomicBool>,
 ) -> Result<JoinHandle<Result<()>>> {
-    let core = placement.cores[index];
-    let idle = Idle::new(placement.may_spin);
+    let Place { index, core, may_spin } = place;
     let stop = stop.clone();
     let run = move || {
         if let Some(core) = core
@@ -143,7 +170,8 @@ fn spawn(
         }
         // However a worker ends, the server ends with it.
         let _stop = StopOnDrop(stop);
-        core_loop::run(&mut socket, idle, &mut worker).context("a worker's socket failed")
+        core_loop::run(&mut socket, Idle::new(may_spin), &mut worker)
+            .context("a worker's socket failed")
     };
     Ok(Builder::new().name(format!("worker-{index}")).spawn(run)?)
 }

@@ -1,14 +1,13 @@
 //! What each core runs: the server's state machine over the shared table.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use proto::counters::ServerCounters;
 use proto::server::{Server, ServerConfig};
-use proto::transmit::{Flush, Transmit};
+use proto::transmit::{Flush, Path, Transmit};
 use udp::core_loop::Endpoint;
-use udp::sender::SocketCounters;
+use udp::counters::TransportCounters;
 
 use crate::table::Table;
 
@@ -20,8 +19,8 @@ const PUBLISH_NS: u64 = 1_000_000;
 pub struct WorkerCounters {
     /// Of the protocol.
     pub server: ServerCounters,
-    /// Of the socket beneath it.
-    pub socket: SocketCounters,
+    /// Of the transport beneath it.
+    pub transport: TransportCounters,
 }
 
 /// Where a worker shows its counters to the others.
@@ -51,8 +50,8 @@ impl Worker {
 
 impl Endpoint for Worker {
     #[inline]
-    fn handle_datagram(&mut self, now_ns: u64, from: SocketAddr, datagram: &[u8]) {
-        self.server.handle_datagram(now_ns, from, datagram, &mut &*self.table);
+    fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
+        self.server.handle_datagram(now_ns, path, datagram, &mut &*self.table);
     }
 
     #[inline]
@@ -70,11 +69,12 @@ impl Endpoint for Worker {
     }
 
     #[inline]
-    fn goes_on(&mut self, now_ns: u64, socket: &SocketCounters) -> bool {
+    fn goes_on(&mut self, now_ns: u64, transport: &TransportCounters) -> bool {
         let stops = self.stop.load(Ordering::Relaxed);
         if stops || now_ns >= self.publish_at_ns {
             self.publish_at_ns = now_ns + PUBLISH_NS;
-            let counters = WorkerCounters { server: *self.server.counters(), socket: *socket };
+            let counters =
+                WorkerCounters { server: *self.server.counters(), transport: *transport };
             *self.published.lock().expect("nobody panics while holding it") = counters;
         }
         !stops

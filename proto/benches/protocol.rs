@@ -8,7 +8,7 @@ use proto::limits::{MTU_BYTES_DEFAULT, gets_per_datagram};
 use proto::pack;
 use proto::server::{Server, ServerConfig};
 use proto::store::{Full, Record, Store};
-use proto::transmit::Flush;
+use proto::transmit::{Flush, Path};
 use proto::unpack;
 use proto::wire::{HEADER_BYTES, Header, Kind, Op, Status};
 
@@ -93,7 +93,7 @@ fn round_trip(criterion: &mut Criterion) {
         now_ns += 1000;
         while let Some(transmit) = client.poll_transmit(now_ns, Flush::All) {
             for datagram in transmit.datagrams() {
-                server.handle_datagram(now_ns, address, datagram, &mut Constant);
+                server.handle_datagram(now_ns, Path::to(address), datagram, &mut Constant);
             }
         }
         let mut answered = 0;

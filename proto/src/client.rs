@@ -14,10 +14,9 @@ use crate::limits::{
     ANSWER_TIMEOUT_NS, HANDSHAKE_TIMEOUT_NS, KEEPALIVE_NS, MTU_BYTES_DEFAULT, MTU_BYTES_MAX,
     MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX,
 };
+pub use crate::outcome::{Blocked, Outcome};
 use crate::pack;
-#[cfg(feature = "planted-faults")]
-use crate::planted::{self, Fault};
-use crate::transmit::{Flush, Transmit};
+use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed};
 use crate::wire::{HEADER_BYTES, Header, Kind, Op, Reason};
 
@@ -47,44 +46,6 @@ impl Default for ClientConfig {
             answer_timeout_ns: ANSWER_TIMEOUT_NS,
         }
     }
-}
-
-/// How an operation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome<'a> {
-    /// A GET found this; STATS answers with text and version 0.
-    Value {
-        /// Version of the record.
-        version: u64,
-        /// The value.
-        value: &'a [u8],
-    },
-    /// A GET found no record.
-    NotFound,
-    /// A GET found a value that a datagram of this session cannot carry.
-    TooLarge,
-    /// A PUT was executed, once.
-    Stored {
-        /// Version of the record.
-        version: u64,
-    },
-    /// A PUT was not executed: the server's memory is at its cap.
-    Full,
-    /// A mutation was sent and not answered: it may or may not have happened.
-    Indeterminate,
-    /// A read was not answered.
-    Unanswered,
-}
-
-/// Why an operation is not taken now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blocked {
-    /// As much is outstanding as may be: try again after an answer.
-    WindowFull,
-    /// The session is not open yet, or has ended.
-    NotOpen,
-    /// Key or value are outside of the limits of a datagram of this session.
-    Length,
 }
 
 /// Why a session ended.
@@ -278,14 +239,6 @@ impl<T: Copy> Client<T> {
     /// The next burst to send.
     #[inline]
     pub fn poll_transmit(&mut self, now_ns: u64, flush: Flush) -> Option<Transmit<'_>> {
-        #[cfg(feature = "planted-faults")]
-        if let Phase::Open(flight) = &mut self.phase
-            && let Some(lost) = planted::take_lost(self.server)
-            && flight.resend(&lost, &mut self.buffer)
-        {
-            self.segment_bytes = flight.granted().mtu_bytes;
-            return Some(self.transmit());
-        }
         self.segment_bytes = match &mut self.phase {
             Phase::Ended(_) => return None,
             Phase::Connecting(handshake) => {
@@ -300,7 +253,9 @@ impl<T: Copy> Client<T> {
                 HEADER_BYTES
             }
             Phase::Open(flight) => {
-                if !flight.gather(now_ns, flush, &mut self.buffer) {
+                if !flight.resend_lost(self.server, &mut self.buffer)
+                    && !flight.gather(now_ns, flush, &mut self.buffer)
+                {
                     if flush == Flush::Full || now_ns < self.sent_ns + KEEPALIVE_NS {
                         return None;
                     }
@@ -321,7 +276,12 @@ impl<T: Copy> Client<T> {
     #[inline]
     pub fn transmit(&self) -> Transmit<'_> {
         let Self { server, segment_bytes, buffer, .. } = self;
-        Transmit { to: *server, bytes: buffer, segment_bytes: *segment_bytes }
+        Transmit {
+            path: Path::to(*server),
+            account: Account::Session,
+            bytes: buffer,
+            segment_bytes: *segment_bytes,
+        }
     }
 
     #[inline]
@@ -348,7 +308,9 @@ impl<T: Copy> Client<T> {
                     Progress::GoOn => {}
                     Progress::Done(granted) => {
                         self.counters.sessions_opened += 1;
-                        self.phase = Phase::Open(Flight::new(self.config, granted));
+                        let ClientConfig { reply_bytes_max, answer_timeout_ns, .. } = self.config;
+                        let flight = Flight::new(granted, reply_bytes_max, answer_timeout_ns);
+                        self.phase = Phase::Open(flight);
                     }
                     // It speaks our version, so what it refused was damaged on the way.
                     Progress::Refused(Reason::Version) => self.counters.refusals += 1,
@@ -388,11 +350,8 @@ impl<T: Copy> Client<T> {
 
     fn end(&mut self, ended: Ended, outcome: &mut impl FnMut(T, Outcome<'_>)) {
         self.counters.sessions_lost += 1;
-        #[cfg(feature = "planted-faults")]
-        if let (Phase::Open(flight), true) =
-            (&self.phase, planted::is_planted(Fault::LostSessionResent))
-        {
-            planted::keep_lost(self.server, flight.unanswered_mutations());
+        if let Phase::Open(flight) = &self.phase {
+            flight.plant_lost(self.server);
         }
         self.enter(Phase::Ended(ended), outcome);
     }

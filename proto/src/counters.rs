@@ -1,14 +1,23 @@
 //! Counters with names, so that nothing that happens is hidden (invariant 8).
 
-/// Declares a struct of `u64` counters with their names.
+/// Declares a struct of `u64` counters with their names. One that tells of trouble, and is
+/// shown as soon as it grows, is marked: `field: trouble,`. `docs/COUNTERS.md` has a line for
+/// each counter; a test compares the two.
 #[macro_export]
 macro_rules! counters {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident,)+ }) => {
+    (@trouble trouble $field:ident) => { stringify!($field) };
+    ($(#[$meta:meta])* $name:ident {
+        $($(#[$doc:meta])* $field:ident $(: $mark:ident)?,)+
+    }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct $name { $($(#[$doc])* pub $field: u64,)+ }
 
         impl $name {
+            /// The names of the counters that tell of trouble, in the order of their declaration.
+            pub const TROUBLE: &'static [&'static str] =
+                &[$($($crate::counters!(@trouble $mark $field),)?)+];
+
             /// Each counter with its name, in the order of their declaration.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((stringify!($field), self.$field),)+].into_iter()
@@ -38,31 +47,31 @@ counters! {
         /// Operations answered.
         operations_answered,
         /// Request datagrams sent again because an answer did not come in time.
-        retransmits,
+        retransmits: trouble,
         /// GETs asked again in another datagram because their answer did not come in time.
-        gets_asked_again,
+        gets_asked_again: trouble,
         /// Times that the window shrank because something was lost.
-        window_reductions,
+        window_reductions: trouble,
         /// Answers that came twice.
-        answers_duplicate,
+        answers_duplicate: trouble,
         /// Answers to requests that were no longer waited for.
-        answers_late,
+        answers_late: trouble,
         /// Datagrams that were no valid datagram.
-        malformed,
+        malformed: trouble,
         /// Datagrams of another protocol version.
-        other_version,
+        other_version: trouble,
         /// Datagrams of another session, or from another address.
-        misdirected,
+        misdirected: trouble,
         /// Times that a server refused a session.
-        refusals,
+        refusals: trouble,
         /// Mutations that were sent and never answered.
-        indeterminate,
+        indeterminate: trouble,
         /// GETs that were sent and never answered.
-        unanswered_gets,
+        unanswered_gets: trouble,
         /// Sessions opened.
         sessions_opened,
         /// Sessions lost: the server did not answer, or forgot us.
-        sessions_lost,
+        sessions_lost: trouble,
     }
 }
 
@@ -84,33 +93,33 @@ counters! {
         /// PUTs executed.
         puts,
         /// PUTs refused because memory is at its cap.
-        puts_refused,
+        puts_refused: trouble,
         /// GETs that found no record.
         gets_not_found,
         /// GETs whose value a datagram of the session cannot carry.
         gets_too_large,
         /// Requests that came again and were answered again.
-        requests_duplicate,
+        requests_duplicate: trouble,
         /// Mutations answered from the record instead of executed again.
         mutations_suppressed,
         /// Requests older than what their slot had executed: dropped.
-        requests_old,
+        requests_old: trouble,
         /// Datagrams that were no valid datagram: dropped.
-        malformed,
+        malformed: trouble,
         /// Datagrams of another protocol version: refused.
-        other_version,
+        other_version: trouble,
         /// Requests of an unknown or expired session, or from another address: refused.
-        unknown_session,
+        unknown_session: trouble,
         /// Cookies too old, of another address or another life of the server: refused.
-        cookies_refused,
+        cookies_refused: trouble,
         /// Sessions refused because the worker holds all that it can.
-        sessions_refused,
+        sessions_refused: trouble,
         /// Sessions opened.
         sessions_opened,
         /// Sessions that their client closed.
         sessions_closed,
         /// Sessions that were silent for too long.
-        sessions_expired,
+        sessions_expired: trouble,
     }
 }
 
@@ -126,5 +135,14 @@ mod tests {
         sum.add(&other);
         let named: Vec<_> = sum.named().filter(|&(_, count)| count > 0).collect();
         assert_eq!(named, [("gets", 4), ("malformed", 6)]);
+    }
+
+    #[test]
+    fn counters_that_tell_of_trouble_are_marked_where_they_are_declared() {
+        let told = |name| ServerCounters::TROUBLE.contains(&name);
+        let named = ServerCounters::default().named().map(|(name, _)| name);
+        let troubles: Vec<_> = named.filter(|name| told(name)).collect();
+        assert_eq!(troubles, ServerCounters::TROUBLE, "in their order");
+        assert!(told("malformed") && !told("gets"));
     }
 }

@@ -1,56 +1,48 @@
-//! What is outstanding of an open session: requests that fill, that wait to be sent and
-//! that wait for answers, and when they go again.
+//! The traffic of one open session: what is sent when, and what an answer ends.
 //!
-//! [`crate::client`] is the life of a session; this is the traffic of one that is open.
+//! [`crate::client`] is the life of a session. [`crate::inflight`] only holds the requests that are
+//! outstanding; which operation is taken, which request goes out, first or again, and when, is
+//! decided here: by the window, by the budget for replies, and by timers.
 
-#[cfg(feature = "planted-faults")]
-mod lost;
+mod planted;
 
 use std::collections::VecDeque;
 
-use crate::client::{Blocked, ClientConfig, Outcome};
 use crate::congestion::Congestion;
 use crate::counters::ClientCounters;
 use crate::handshake::Granted;
-use crate::inflight::{Inflight, Slot, State};
+use crate::inflight::{Inflight, State};
 use crate::limits::{
-    BURST_BYTES_MAX, DATAGRAM_OVERHEAD_BYTES, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX,
-    KEY_BYTES_MIN, REORDER_MAX, SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
+    BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN,
+    SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
 };
+use crate::loss_detection::LossDetector;
+use crate::outcome::{Blocked, Outcome};
 use crate::pack;
+use crate::reply_budget::ReplyBudget;
 use crate::rto::Rto;
 use crate::transmit::Flush;
 use crate::unpack::{self, Malformed};
 use crate::wire::{
     FLAG_MUTATIONS_ONLY, HEADER_BYTES, Header, Kind, Op, REPLY_ENTRY_BYTES, REQUEST_ENTRY_BYTES,
-    Status,
 };
 
 /// The traffic of one open session.
 #[derive(Debug)]
 pub struct Flight<T> {
-    config: ClientConfig,
     granted: Granted,
+    answer_timeout_ns: u64,
     inflight: Inflight<T>,
+    /// The slot that operations are added to, and those that wait to be sent.
     filling: Option<u16>,
     queue: VecDeque<u16>,
     rto: Rto,
+    losses: LossDetector,
     congestion: Congestion,
     credit: usize,
-    /// Bytes of replies that the outstanding requests will cause.
-    reply_bytes: usize,
-    /// The largest answer to a GET of late, and what one is therefore taken to weigh.
-    answer_bytes: usize,
-    answer_weight_bytes: usize,
+    budget: ReplyBudget,
     /// No deadline of a slot is before this.
     next_deadline_ns: u64,
-    /// Requests sent so far, and the latest of them that was answered.
-    sent_order: u64,
-    answered_order: u64,
-    /// Whether requests sent before that one were unanswered at the last look, and whether
-    /// it is time for another.
-    has_gap: bool,
-    look_at_gap: bool,
 }
 
 /// A request was not answered for longer than the session lives with.
@@ -58,25 +50,22 @@ pub struct Flight<T> {
 pub struct Overdue;
 
 impl<T: Copy> Flight<T> {
-    /// Nothing outstanding, on the terms that the server granted.
+    /// Nothing outstanding, on the terms that the server granted. Replies may take
+    /// `reply_bytes_max` of the receive buffer; an operation may stay unanswered for
+    /// `answer_timeout_ns`.
     #[must_use]
-    pub fn new(config: ClientConfig, granted: Granted) -> Self {
+    pub fn new(granted: Granted, reply_bytes_max: usize, answer_timeout_ns: u64) -> Self {
         Self {
-            config,
+            answer_timeout_ns,
             inflight: Inflight::new(granted.window),
             filling: None,
             queue: VecDeque::new(),
             rto: Rto::default(),
+            losses: LossDetector::default(),
             congestion: Congestion::new(granted.window),
             credit: usize::from(granted.credit),
-            reply_bytes: 0,
-            answer_bytes: granted.mtu_bytes - HEADER_BYTES,
-            answer_weight_bytes: weight_bytes(&granted, granted.mtu_bytes - HEADER_BYTES),
+            budget: ReplyBudget::new(granted.mtu_bytes, reply_bytes_max),
             next_deadline_ns: u64::MAX,
-            sent_order: 0,
-            answered_order: 0,
-            has_gap: false,
-            look_at_gap: false,
             granted,
         }
     }
@@ -104,16 +93,17 @@ impl<T: Copy> Flight<T> {
     #[must_use]
     #[inline]
     pub const fn poll_timeout(&self) -> u64 {
-        if self.look_at_gap { 0 } else { self.next_deadline_ns }
+        if self.losses.is_due() { 0 } else { self.next_deadline_ns }
     }
 
     /// Changes how many bytes of replies may be outstanding.
     pub fn set_reply_bytes_max(&mut self, bytes: usize) {
-        self.config.reply_bytes_max = bytes;
+        self.budget.set_max_bytes(bytes);
     }
 
     /// Adds an operation to the datagram that is filling.
-    #[inline]
+    // Forced: where it is called, the kind of operation is known, and the token is in registers.
+    #[inline(always)]
     pub fn operation(&mut self, token: T, op: Op, key: &[u8], value: &[u8]) -> Result<(), Blocked> {
         let is_sound = match op {
             Op::Get | Op::Put => {
@@ -125,9 +115,8 @@ impl<T: Copy> Flight<T> {
         if !is_sound {
             return Err(Blocked::Length);
         }
-        let reply_bytes = self.reply_bytes_of(op);
-        let budget = self.config.reply_bytes_max;
-        if self.reply_bytes + reply_bytes > budget && self.reply_bytes > 0 {
+        let reply_bytes = self.budget.charge_of(op);
+        if !self.budget.admits(reply_bytes) {
             return Err(Blocked::WindowFull);
         }
         let entry_bytes = REQUEST_ENTRY_BYTES + key.len() + value.len();
@@ -172,10 +161,11 @@ impl<T: Copy> Flight<T> {
         Some(index)
     }
 
-    #[inline]
+    // Forced, as `operation` is.
+    #[inline(always)]
     fn add(&mut self, index: u16, token: T, op: Op, key: &[u8], value: &[u8], reply: usize) {
         self.inflight.slot_mut(index).push(token, op, key, value, reply);
-        self.reply_bytes += reply;
+        self.budget.charge(reply);
     }
 
     fn enqueue_filling(&mut self) {
@@ -228,10 +218,9 @@ impl<T: Copy> Flight<T> {
             slot.first_sent_ns = now_ns;
             slot.waiting_since_ns = slot.waiting_since_ns.min(now_ns);
         }
-        self.sent_order += 1;
         slot.state = State::Sent;
         slot.sent_ns = now_ns;
-        slot.sent_order = self.sent_order;
+        slot.sent_order = self.losses.sent();
         slot.deadline_ns = now_ns + self.rto.timeout_ns(slot.attempts);
         self.next_deadline_ns = self.next_deadline_ns.min(slot.deadline_ns);
         let at = buffer.len();
@@ -265,7 +254,7 @@ impl<T: Copy> Flight<T> {
                 counters.answers_duplicate += 1;
                 continue;
             }
-            let (token, result) = (entry.token, outcome_of(entry.op, &answer)?);
+            let (token, result) = (entry.token, Outcome::of(entry.op, &answer)?);
             slot.finish(entry_index);
             counters.operations_answered += 1;
             if slot.waiting == 0 {
@@ -273,12 +262,7 @@ impl<T: Copy> Flight<T> {
             }
             outcome(token, result);
         }
-        // The largest answer of late, slowly forgotten.
-        let answer_bytes = largest.max(self.answer_bytes - self.answer_bytes / 64);
-        if answer_bytes != self.answer_bytes {
-            self.answer_bytes = answer_bytes;
-            self.answer_weight_bytes = weight_bytes(&self.granted, answer_bytes);
-        }
+        self.budget.note_answer(largest);
         Ok(())
     }
 
@@ -291,23 +275,20 @@ impl<T: Copy> Flight<T> {
         } else if attempt == 0 {
             self.rto.sample(now_ns.saturating_sub(slot.first_sent_ns));
         }
-        if is_latest && slot.state == State::Sent && slot.sent_order > self.answered_order {
-            // Answers come in the order of their requests, or one between was lost.
-            let is_next = slot.sent_order == self.answered_order + 1;
-            self.answered_order = slot.sent_order;
-            self.look_at_gap |= self.has_gap || !is_next;
+        if is_latest && slot.state == State::Sent {
+            self.losses.answered(slot.sent_order);
         }
-        let shrank =
-            self.congestion.on_answered(slot.sent_order, self.sent_order, slot.entries.len());
+        let latest_order = self.losses.sent_order();
+        let shrank = self.congestion.on_answered(slot.sent_order, latest_order, slot.entries.len());
         counters.window_reductions += u64::from(shrank);
         self.release(index);
     }
 
     fn release(&mut self, index: u16) {
-        self.reply_bytes -= self.inflight.slot(index).reply_bytes;
+        self.budget.refund(self.inflight.slot(index).reply_bytes);
         self.inflight.release(index);
         if self.inflight.used() == 0 {
-            assert_eq!(self.reply_bytes, 0, "nothing is outstanding");
+            assert!(self.budget.is_untouched(), "nothing is outstanding");
             self.next_deadline_ns = u64::MAX;
         }
     }
@@ -322,16 +303,16 @@ impl<T: Copy> Flight<T> {
         if now_ns < self.poll_timeout() {
             return Ok(());
         }
-        self.look_at_gap = false;
+        self.losses.begin_look();
         let late: Vec<u16> = (self.inflight.sent())
             .filter(|&index| {
                 let slot = self.inflight.slot(index);
-                slot.deadline_ns <= now_ns || self.is_overtaken(slot)
+                slot.deadline_ns <= now_ns || self.losses.is_lost(slot.sent_order)
             })
             .collect();
         let is_overdue = late.iter().any(|&index| {
             let waiting_since_ns = self.inflight.slot(index).waiting_since_ns;
-            now_ns.saturating_sub(waiting_since_ns) > self.config.answer_timeout_ns
+            now_ns.saturating_sub(waiting_since_ns) > self.answer_timeout_ns
         });
         if is_overdue {
             return Err(Overdue);
@@ -342,9 +323,8 @@ impl<T: Copy> Flight<T> {
             resent += 1;
         }
         let postponed = resent < late.len();
-        let answered_order = self.answered_order;
-        self.has_gap = (self.inflight.sent())
-            .any(|index| self.inflight.slot(index).sent_order < answered_order);
+        let outstanding = self.inflight.sent().map(|index| self.inflight.slot(index).sent_order);
+        self.losses.end_look(outstanding);
         let next = (self.inflight.sent()).map(|index| self.inflight.slot(index).deadline_ns);
         self.next_deadline_ns = next.filter(|&deadline| deadline > now_ns).min().unwrap_or(
             if self.inflight.used() == 0 { u64::MAX } else { now_ns + self.rto.timeout_ns(0) },
@@ -356,11 +336,6 @@ impl<T: Copy> Flight<T> {
         Ok(())
     }
 
-    /// Whether requests that were sent well after this one are answered already.
-    fn is_overtaken(&self, slot: &Slot<T>) -> bool {
-        slot.sent_order + REORDER_MAX <= self.answered_order
-    }
-
     /// A request of which nothing was answered goes out again as it was: if it is only late,
     /// its answers still count. Of one that was answered in part, a reply was lost: its
     /// missing reads are asked again in another datagram, with others of their kind, and
@@ -370,7 +345,8 @@ impl<T: Copy> Flight<T> {
         let is_timeout = slot.deadline_ns <= now_ns;
         let is_partly_answered = slot.waiting < slot.entries.len();
         let is_silent = is_timeout && !is_partly_answered;
-        if self.congestion.on_lost(slot.sent_order, self.sent_order, slot.waiting, is_silent) {
+        let latest_order = self.losses.sent_order();
+        if self.congestion.on_lost(slot.sent_order, latest_order, slot.waiting, is_silent) {
             self.rto.back_off();
             counters.window_reductions += 1;
         }
@@ -408,7 +384,7 @@ impl<T: Copy> Flight<T> {
                 .slot_with_room(entry_bytes, |_| WINDOW_MAX)
                 .expect("a slot is free, and holds what another held");
             counters.gets_asked_again += 1;
-            self.add(index, token, op, &key, &[], self.reply_bytes_of(op));
+            self.add(index, token, op, &key, &[], self.budget.charge_of(op));
             let slot = self.inflight.slot_mut(index);
             slot.waiting_since_ns = slot.waiting_since_ns.min(waiting_since_ns);
         }
@@ -430,24 +406,6 @@ impl<T: Copy> Flight<T> {
             }
         }
     }
-
-    /// Bytes that the answer to an operation is expected to take in the receive buffer.
-    #[inline]
-    fn reply_bytes_of(&self, op: Op) -> usize {
-        match op {
-            Op::Get => self.answer_weight_bytes,
-            Op::Put => weight_bytes(&self.granted, REPLY_ENTRY_BYTES),
-            Op::Stats => self.granted.mtu_bytes + DATAGRAM_OVERHEAD_BYTES,
-        }
-    }
-}
-
-/// What an answer of `entry_bytes` takes of a receive buffer: its share of a datagram that is
-/// full of such answers, and padded, and of the kernel's bookkeeping for it.
-#[inline]
-fn weight_bytes(granted: &Granted, entry_bytes: usize) -> usize {
-    let entries = (granted.mtu_bytes - HEADER_BYTES) / entry_bytes;
-    (granted.mtu_bytes + DATAGRAM_OVERHEAD_BYTES).div_ceil(entries.max(1))
 }
 
 /// Pads a segment to `padded_bytes`, and seals it; its header is filled in but for the
@@ -459,18 +417,4 @@ fn end_segment(buffer: &mut Vec<u8>, at: usize, padded_bytes: usize) {
     let datagram = &mut buffer[at..];
     let header = bytemuck::pod_read_unaligned(&datagram[..HEADER_BYTES]);
     pack::seal(datagram, header);
-}
-
-/// What an answer means for an operation; a status that the operation cannot have is wrong.
-#[inline]
-fn outcome_of<'a>(op: Op, answer: &unpack::Answer<'a>) -> Result<Outcome<'a>, Malformed> {
-    let unpack::Answer { version, value, .. } = *answer;
-    match (op, answer.status) {
-        (Op::Get | Op::Stats, Status::Ok) => Ok(Outcome::Value { version, value }),
-        (Op::Get, Status::NotFound) => Ok(Outcome::NotFound),
-        (Op::Get, Status::TooLarge) => Ok(Outcome::TooLarge),
-        (Op::Put, Status::Ok) => Ok(Outcome::Stored { version }),
-        (Op::Put, Status::Full) => Ok(Outcome::Full),
-        _ => Err(Malformed::Field),
-    }
 }

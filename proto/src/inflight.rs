@@ -1,4 +1,7 @@
-//! The client's slots: what is outstanding, and the datagrams to send it again.
+//! The request slots of a session: what is outstanding, with the datagrams to send it again.
+//!
+//! This holds and counts; it knows no clock and decides nothing. What is sent when, is decided by
+//! [`crate::flight`].
 //!
 //! Slot `i` is used with the sequences `i + window`, `i + 2 window`, …: so a sequence names
 //! its slot, and each use of a slot is newer than the one before. A slot is taken again
@@ -38,7 +41,7 @@ pub struct Pending<T> {
 
 /// One outstanding request datagram.
 #[derive(Clone, Debug)]
-pub struct Slot<T> {
+pub struct RequestSlot<T> {
     /// Sequence of its latest use.
     pub sequence: u64,
     /// Where it is in its life.
@@ -66,7 +69,7 @@ pub struct Slot<T> {
     datagram: Vec<u8>,
 }
 
-impl<T: Copy> Slot<T> {
+impl<T: Copy> RequestSlot<T> {
     /// The datagram; its header is not filled in.
     #[inline]
     #[must_use]
@@ -75,7 +78,8 @@ impl<T: Copy> Slot<T> {
     }
 
     /// Adds an operation.
-    #[inline]
+    // Forced, as `Flight::operation` is.
+    #[inline(always)]
     pub fn push(&mut self, token: T, op: Op, key: &[u8], value: &[u8], reply_bytes: usize) {
         assert_eq!(self.state, State::Filling);
         let key_at = (self.datagram.len() + crate::wire::REQUEST_ENTRY_BYTES) as u16;
@@ -107,7 +111,7 @@ impl<T: Copy> Slot<T> {
 /// The slots of a session.
 #[derive(Clone, Debug)]
 pub struct Inflight<T> {
-    slots: Vec<Slot<T>>,
+    slots: Vec<RequestSlot<T>>,
     free: Vec<u16>,
 }
 
@@ -116,7 +120,7 @@ impl<T: Copy> Inflight<T> {
     #[must_use]
     pub fn new(window: usize) -> Self {
         assert!(window.is_power_of_two() && window <= WINDOW_MAX);
-        let slot = |index| Slot {
+        let slot = |index| RequestSlot {
             sequence: index as u64,
             state: State::Free,
             entries: Vec::new(),
@@ -176,13 +180,13 @@ impl<T: Copy> Inflight<T> {
     /// A slot by its place.
     #[must_use]
     #[inline]
-    pub fn slot(&self, index: u16) -> &Slot<T> {
+    pub fn slot(&self, index: u16) -> &RequestSlot<T> {
         &self.slots[usize::from(index)]
     }
 
     /// A slot by its place.
     #[inline]
-    pub fn slot_mut(&mut self, index: u16) -> &mut Slot<T> {
+    pub fn slot_mut(&mut self, index: u16) -> &mut RequestSlot<T> {
         &mut self.slots[usize::from(index)]
     }
 

@@ -1,6 +1,8 @@
 //! Every bound of the protocol, and the assertions that hold them together.
 
-use crate::wire::{HEADER_BYTES, REPLY_ENTRY_BYTES, REQUEST_ENTRY_BYTES};
+use std::net::IpAddr;
+
+use crate::wire::{Accept, Cookie, HEADER_BYTES, REPLY_ENTRY_BYTES, REQUEST_ENTRY_BYTES};
 
 /// Shortest key.
 pub const KEY_BYTES_MIN: usize = 1;
@@ -13,6 +15,8 @@ pub const MTU_BYTES_MIN: usize = 576;
 pub const MTU_BYTES_MAX: usize = 8972;
 /// Default `--mtu`: an Ethernet frame less the IPv4 and UDP headers.
 pub const MTU_BYTES_DEFAULT: usize = 1472;
+/// The same over IPv6, whose header is longer.
+pub const MTU_BYTES_DEFAULT_V6: usize = 1452;
 
 /// Operations in one request datagram; bounds the replies that one datagram can cause.
 pub const ENTRIES_PER_DATAGRAM_MAX: usize = 512;
@@ -63,6 +67,15 @@ pub const ANSWER_TIMEOUT_NS: u64 = 10_000_000_000;
 pub const SEGMENTS_PER_BURST_MAX: usize = 64;
 /// Bytes of one GSO send: the largest UDP payload over IPv4.
 pub const BURST_BYTES_MAX: usize = 65_507;
+/// What one address may have waiting for room in a send buffer: more than the replies that a
+/// client with an ordinary receive buffer has outstanding.
+pub const QUEUE_BYTES_PER_ADDRESS_MAX: usize = 1 << 20;
+/// What all addresses together may have waiting there.
+pub const QUEUE_BYTES_MAX: usize = 8 << 20;
+/// A burst that has waited there for so long is dropped: it has been asked for again.
+pub const QUEUE_NS_MAX: u64 = 200_000_000;
+/// One part in so many of a send buffer is for answers to addresses without a session.
+pub const STRANGERS_SHARE: usize = 4;
 /// Buffers of sent bursts that are kept for use again.
 pub const SPARE_BUFFERS_MAX: usize = 16;
 /// A server grants each session at least so many outstanding request datagrams.
@@ -71,6 +84,15 @@ pub const CREDIT_MIN: usize = 2;
 pub const DATAGRAM_OVERHEAD_BYTES: usize = 832;
 /// How often a server looks for expired sessions.
 pub const SESSION_SCAN_NS: u64 = 1_000_000_000;
+
+/// Default `--mtu` of a socket with, or of the way to, this address.
+#[must_use]
+pub const fn mtu_bytes_default(address: IpAddr) -> usize {
+    match address {
+        IpAddr::V4(_) => MTU_BYTES_DEFAULT,
+        IpAddr::V6(_) => MTU_BYTES_DEFAULT_V6,
+    }
+}
 
 /// Most bytes that a value may have so that one PUT and one GET's answer fit in a datagram.
 #[must_use]
@@ -89,7 +111,11 @@ pub const fn gets_per_datagram(mtu_bytes: usize, key_bytes: usize) -> usize {
 
 const _: () = {
     assert!(HEADER_BYTES + REQUEST_ENTRY_BYTES + KEY_BYTES_MAX <= MTU_BYTES_MIN);
-    assert!(MTU_BYTES_MIN <= MTU_BYTES_DEFAULT && MTU_BYTES_DEFAULT <= MTU_BYTES_MAX);
+    // A cookie and an acceptance are never longer than what asked for them.
+    assert!(HEADER_BYTES + size_of::<Cookie>() <= MTU_BYTES_MIN);
+    assert!(HEADER_BYTES + size_of::<Accept>() <= MTU_BYTES_MIN);
+    assert!(MTU_BYTES_MIN <= MTU_BYTES_DEFAULT_V6 && MTU_BYTES_DEFAULT_V6 < MTU_BYTES_DEFAULT);
+    assert!(MTU_BYTES_DEFAULT <= MTU_BYTES_MAX);
     assert!(MTU_BYTES_MAX <= BURST_BYTES_MAX && BURST_BYTES_MAX <= u16::MAX as usize);
     assert!(WINDOW_MAX.is_power_of_two() && WINDOW_DEFAULT.is_power_of_two());
     assert!(WINDOW_DEFAULT <= WINDOW_MAX && WINDOW_MAX <= u16::MAX as usize);
@@ -102,4 +128,6 @@ const _: () = {
     assert!(RTO_NS_MIN < RTO_INITIAL_NS && RTO_INITIAL_NS < RTO_NS_MAX);
     assert!(RTO_NS_MAX < ANSWER_TIMEOUT_NS);
     assert!(CREDIT_MIN <= WINDOW_DEFAULT);
+    assert!(2 * BURST_BYTES_MAX <= QUEUE_BYTES_PER_ADDRESS_MAX);
+    assert!(QUEUE_BYTES_PER_ADDRESS_MAX < QUEUE_BYTES_MAX && QUEUE_NS_MAX < RTO_NS_MAX);
 };

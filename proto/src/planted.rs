@@ -1,18 +1,23 @@
 //! Faults that a test plants, to see that it would notice them.
 //!
-//! Each place in the production code asks [`is_planted`]. Without the feature
-//! `planted-faults` that is the constant `false`, and nothing of a fault is compiled.
-//! With it, a fault is planted on one thread: for a simulation, which runs everything there.
+//! Each place in the production code asks [`is_planted`], or calls another hook of one word.
+//! Without the feature `planted-faults` they are constants that do nothing, and nothing of a
+//! fault is compiled. With it, a fault is planted on one thread: for a simulation, which runs
+//! everything there.
 
-use crate::store::Store;
-
+#[cfg(not(feature = "planted-faults"))]
+mod absent;
 #[cfg(feature = "planted-faults")]
 mod lying;
 
-#[cfg(feature = "planted-faults")]
-pub(crate) use lying::Lying;
+#[cfg(not(feature = "planted-faults"))]
+pub(crate) use absent::lying;
+#[cfg(not(feature = "planted-faults"))]
+pub use absent::{is_planted, lost_update};
 #[cfg(feature = "planted-faults")]
 pub use lying::lost_update;
+#[cfg(feature = "planted-faults")]
+pub(crate) use lying::lying;
 #[cfg(feature = "planted-faults")]
 pub use planting::{is_due, is_planted, plant};
 #[cfg(feature = "planted-faults")]
@@ -44,11 +49,13 @@ pub enum Fault {
     StaleRead,
     /// Datagrams that were changed on the way are taken.
     ChecksumIgnored,
+    /// What is dropped for want of room on the way out is not counted.
+    UnsentUncounted,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::DuplicateExecuted,
         Self::OldRequestExecuted,
         Self::RepliedBeforeWrite,
@@ -59,6 +66,7 @@ impl Fault {
         Self::LostSessionResent,
         Self::StaleRead,
         Self::ChecksumIgnored,
+        Self::UnsentUncounted,
     ];
 
     /// How many overwriting PUTs there are for one that [`Self::LostUpdate`] loses.
@@ -82,6 +90,7 @@ impl Fault {
             Self::LostSessionResent => "lost-session-resent",
             Self::StaleRead => "stale-read",
             Self::ChecksumIgnored => "checksum-ignored",
+            Self::UnsentUncounted => "unsent-uncounted",
         }
     }
 
@@ -90,30 +99,6 @@ impl Fault {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|fault| fault.name() == name)
     }
-}
-
-/// Whether a test has planted this fault: never.
-#[cfg(not(feature = "planted-faults"))]
-#[must_use]
-#[inline]
-pub const fn is_planted(_fault: Fault) -> bool {
-    false
-}
-
-/// Whether a test has planted this fault and its turn has come: never.
-#[cfg(not(feature = "planted-faults"))]
-#[must_use]
-#[inline]
-pub const fn is_due(_fault: Fault, _one_in: u64) -> bool {
-    false
-}
-
-/// The version that a PUT of `key` is answered with, if a test has planted
-/// [`Fault::LostUpdate`] and this is the PUT to lose: never.
-#[cfg(not(feature = "planted-faults"))]
-#[inline]
-pub fn lost_update(_store: &mut impl Store, _key: &[u8]) -> Option<u64> {
-    None
 }
 
 #[cfg(feature = "planted-faults")]

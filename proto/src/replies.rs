@@ -4,18 +4,17 @@
 //! datagrams, cut to equal sizes, because only equal sizes ride one GSO send.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use crate::limits::{BURST_BYTES_MAX, SEGMENTS_PER_BURST_MAX, SPARE_BUFFERS_MAX};
 use crate::pack;
-use crate::transmit::{Flush, Transmit};
+use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::wire::{HEADER_BYTES, Header, Kind, REPLY_ENTRY_BYTES, Status};
 
 /// Where answers go, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// The client.
-    pub address: SocketAddr,
+    /// The way to the client.
+    pub path: Path,
     /// Its session; no two of one server have the same.
     pub session: u64,
     /// Largest datagram of the session.
@@ -29,7 +28,8 @@ pub struct Destination {
 /// Datagrams for one address.
 #[derive(Debug)]
 struct Burst {
-    to: SocketAddr,
+    path: Path,
+    account: Account,
     segment_bytes: usize,
     bytes: Vec<u8>,
 }
@@ -82,12 +82,12 @@ impl Replies {
     }
 
     /// Adds a datagram that is no reply, made by `write`.
-    pub fn control(&mut self, to: SocketAddr, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn control(&mut self, path: Path, account: Account, write: impl FnOnce(&mut Vec<u8>)) {
         self.close_burst();
         let mut bytes = self.spare.pop().unwrap_or_default();
         write(&mut bytes);
         assert!(!bytes.is_empty());
-        self.full.push_back(Burst { to, segment_bytes: bytes.len(), bytes });
+        self.full.push_back(Burst { path, account, segment_bytes: bytes.len(), bytes });
     }
 
     /// The next burst to send.
@@ -101,7 +101,8 @@ impl Replies {
             self.close_burst();
         }
         let burst = self.sending.insert(self.full.pop_front()?);
-        Some(Transmit { to: burst.to, bytes: &burst.bytes, segment_bytes: burst.segment_bytes })
+        let Burst { path, account, segment_bytes, bytes } = burst;
+        Some(Transmit { path: *path, account: *account, bytes, segment_bytes: *segment_bytes })
     }
 
     /// Makes sure that an open segment has room for an entry of a request, and returns how
@@ -146,7 +147,8 @@ impl Replies {
         if let Some(mut open) = self.open.take() {
             open.close_segment(false);
             self.full.push_back(Burst {
-                to: open.destination.address,
+                path: open.destination.path,
+                account: Account::Session,
                 segment_bytes: open.destination.mtu_bytes,
                 bytes: open.bytes,
             });
@@ -191,7 +193,7 @@ mod tests {
 
     fn destination(session: u64) -> Destination {
         Destination {
-            address: "127.0.0.1:9".parse().unwrap(),
+            path: Path::to("127.0.0.1:9".parse().unwrap()),
             session,
             mtu_bytes: 1472,
             credit: 9,

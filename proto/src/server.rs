@@ -1,26 +1,24 @@
 //! The server's end of the protocol: one worker.
 //!
 //! Handed a datagram, it answers the handshake without state, refuses what it does not
-//! know, and executes requests at most once against a [`Store`].
-
-use std::net::SocketAddr;
+//! know, and has requests executed (`execution.rs`) at most once against a [`Store`].
 
 use crate::cookie::Cookies;
 use crate::counters::ServerCounters;
+use crate::execution::Execution;
 use crate::limits::{
-    CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, KEY_BYTES_MIN, LOOKUP_GROUP_MAX, MTU_BYTES_MAX,
-    MTU_BYTES_MIN, SESSION_SCAN_NS, WINDOW_MAX,
+    CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN, SESSION_SCAN_NS, WINDOW_MAX,
 };
 use crate::pack;
+use crate::planted;
 use crate::replies::{Destination, Replies};
-use crate::session::{Arrival, MutationResult, Session};
+use crate::session::{Arrival, Session};
 use crate::sessions::{Sessions, Terms};
-use crate::store::{Full, Record, Store};
-use crate::transmit::{Flush, Transmit};
+use crate::store::Store;
+use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed, RequestSpan};
 use crate::wire::{
-    Accept, Cookie, FLAG_MUTATIONS_ONLY, HEADER_BYTES, Header, Hello, Kind, Op, Open,
-    REPLY_ENTRY_BYTES, Reason, Status, client_nonce,
+    Accept, Cookie, FLAG_MUTATIONS_ONLY, Header, Hello, Kind, Open, Reason, client_nonce,
 };
 
 /// What a worker is told at its start.
@@ -89,16 +87,15 @@ impl Server {
     pub fn handle_datagram(
         &mut self,
         now_ns: u64,
-        from: SocketAddr,
+        path: Path,
         datagram: &[u8],
         store: &mut impl Store,
     ) {
-        #[cfg(feature = "planted-faults")]
-        let store = &mut crate::planted::Lying::over(store, self.config.secret);
+        let store = &mut planted::lying(store, self.config.secret);
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
-        if let Err(malformed) = self.dispatch(now_ns, from, datagram, store) {
-            self.reject(from, datagram, malformed);
+        if let Err(malformed) = self.dispatch(now_ns, path, datagram, store) {
+            self.reject(path, datagram, malformed);
         }
     }
 
@@ -129,24 +126,24 @@ impl Server {
     fn dispatch(
         &mut self,
         now_ns: u64,
-        from: SocketAddr,
+        path: Path,
         datagram: &[u8],
         store: &mut impl Store,
     ) -> Result<(), Malformed> {
         let (kind, header) = unpack::header(datagram)?;
         match kind {
-            Kind::Request => self.request(now_ns, from, &header, datagram, store),
-            Kind::Hello => self.hello(now_ns, from, datagram),
-            Kind::Open => self.open(now_ns, from, &header, datagram),
+            Kind::Request => self.request(now_ns, path, &header, datagram, store),
+            Kind::Hello => self.hello(now_ns, path, datagram),
+            Kind::Open => self.open(now_ns, path, &header, datagram),
             Kind::Close => {
-                self.close(now_ns, from, &header);
+                self.close(now_ns, path, &header);
                 Ok(())
             }
             Kind::Cookie | Kind::Accept | Kind::Reply | Kind::Refuse => Err(Malformed::Field),
         }
     }
 
-    fn reject(&mut self, from: SocketAddr, datagram: &[u8], malformed: Malformed) {
+    fn reject(&mut self, path: Path, datagram: &[u8], malformed: Malformed) {
         let Malformed::OtherVersion(_) = malformed else {
             self.counters.malformed += 1;
             return;
@@ -155,40 +152,41 @@ impl Server {
         // Two servers of different versions must not refuse each other's refusals for ever.
         let header: Header = unpack::unchecked_header(datagram);
         if header.kind != Kind::Refuse as u8 {
-            self.refuse(from, &header, Reason::Version);
+            self.refuse(path, &header, Reason::Version);
         }
     }
 
-    fn hello(&mut self, now_ns: u64, from: SocketAddr, datagram: &[u8]) -> Result<(), Malformed> {
+    fn hello(&mut self, now_ns: u64, path: Path, datagram: &[u8]) -> Result<(), Malformed> {
         if datagram.len() < MTU_BYTES_MIN {
             return Err(Malformed::Short);
         }
         let hello: Hello = unpack::body(datagram)?;
-        let cookie = self.cookies.issue(now_ns, from, hello.client_id);
+        let cookie = self.cookies.issue(now_ns, path.remote, hello.client_id);
         let header = Header::new(Kind::Cookie, client_nonce(&hello.client_id), 0);
-        self.replies.control(from, |buffer| pack::control(buffer, header, &cookie, 0));
+        let write = |buffer: &mut Vec<u8>| pack::control(buffer, header, &cookie, 0);
+        self.replies.control(path, Account::Stranger, write);
         Ok(())
     }
 
     fn open(
         &mut self,
         now_ns: u64,
-        from: SocketAddr,
+        path: Path,
         header: &Header,
         datagram: &[u8],
     ) -> Result<(), Malformed> {
         let open: Open = unpack::body(datagram)?;
         let own = Terms { mtu_bytes: self.config.mtu_bytes, window: self.config.window };
-        let terms = own.agree(&open, datagram.len())?;
+        let terms = own.negotiate(&open, datagram.len())?;
         let Open { client_id, issued_at_ns, mac, .. } = open;
-        if !self.cookies.check(now_ns, from, &Cookie { client_id, issued_at_ns, mac }) {
+        if !self.cookies.check(now_ns, path.remote, &Cookie { client_id, issued_at_ns, mac }) {
             self.counters.cookies_refused += 1;
-            self.refuse(from, header, Reason::Cookie);
+            self.refuse(path, header, Reason::Cookie);
             return Ok(());
         }
-        let Ok((session, is_new)) = self.sessions.open(now_ns, from, client_id, terms) else {
+        let Ok((session, is_new)) = self.sessions.open(now_ns, path, client_id, terms) else {
             self.counters.sessions_refused += 1;
-            self.refuse(from, header, Reason::SessionsFull);
+            self.refuse(path, header, Reason::SessionsFull);
             return Ok(());
         };
         self.counters.sessions_opened += u64::from(is_new);
@@ -205,14 +203,14 @@ impl Server {
         self.counters.sessions_expired = self.sessions.expired(); // Some made room.
         header.credit = credit(&self.config, self.sessions.len());
         // As long as the session's datagrams may be: so the client knows that they arrive.
-        self.replies.control(from, |buffer| {
+        self.replies.control(path, Account::Session, |buffer| {
             pack::control(buffer, header, &accept, accept.mtu_bytes as usize);
         });
         Ok(())
     }
 
-    fn close(&mut self, now_ns: u64, from: SocketAddr, header: &Header) {
-        if self.sessions.get_mut(now_ns, header.session, from).is_some() {
+    fn close(&mut self, now_ns: u64, path: Path, header: &Header) {
+        if self.sessions.get_mut(now_ns, header.session, path).is_some() {
             self.sessions.close(header.session);
             self.counters.sessions_closed += 1;
         } else {
@@ -220,17 +218,17 @@ impl Server {
         }
     }
 
-    fn refuse(&mut self, to: SocketAddr, refused: &Header, reason: Reason) {
+    fn refuse(&mut self, path: Path, refused: &Header, reason: Reason) {
         let mut header = Header::new(Kind::Refuse, refused.session, refused.sequence);
         header.flags = reason as u8;
-        self.replies.control(to, |buffer| pack::bare(buffer, header));
+        self.replies.control(path, Account::Stranger, |buffer| pack::bare(buffer, header));
     }
 
     #[inline]
     fn request(
         &mut self,
         now_ns: u64,
-        from: SocketAddr,
+        path: Path,
         header: &Header,
         datagram: &[u8],
         store: &mut impl Store,
@@ -240,9 +238,9 @@ impl Server {
         }
         unpack::requests(datagram, header.entries, &mut self.spans)?;
         let sessions_open = self.sessions.len();
-        let Some(session) = self.sessions.get_mut(now_ns, header.session, from) else {
+        let Some(session) = self.sessions.get_mut(now_ns, header.session, path) else {
             self.counters.unknown_session += 1;
-            self.refuse(from, header, Reason::UnknownSession);
+            self.refuse(path, header, Reason::UnknownSession);
             return Ok(());
         };
         if datagram.len() > session.mtu_bytes {
@@ -252,13 +250,13 @@ impl Server {
         if self.spans.is_empty() {
             return Ok(()); // A keep-alive.
         }
-        let arrival = session.slot_mut(header.sequence).classify(header.sequence);
+        let arrival = session.completion_mut(header.sequence).classify(header.sequence);
         match arrival {
             Arrival::New => {}
             Arrival::Again => {
                 let mutations = self.spans.iter().filter(|span| span.op.is_mutation()).count();
-                let slot = session.slot_mut(header.sequence);
-                if mutations != slot.results().len() {
+                let completion = session.completion_mut(header.sequence);
+                if mutations != completion.results().len() {
                     return Err(Malformed::Entry); // Not the request that it claims to be.
                 }
                 self.counters.requests_duplicate += 1;
@@ -268,7 +266,7 @@ impl Server {
                 return Ok(());
             }
         }
-        let mut execution = Execution {
+        let execution = Execution {
             arrival,
             destination: destination(&self.config, session, sessions_open, header.attempt),
             sequence: header.sequence,
@@ -277,156 +275,8 @@ impl Server {
             counters: &mut self.counters,
             replies: &mut self.replies,
         };
-        execution.mutate(session, store);
-        if header.flags & FLAG_MUTATIONS_ONLY == 0 {
-            execution.read(store);
-        }
+        execution.run(session, header.flags & FLAG_MUTATIONS_ONLY != 0, store);
         Ok(())
-    }
-}
-
-/// One request while it executes. Its operations came together, so each may take effect
-/// before or after any other: mutations go first, reads follow in groups.
-struct Execution<'a> {
-    arrival: Arrival,
-    destination: Destination,
-    sequence: u64,
-    datagram: &'a [u8],
-    spans: &'a [RequestSpan],
-    counters: &'a mut ServerCounters,
-    replies: &'a mut Replies,
-}
-
-impl Execution<'_> {
-    fn mutate(&mut self, session: &mut Session, store: &mut impl Store) {
-        let slot = session.slot_mut(self.sequence);
-        let mut recorded = 0;
-        if self.arrival == Arrival::New {
-            slot.begin(self.sequence);
-        }
-        let spans = self.spans;
-        let mut mutations = spans.iter().enumerate().filter(|(_, span)| span.op.is_mutation());
-        let mut ahead = mutations.clone();
-        for at in 0.. {
-            // A group is told to the table before it is executed.
-            if at % LOOKUP_GROUP_MAX == 0 && self.arrival == Arrival::New {
-                self.prefetch(ahead.by_ref().map(|(_, span)| span), store);
-            }
-            let Some((index, span)) = mutations.next() else { break };
-            let result = match self.arrival {
-                Arrival::New => {
-                    let result = self.put(span, store);
-                    slot.record(result);
-                    result
-                }
-                _ => {
-                    self.counters.mutations_suppressed += 1;
-                    slot.results()[recorded]
-                }
-            };
-            recorded += 1;
-            self.answer(index, result.status, result.version, &[]);
-        }
-        assert_eq!(recorded, slot.results().len(), "each mutation has its record");
-    }
-
-    /// Tells the table of the next group of mutations.
-    fn prefetch<'s>(&self, spans: impl Iterator<Item = &'s RequestSpan>, store: &mut impl Store) {
-        let mut keys: [&[u8]; LOOKUP_GROUP_MAX] = [&[]; LOOKUP_GROUP_MAX];
-        let mut grouped = 0;
-        for (key, span) in keys.iter_mut().zip(spans) {
-            *key = span.key(self.datagram);
-            grouped += 1;
-        }
-        if grouped > 1 {
-            store.prefetch(&keys[..grouped]);
-        }
-    }
-
-    fn put(&mut self, span: &RequestSpan, store: &mut impl Store) -> MutationResult {
-        match store.put(span.key(self.datagram), span.value(self.datagram)) {
-            Ok(version) => {
-                self.counters.puts += 1;
-                MutationResult { version, status: Status::Ok }
-            }
-            Err(Full) => {
-                self.counters.puts_refused += 1;
-                MutationResult { version: 0, status: Status::Full }
-            }
-        }
-    }
-
-    fn read(&mut self, store: &mut impl Store) {
-        let mut keys: [&[u8]; LOOKUP_GROUP_MAX] = [&[]; LOOKUP_GROUP_MAX];
-        let mut indexes = [0u16; LOOKUP_GROUP_MAX];
-        let mut grouped = 0;
-        for (index, span) in self.spans.iter().enumerate() {
-            match span.op {
-                Op::Get => {
-                    keys[grouped] = span.key(self.datagram);
-                    debug_assert!(keys[grouped].len() >= KEY_BYTES_MIN);
-                    indexes[grouped] = index as u16;
-                    grouped += 1;
-                    if grouped == LOOKUP_GROUP_MAX {
-                        self.look_up(&keys, &indexes, store);
-                        grouped = 0;
-                    }
-                }
-                Op::Stats => self.stats(index, store),
-                Op::Put => {}
-            }
-        }
-        if grouped > 0 {
-            self.look_up(&keys[..grouped], &indexes[..grouped], store);
-        }
-    }
-
-    #[inline]
-    fn look_up(&mut self, keys: &[&[u8]], indexes: &[u16], store: &mut impl Store) {
-        let is_new = self.arrival == Arrival::New;
-        let executed =
-            if is_new { &mut self.counters.gets } else { &mut self.counters.gets_repeated };
-        *executed += keys.len() as u64;
-        let room = self.destination.mtu_bytes - HEADER_BYTES - REPLY_ENTRY_BYTES;
-        let mut answered = 0;
-        store.get(keys, |key, record| {
-            assert_eq!(key, answered, "a table answers each key once, in order");
-            answered += 1;
-            let (status, version, value): (_, _, &[u8]) = match record {
-                Some(Record { version, value }) if value.len() <= room => {
-                    (Status::Ok, version, value)
-                }
-                Some(Record { version, .. }) => {
-                    self.counters.gets_too_large += u64::from(is_new);
-                    (Status::TooLarge, version, &[])
-                }
-                None => {
-                    self.counters.gets_not_found += u64::from(is_new);
-                    (Status::NotFound, 0, &[])
-                }
-            };
-            let Self { destination, sequence, replies, .. } = self;
-            replies.answer(destination, *sequence, indexes[key], status, version, value);
-        });
-        assert_eq!(answered, keys.len(), "a table answers every key");
-    }
-
-    /// Answers with a line `name value` for each counter that is not zero, as many as fit.
-    fn stats(&mut self, index: usize, store: &impl Store) {
-        let room = self.destination.mtu_bytes - HEADER_BYTES - REPLY_ENTRY_BYTES;
-        let mut text = String::new();
-        for (name, count) in store.gauges().into_iter().chain(self.counters.named()) {
-            let line = format!("{name} {count}\n");
-            if count > 0 && text.len() + line.len() <= room {
-                text.push_str(&line);
-            }
-        }
-        self.answer(index, Status::Ok, 0, text.as_bytes());
-    }
-
-    fn answer(&mut self, index: usize, status: Status, version: u64, value: &[u8]) {
-        let Self { destination, sequence, replies, .. } = self;
-        replies.answer(destination, *sequence, index as u16, status, version, value);
     }
 }
 
@@ -444,7 +294,7 @@ fn destination(
     attempt: u8,
 ) -> Destination {
     Destination {
-        address: session.address,
+        path: session.path,
         session: session.id,
         mtu_bytes: session.mtu_bytes,
         credit: credit(config, sessions),

@@ -1,13 +1,12 @@
 //! One session, as the server keeps it: what its slots executed last.
 //!
-//! A request's `sequence % window` names a slot. A newer sequence executes, an equal one
+//! A request's `sequence % window` names a completion. A newer sequence executes, an equal one
 //! is answered again, an older one is dropped: this is all that at-most-once needs
 //! (invariant 1), because a client uses a slot again only when its answer is complete.
 
-use std::net::SocketAddr;
-
 use crate::limits::{SESSION_IDLE_NS, WINDOW_MAX};
 use crate::planted::{Fault, is_planted};
+use crate::transmit::Path;
 use crate::wire::Status;
 
 /// How a mutation ended when it was executed.
@@ -30,16 +29,17 @@ pub enum Arrival {
     Old,
 }
 
-/// The latest request that a slot executed.
+/// What a slot remembers of the latest request that it executed: its mutations are answered
+/// from here when it comes again.
 #[derive(Clone, Debug, Default)]
-pub struct Slot {
+pub struct Completion {
     /// Its sequence; 0 before the first.
     sequence: u64,
     /// The results of its mutations, in their order.
     results: Vec<MutationResult>,
 }
 
-impl Slot {
+impl Completion {
     /// How a request of this sequence relates to what the slot has executed.
     #[inline]
     #[must_use]
@@ -84,15 +84,15 @@ fn may_move_back() -> bool {
 pub struct Session {
     /// Its id on the wire.
     pub id: u64,
-    /// The only address that it is good for.
-    pub address: SocketAddr,
+    /// The only way that it is good for: the client's address, and the one that it asked.
+    pub path: Path,
     /// The client's name for its attempt to open it.
     pub client_id: [u8; 16],
     /// Largest datagram, both ways.
     pub mtu_bytes: usize,
     /// When a request of it last arrived.
     pub last_heard_ns: u64,
-    slots: Vec<Slot>,
+    completions: Vec<Completion>,
 }
 
 impl Session {
@@ -100,7 +100,7 @@ impl Session {
     #[must_use]
     pub fn new(
         id: u64,
-        address: SocketAddr,
+        path: Path,
         client_id: [u8; 16],
         mtu_bytes: usize,
         window: usize,
@@ -109,25 +109,25 @@ impl Session {
         assert!(window.is_power_of_two() && window <= WINDOW_MAX);
         Self {
             id,
-            address,
+            path,
             client_id,
             mtu_bytes,
             last_heard_ns: now_ns,
-            slots: vec![Slot::default(); window],
+            completions: vec![Completion::default(); window],
         }
     }
 
     /// Slots of the session.
     #[must_use]
     pub fn window(&self) -> usize {
-        self.slots.len()
+        self.completions.len()
     }
 
-    /// The slot that a sequence names.
+    /// The completion of the slot that a sequence names.
     #[inline]
-    pub fn slot_mut(&mut self, sequence: u64) -> &mut Slot {
-        let mask = self.slots.len() as u64 - 1;
-        &mut self.slots[(sequence & mask) as usize]
+    pub fn completion_mut(&mut self, sequence: u64) -> &mut Completion {
+        let mask = self.completions.len() as u64 - 1;
+        &mut self.completions[(sequence & mask) as usize]
     }
 
     /// Whether it has been silent for too long.
@@ -144,33 +144,33 @@ mod tests {
 
     #[test]
     fn newer_executes_equal_is_answered_again_older_is_dropped() {
-        let mut slot = Slot::default();
-        assert_eq!(slot.classify(1), Arrival::New);
-        slot.begin(65);
-        slot.record(MutationResult { version: 3, status: Status::Ok });
-        assert_eq!(slot.classify(65), Arrival::Again);
-        assert_eq!(slot.classify(1), Arrival::Old);
-        assert_eq!(slot.classify(129), Arrival::New);
-        assert_eq!(slot.results().len(), 1);
-        slot.begin(129);
-        assert_eq!(slot.results(), []);
-        assert_eq!(slot.classify(65), Arrival::Old);
+        let mut completion = Completion::default();
+        assert_eq!(completion.classify(1), Arrival::New);
+        completion.begin(65);
+        completion.record(MutationResult { version: 3, status: Status::Ok });
+        assert_eq!(completion.classify(65), Arrival::Again);
+        assert_eq!(completion.classify(1), Arrival::Old);
+        assert_eq!(completion.classify(129), Arrival::New);
+        assert_eq!(completion.results().len(), 1);
+        completion.begin(129);
+        assert_eq!(completion.results(), []);
+        assert_eq!(completion.classify(65), Arrival::Old);
     }
 
     #[test]
     fn slots_are_independent() {
-        let address = "127.0.0.1:1".parse().unwrap();
-        let mut session = Session::new(1, address, [0; 16], 1472, 4, 0);
-        session.slot_mut(4).begin(4);
-        assert_eq!(session.slot_mut(5).classify(5), Arrival::New);
-        assert_eq!(session.slot_mut(8).classify(8), Arrival::New);
-        assert_eq!(session.slot_mut(4).classify(4), Arrival::Again);
+        let path = Path::to("127.0.0.1:1".parse().unwrap());
+        let mut session = Session::new(1, path, [0; 16], 1472, 4, 0);
+        session.completion_mut(4).begin(4);
+        assert_eq!(session.completion_mut(5).classify(5), Arrival::New);
+        assert_eq!(session.completion_mut(8).classify(8), Arrival::New);
+        assert_eq!(session.completion_mut(4).classify(4), Arrival::Again);
     }
 
     #[test]
     fn a_session_expires_when_it_was_silent_for_too_long() {
-        let address = "127.0.0.1:1".parse().unwrap();
-        let session = Session::new(1, address, [0; 16], 1472, 4, 1000);
+        let path = Path::to("127.0.0.1:1".parse().unwrap());
+        let session = Session::new(1, path, [0; 16], 1472, 4, 1000);
         assert!(!session.is_expired(1000 + SESSION_IDLE_NS));
         assert!(session.is_expired(1001 + SESSION_IDLE_NS));
         assert!(!session.is_expired(0), "a clock that steps back expires nobody");

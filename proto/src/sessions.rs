@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
-use std::net::SocketAddr;
 
 use siphasher::sip::SipHasher24;
 
 use crate::limits::{MTU_BYTES_MIN, SESSIONS_PER_WORKER_MAX, WINDOW_MAX};
 use crate::session::Session;
+use crate::transmit::Path;
 use crate::unpack::Malformed;
 use crate::wire::Open;
 
@@ -19,7 +19,7 @@ use crate::wire::Open;
 pub struct Sessions {
     places: Vec<Option<Session>>,
     free: Vec<u16>,
-    by_client: BTreeMap<([u8; 16], SocketAddr), u16>,
+    by_client: BTreeMap<([u8; 16], Path), u16>,
     id_key: [u8; 16],
     opened: u64,
     expired: u64,
@@ -41,7 +41,7 @@ pub struct Terms {
 impl Terms {
     /// What both ends can do. An `Open` is padded to the client's MTU, so a session never
     /// gets larger datagrams than what has already come through.
-    pub fn agree(self, open: &Open, datagram_bytes: usize) -> Result<Self, Malformed> {
+    pub fn negotiate(self, open: &Open, datagram_bytes: usize) -> Result<Self, Malformed> {
         let mtu_bytes = open.mtu_bytes as usize;
         let window = open.window as usize;
         if mtu_bytes < MTU_BYTES_MIN || mtu_bytes > datagram_bytes {
@@ -80,13 +80,12 @@ impl Sessions {
         self.by_client.is_empty()
     }
 
-    /// The session of an id, if `from` is its address and it is not expired.
+    /// The session of an id, if `path` is its own and it is not expired.
     #[inline]
-    pub fn get_mut(&mut self, now_ns: u64, id: u64, from: SocketAddr) -> Option<&mut Session> {
+    pub fn get_mut(&mut self, now_ns: u64, id: u64, path: Path) -> Option<&mut Session> {
         let place = (id & 0xffff) as usize;
         let session = self.places.get_mut(place)?.as_mut()?;
-        (session.id == id && session.address == from && !session.is_expired(now_ns))
-            .then_some(session)
+        (session.id == id && session.path == path && !session.is_expired(now_ns)).then_some(session)
     }
 
     /// Opens the session of a client, or finds it if this client has opened it before:
@@ -94,11 +93,11 @@ impl Sessions {
     pub fn open(
         &mut self,
         now_ns: u64,
-        from: SocketAddr,
+        path: Path,
         client_id: [u8; 16],
         terms: Terms,
     ) -> Result<(&Session, bool), SessionsFull> {
-        let client = (client_id, from);
+        let client = (client_id, path);
         let before =
             self.by_client.get(&client).and_then(|&p| self.places[usize::from(p)].as_ref());
         if before.is_some_and(|session| session.is_expired(now_ns)) {
@@ -108,7 +107,7 @@ impl Sessions {
         let is_new = known.is_none();
         let place = match known {
             Some(place) => place,
-            None => self.insert(now_ns, from, client_id, terms)?,
+            None => self.insert(now_ns, path, client_id, terms)?,
         };
         let session = self.places[usize::from(place)].as_ref();
         Ok((session.expect("just found or made"), is_new))
@@ -120,7 +119,7 @@ impl Sessions {
         if let Some(slot) = self.places.get_mut(place)
             && let Some(session) = slot.take_if(|session| session.id == id)
         {
-            self.by_client.remove(&(session.client_id, session.address));
+            self.by_client.remove(&(session.client_id, session.path));
             self.free.push(place as u16);
         }
     }
@@ -146,7 +145,7 @@ impl Sessions {
     fn insert(
         &mut self,
         now_ns: u64,
-        address: SocketAddr,
+        path: Path,
         client_id: [u8; 16],
         terms: Terms,
     ) -> Result<u16, SessionsFull> {
@@ -165,9 +164,9 @@ impl Sessions {
         let mut hasher = SipHasher24::new_with_key(&self.id_key);
         hasher.write_u64(self.opened);
         let id = (hasher.finish() << 16) | u64::from(place);
-        let session = Session::new(id, address, client_id, terms.mtu_bytes, terms.window, now_ns);
+        let session = Session::new(id, path, client_id, terms.mtu_bytes, terms.window, now_ns);
         assert!(self.places[usize::from(place)].replace(session).is_none());
-        self.by_client.insert((client_id, address), place);
+        self.by_client.insert((client_id, path), place);
         Ok(place)
     }
 }
@@ -179,8 +178,8 @@ mod tests {
 
     const TERMS: Terms = Terms { mtu_bytes: 1472, window: 4 };
 
-    fn address() -> SocketAddr {
-        "127.0.0.1:1".parse().unwrap()
+    fn path() -> Path {
+        Path::to("127.0.0.1:1".parse().unwrap())
     }
 
     fn client(number: u64) -> [u8; 16] {
@@ -192,22 +191,28 @@ mod tests {
     #[test]
     fn an_open_that_comes_twice_opens_once() {
         let mut sessions = Sessions::new([1; 16]);
-        let (first, is_new) = sessions.open(0, address(), client(1), TERMS).unwrap();
+        let (first, is_new) = sessions.open(0, path(), client(1), TERMS).unwrap();
         let id = first.id;
         assert!(is_new);
-        let (again, is_new) = sessions.open(0, address(), client(1), TERMS).unwrap();
+        let (again, is_new) = sessions.open(0, path(), client(1), TERMS).unwrap();
         assert_eq!((again.id, is_new), (id, false));
         assert_eq!(sessions.len(), 1);
     }
 
     #[test]
-    fn a_session_is_good_for_its_address_only() {
+    fn a_session_is_good_for_its_path_only() {
         let mut sessions = Sessions::new([1; 16]);
-        let id = sessions.open(0, address(), client(1), TERMS).unwrap().0.id;
-        assert!(sessions.get_mut(0, id, address()).is_some());
-        assert!(sessions.get_mut(0, id, "127.0.0.1:2".parse().unwrap()).is_none());
-        assert!(sessions.get_mut(0, id ^ (1 << 40), address()).is_none());
-        assert!(sessions.get_mut(0, id ^ 1, address()).is_none());
+        let id = sessions.open(0, path(), client(1), TERMS).unwrap().0.id;
+        assert!(sessions.get_mut(0, id, path()).is_some());
+        let other_remote = Path::to("127.0.0.1:2".parse().unwrap());
+        assert!(sessions.get_mut(0, id, other_remote).is_none());
+        let other_local = Path { local: Some([127, 0, 0, 9].into()), ..path() };
+        assert!(
+            sessions.get_mut(0, id, other_local).is_none(),
+            "it asked another of our addresses"
+        );
+        assert!(sessions.get_mut(0, id ^ (1 << 40), path()).is_none());
+        assert!(sessions.get_mut(0, id ^ 1, path()).is_none());
     }
 
     #[test]
@@ -215,16 +220,16 @@ mod tests {
         let mut sessions = Sessions::new([1; 16]);
         let mut ids = Vec::new();
         for number in 0..SESSIONS_PER_WORKER_MAX as u64 {
-            ids.push(sessions.open(0, address(), client(number), TERMS).unwrap().0.id);
+            ids.push(sessions.open(0, path(), client(number), TERMS).unwrap().0.id);
         }
         let one_more = client(u64::MAX);
-        assert!(sessions.open(1, address(), one_more, TERMS).is_err());
+        assert!(sessions.open(1, path(), one_more, TERMS).is_err());
         sessions.close(ids[3]);
-        assert!(sessions.get_mut(1, ids[3], address()).is_none());
-        assert!(sessions.open(1, address(), one_more, TERMS).is_ok());
+        assert!(sessions.get_mut(1, ids[3], path()).is_none());
+        assert!(sessions.open(1, path(), one_more, TERMS).is_ok());
         let later = SESSION_IDLE_NS + 1;
-        assert!(sessions.get_mut(later, ids[5], address()).is_none(), "it is expired");
-        assert!(sessions.open(later, address(), client(u64::MAX - 1), TERMS).is_ok());
+        assert!(sessions.get_mut(later, ids[5], path()).is_none(), "it is expired");
+        assert!(sessions.open(later, path(), client(u64::MAX - 1), TERMS).is_ok());
         assert_eq!(sessions.len(), 2, "what had expired made room");
     }
 
@@ -233,7 +238,7 @@ mod tests {
         let mut sessions = Sessions::new([1; 16]);
         let mut seen = std::collections::HashSet::new();
         for number in 0..1000 {
-            let id = sessions.open(0, address(), client(number), TERMS).unwrap().0.id;
+            let id = sessions.open(0, path(), client(number), TERMS).unwrap().0.id;
             assert!(seen.insert(id));
             sessions.close(id);
         }

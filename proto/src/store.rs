@@ -33,3 +33,24 @@ pub trait Store {
         Vec::new()
     }
 }
+
+impl<S: Store> Store for &mut S {
+    #[inline]
+    fn get(&mut self, keys: &[&[u8]], found: impl FnMut(usize, Option<Record<'_>>)) {
+        (**self).get(keys, found);
+    }
+
+    #[inline]
+    fn prefetch(&mut self, keys: &[&[u8]]) {
+        (**self).prefetch(keys);
+    }
+
+    #[inline]
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<u64, Full> {
+        (**self).put(key, value)
+    }
+
+    fn gauges(&self) -> Vec<(&'static str, u64)> {
+        (**self).gauges()
+    }
+}

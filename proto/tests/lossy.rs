@@ -14,7 +14,7 @@ use proto::client::{Blocked, Client, ClientConfig, Ended};
 use proto::counters::ClientCounters;
 use proto::limits::{ANSWER_TIMEOUT_NS, value_bytes_max};
 use proto::server::{Server, ServerConfig};
-use proto::transmit::Flush;
+use proto::transmit::{Flush, Path};
 
 const SEEDS: std::ops::Range<u64> = 0..200;
 const OPERATIONS: u32 = 300;
@@ -179,7 +179,12 @@ impl History {
             match to {
                 Side::Server => {
                     let store = &mut self.store;
-                    self.server.handle_datagram(self.now_ns, client_address(), &datagram, store);
+                    self.server.handle_datagram(
+                        self.now_ns,
+                        Path::to(client_address()),
+                        &datagram,
+                        store,
+                    );
                 }
                 Side::Client(life) if life == self.life => self.hand_to_client(&datagram),
                 Side::Client(_) => {}

@@ -11,7 +11,7 @@ use proto::order::{Barrier, Order};
 use proto::planted::{Fault, is_due, is_planted, plant};
 use proto::server::{Server, ServerConfig};
 use proto::store::{Full, Record, Store};
-use proto::transmit::Flush;
+use proto::transmit::{Flush, Path};
 use proto::unpack;
 
 const MS: u64 = 1_000_000;
@@ -98,7 +98,12 @@ impl Pair {
     }
 
     fn deliver(&mut self, datagram: &[u8]) {
-        self.server.handle_datagram(self.now_ns, Self::address(), datagram, &mut self.store);
+        self.server.handle_datagram(
+            self.now_ns,
+            Path::to(Self::address()),
+            datagram,
+            &mut self.store,
+        );
         while let Some(transmit) = self.server.poll_transmit(Flush::All) {
             for reply in transmit.bytes.chunks(transmit.segment_bytes) {
                 if self.is_server_heard {
@@ -198,7 +203,7 @@ fn a_late_answer_is_taken_for_that_of_the_next_use() {
         assert_eq!((pair.put("a"), pair.get()), ("stored v1".into(), "a v1".into()));
         // The answer to the read comes once more, to the next read of the slot.
         let read = pair.sent.last().unwrap().clone();
-        pair.server.handle_datagram(pair.now_ns, Pair::address(), &read, &mut pair.store);
+        pair.server.handle_datagram(pair.now_ns, Path::to(Pair::address()), &read, &mut pair.store);
         let late = pair.server.poll_transmit(Flush::All).unwrap().bytes.to_vec();
         pair.put("b");
         pair.client.get(7, b"key").unwrap();

@@ -1,19 +1,20 @@
 //! A client that asks a server directly and tells what it heard.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use proto::client::{Client, ClientConfig, Outcome};
-use proto::transmit::Flush;
+use proto::transmit::{Flush, Path, Transmit};
+use udp::core_loop::{CoreLoop, Endpoint, Round};
+use udp::counters::TransportCounters;
+use udp::socket::{Inbox, Socket};
+use udp::transport::Transport as _;
 
 use crate::DEADLINE;
 use crate::random::entropy;
 
-/// Longest wait for a datagram before the clock is looked at again.
+/// Longest wait before the clock is looked at again.
 const WAIT_MAX: Duration = Duration::from_millis(20);
-/// A read timeout of zero would be none at all.
-const WAIT_MIN: Duration = Duration::from_micros(50);
 
 /// An operation to ask for.
 #[derive(Clone, Debug)]
@@ -39,12 +40,11 @@ pub enum Told {
     Other(String),
 }
 
-/// A session with one worker.
-#[derive(Debug)]
+/// A session with one worker, in the core loop.
 pub struct Connection {
-    socket: UdpSocket,
-    client: Client<usize>,
-    began: Instant,
+    socket: Socket,
+    core_loop: CoreLoop<Inbox>,
+    asking: Asking,
     /// Every datagram that it sent.
     pub sent: Vec<Vec<u8>>,
 }
@@ -54,8 +54,7 @@ impl Connection {
     #[must_use]
     pub fn open(server: SocketAddr) -> Self {
         let here = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
-        let socket = UdpSocket::bind(here).expect("a free port");
-        socket.connect(server).expect("a local address");
+        let socket = Socket::bind(here.parse().expect("an address")).expect("a free port");
         let (id, deadline_ns) = (entropy().to_le_bytes(), DEADLINE.as_nanos() as u64);
         let config = ClientConfig {
             handshake_timeout_ns: deadline_ns,
@@ -63,18 +62,20 @@ impl Connection {
             ..ClientConfig::default()
         };
         let id = std::array::from_fn(|at| id[at % id.len()]);
-        let client = Client::new(0, server, id, config);
-        let mut connection = Self { socket, client, began: Instant::now(), sent: Vec::new() };
-        connection.work_until(&mut [], |client, _| client.granted().is_some());
+        let client = Client::new(socket.now_ns(), server, id, config);
+        let core_loop = CoreLoop::new(&socket);
+        let asking = Asking { client, ends: Vec::new(), sent: Vec::new() };
+        let mut connection = Self { socket, core_loop, asking, sent: Vec::new() };
+        connection.work_until(|asking| asking.client.granted().is_some());
         connection
     }
 
     /// Asks for all of these at once, as far as the window allows, and returns their ends
     /// in the same order.
     pub fn ask_all(&mut self, asks: &[Ask]) -> Vec<Told> {
-        let mut ends = vec![None; asks.len()];
+        self.asking.ends = vec![None; asks.len()];
         let mut next = 0;
-        self.work_until(&mut ends, |client, ends| {
+        self.work_until(|Asking { client, ends, .. }| {
             while next < asks.len() {
                 let is_taken = match &asks[next] {
                     Ask::Get(key) => client.get(next, key),
@@ -87,6 +88,7 @@ impl Connection {
             }
             ends.iter().all(Option::is_some)
         });
+        let ends = std::mem::take(&mut self.asking.ends);
         ends.into_iter().map(|end| end.expect("it was waited for")).collect()
     }
 
@@ -100,51 +102,60 @@ impl Connection {
         self.ask_all(&[Ask::Put(key.to_vec(), value.to_vec())]).remove(0)
     }
 
-    fn work_until(
-        &mut self,
-        ends: &mut [Option<Told>],
-        mut is_done: impl FnMut(&mut Client<usize>, &[Option<Told>]) -> bool,
-    ) {
+    fn work_until(&mut self, mut is_done: impl FnMut(&mut Asking) -> bool) {
+        let Self { socket, core_loop, asking, sent } = self;
         let deadline = Instant::now() + DEADLINE;
-        while !is_done(&mut self.client, ends) {
-            assert!(Instant::now() < deadline, "no answer: {:?}", self.client.counters());
-            assert_eq!(self.client.ended(), None, "{:?}", self.client.counters());
-            self.work(ends);
+        while !is_done(asking) {
+            assert!(Instant::now() < deadline, "no answer: {:?}", asking.client.counters());
+            assert_eq!(asking.client.ended(), None, "{:?}", asking.client.counters());
+            let round = core_loop.round(socket, asking).expect("a socket of loopback");
+            sent.append(&mut asking.sent);
+            if let Round::Idle { timeout_ns } = round {
+                let until_ns = timeout_ns.unwrap_or(u64::MAX);
+                let rest = Duration::from_nanos(until_ns.saturating_sub(socket.now_ns()));
+                socket.wait(rest.min(WAIT_MAX)).expect("a socket of loopback");
+            }
+        }
+    }
+}
+
+/// What runs in the loop: a session, and the operations that it was asked for last.
+struct Asking {
+    client: Client<usize>,
+    ends: Vec<Option<Told>>,
+    sent: Vec<Vec<u8>>,
+}
+
+fn note(ends: &mut [Option<Told>], token: usize, outcome: &Outcome<'_>) {
+    let earlier = ends[token].replace(told(outcome));
+    assert_eq!(earlier, None, "each operation ends once");
+}
+
+impl Endpoint for Asking {
+    fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
+        let Self { client, ends, .. } = self;
+        if path.remote == client.server() {
+            client.handle_datagram(now_ns, datagram, |token, outcome| note(ends, token, &outcome));
         }
     }
 
-    fn work(&mut self, ends: &mut [Option<Told>]) {
-        let now_ns = self.began.elapsed().as_nanos() as u64;
-        let mut note = |token: usize, outcome: Outcome<'_>| {
-            let earlier = ends[token].replace(told(&outcome));
-            assert_eq!(earlier, None, "each operation ends once");
-        };
-        self.client.handle_timeout(now_ns, &mut note);
-        while let Some(transmit) = self.client.poll_transmit(now_ns, Flush::All) {
-            for datagram in transmit.datagrams() {
-                // A send that fails is a datagram lost.
-                let _ = self.socket.send(datagram);
-                self.sent.push(datagram.to_vec());
-            }
-        }
-        let until_ns = self.client.poll_timeout().unwrap_or(u64::MAX);
-        let wait = Duration::from_nanos(until_ns.saturating_sub(now_ns)).min(WAIT_MAX);
-        self.socket.set_read_timeout(Some(wait.max(WAIT_MIN))).expect("it is not zero");
-        let mut buffer = [0; 1 << 16];
-        match self.socket.recv(&mut buffer) {
-            Ok(length) => {
-                let now_ns = self.began.elapsed().as_nanos() as u64;
-                self.client.handle_datagram(now_ns, &buffer[..length], &mut note);
-            }
-            Err(error) => assert!(
-                // The last is how the kernel reports that nobody has the port.
-                matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionRefused
-                ),
-                "{error}"
-            ),
-        }
+    fn handle_timeout(&mut self, now_ns: u64, _is_drained: bool) {
+        let Self { client, ends, .. } = self;
+        client.handle_timeout(now_ns, |token, outcome| note(ends, token, &outcome));
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        self.client.poll_timeout()
+    }
+
+    fn poll_transmit(&mut self, now_ns: u64, flush: Flush) -> Option<Transmit<'_>> {
+        let burst = self.client.poll_transmit(now_ns, flush)?;
+        self.sent.extend(burst.datagrams().map(<[u8]>::to_vec));
+        Some(burst)
+    }
+
+    fn goes_on(&mut self, _now_ns: u64, _transport: &TransportCounters) -> bool {
+        true
     }
 }
 

@@ -1,7 +1,11 @@
 //! Loss on purpose, to see what a network that loses datagrams would cost.
 
+use proto::transmit::{Flush, Path, Transmit};
 use rand::{Rng as _, SeedableRng as _};
 use rand_pcg::Mcg128Xsl64;
+
+use crate::core_loop::Endpoint;
+use crate::counters::TransportCounters;
 
 /// Drops a share of the datagrams that arrive, each by a draw of its own.
 #[derive(Clone, Debug)]
@@ -24,6 +28,49 @@ impl Loss {
     #[inline]
     pub fn drops(&mut self) -> bool {
         self.random.next_u64() < self.below
+    }
+}
+
+/// An endpoint to which not everything comes that arrives.
+#[derive(Debug)]
+pub struct Lossy<E> {
+    /// What runs behind the loss.
+    pub endpoint: E,
+    loss: Loss,
+    dropped: u64,
+}
+
+impl<E> Lossy<E> {
+    /// Puts a loss before an endpoint.
+    pub const fn new(endpoint: E, loss: Loss) -> Self {
+        Self { endpoint, loss, dropped: 0 }
+    }
+}
+
+impl<E: Endpoint> Endpoint for Lossy<E> {
+    fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
+        if self.loss.drops() {
+            self.dropped += 1;
+        } else {
+            self.endpoint.handle_datagram(now_ns, path, datagram);
+        }
+    }
+
+    fn handle_timeout(&mut self, now_ns: u64, is_drained: bool) {
+        self.endpoint.handle_timeout(now_ns, is_drained);
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        self.endpoint.poll_timeout()
+    }
+
+    fn poll_transmit(&mut self, now_ns: u64, flush: Flush) -> Option<Transmit<'_>> {
+        self.endpoint.poll_transmit(now_ns, flush)
+    }
+
+    fn goes_on(&mut self, now_ns: u64, transport: &TransportCounters) -> bool {
+        let counters = TransportCounters { datagrams_dropped: self.dropped, ..*transport };
+        self.endpoint.goes_on(now_ns, &counters)
     }
 }
 

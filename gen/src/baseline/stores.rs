@@ -2,6 +2,7 @@
 //! flags ask for.
 
 use anyhow::{Result, bail, ensure};
+use proto::limits::MTU_BYTES_DEFAULT;
 
 use super::frame::FRAME_BYTES;
 use super::keys::{DIGITS, MEMCACHED_KEY_BYTES_MAX};
@@ -49,7 +50,7 @@ impl Baselines {
             value_size <= VALUE_BYTES_MAX,
             "--value-size {value_size}: for other stores it is at most {VALUE_BYTES_MAX}"
         );
-        let mtu_bytes = usize::from(flags.mtu());
+        let mtu_bytes = flags.mtu.map_or(MTU_BYTES_DEFAULT, usize::from);
         let datagram_bytes = FRAME_BYTES + set_bytes(key_size, value_size);
         ensure!(
             protocol != Protocol::MemcachedUdp || datagram_bytes <= mtu_bytes,

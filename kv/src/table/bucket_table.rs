@@ -20,6 +20,7 @@ use proto::store::{Full, Record, Store};
 
 use super::bucket::SLOTS;
 use super::epoch::{Guard, pin, retire};
+use super::gauges::TableGauges;
 use super::index::{Found, Index};
 use super::memory::Memory;
 use super::record::{NewRecord, RecordRef, free};
@@ -281,11 +282,8 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         let buckets = self.index(&pin()).len();
-        vec![
-            ("records", self.len()),
-            ("record_bytes", self.memory.used_bytes()),
-            ("buckets", buckets),
-        ]
+        let (records, record_bytes) = (self.len(), self.memory.used_bytes());
+        TableGauges { records, record_bytes, buckets }.named().collect()
     }
 }
 

@@ -21,6 +21,7 @@ mod bucket_array;
 mod bucket_table;
 mod epoch;
 mod free_list;
+mod gauges;
 mod index;
 mod memory;
 mod null_table;
@@ -37,6 +38,7 @@ use proto::planted;
 use proto::store::{Full, Record, Store};
 
 pub use bucket_table::BucketTable;
+pub use gauges::TableGauges;
 pub use memory::{Memory, RECORD_OVERHEAD_BYTES};
 pub use null_table::NullTable;
 pub use papaya_table::PapayaTable;

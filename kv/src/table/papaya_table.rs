@@ -11,6 +11,7 @@ use papaya::{Compute, Equivalent, HashMap, Operation};
 use proto::limits::LOOKUP_GROUP_MAX;
 use proto::store::{Full, Record, Store};
 
+use super::gauges::TableGauges;
 use super::memory::Memory;
 
 /// The records of a server.
@@ -105,7 +106,8 @@ impl Store for &PapayaTable {
     }
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
-        vec![("records", self.len() as u64), ("record_bytes", self.used_bytes())]
+        let (records, record_bytes) = (self.len() as u64, self.used_bytes());
+        TableGauges { records, record_bytes, buckets: 0 }.named().collect()
     }
 }
 

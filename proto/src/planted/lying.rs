@@ -33,8 +33,13 @@ pub(super) fn forget() {
     KEPT.with_borrow_mut(HashMap::clear);
 }
 
-/// The version that a PUT of `key` is answered with, if [`Fault::LostUpdate`] is planted and
-/// this is the PUT to lose.
+/// Stands before `store`, for the worker that `secret` names.
+pub(crate) fn lying<S: Store>(store: &mut S, secret: [u8; 16]) -> Lying<'_, S> {
+    let overdue = KEPT.with_borrow(|kept| kept.get(&secret).map_or(0, |kept| kept.held.len()));
+    Lying { store, worker: secret, overdue }
+}
+
+/// The version to answer a PUT with that [`Fault::LostUpdate`] loses, if it loses this one.
 pub fn lost_update(store: &mut impl Store, key: &[u8]) -> Option<u64> {
     if !is_planted(Fault::LostUpdate) {
         return None;
@@ -51,13 +56,7 @@ fn read(store: &mut impl Store, key: &[u8]) -> Option<(u64, Vec<u8>)> {
     read
 }
 
-impl<'a, S: Store> Lying<'a, S> {
-    /// Stands before `store`, for the worker that `secret` names.
-    pub(crate) fn over(store: &'a mut S, secret: [u8; 16]) -> Self {
-        let overdue = KEPT.with_borrow(|kept| kept.get(&secret).map_or(0, |kept| kept.held.len()));
-        Self { store, worker: secret, overdue }
-    }
-
+impl<S: Store> Lying<'_, S> {
     fn with_kept<R>(&self, with: impl FnOnce(&mut Kept) -> R) -> R {
         KEPT.with_borrow_mut(|kept| with(kept.entry(self.worker).or_default()))
     }

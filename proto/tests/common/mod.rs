@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 
 use proto::client::{Blocked, Client, ClientConfig, Outcome};
 use proto::server::{Server, ServerConfig};
-use proto::transmit::Flush;
+use proto::transmit::{Flush, Path};
 use proto::unpack;
 use proto::wire::{Header, Kind};
 
@@ -188,7 +188,7 @@ impl Pair {
         let worker = self.client.server();
         let mut datagrams = Vec::new();
         while let Some(transmit) = self.client.poll_transmit(self.now_ns, Flush::All) {
-            assert_eq!(transmit.to, worker);
+            assert_eq!(transmit.path.remote, worker);
             datagrams.extend(transmit.datagrams().map(<[u8]>::to_vec));
         }
         datagrams
@@ -220,7 +220,7 @@ impl Pair {
     }
 
     pub(crate) fn hand_to_server_from(&mut self, from: SocketAddr, datagram: &[u8]) {
-        self.server.handle_datagram(self.now_ns, from, datagram, &mut self.store);
+        self.server.handle_datagram(self.now_ns, Path::to(from), datagram, &mut self.store);
     }
 
     pub(crate) fn hand_to_client(&mut self, datagram: &[u8]) {
@@ -303,7 +303,7 @@ impl Pair {
 pub(crate) fn server_sends(server: &mut Server) -> Vec<(SocketAddr, Vec<u8>)> {
     let mut datagrams = Vec::new();
     while let Some(transmit) = server.poll_transmit(Flush::All) {
-        let to = transmit.to;
+        let to = transmit.path.remote;
         datagrams.extend(transmit.datagrams().map(|datagram| (to, datagram.to_vec())));
     }
     datagrams

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use proto::client::{Blocked, Client, ClientConfig, Outcome};
 use proto::limits::MTU_BYTES_MAX;
 use proto::server::{Server, ServerConfig};
-use proto::transmit::Flush;
+use proto::transmit::{Flush, Path};
 use proto::unpack;
 use proto::wire::Kind;
 
@@ -131,7 +131,7 @@ impl Pair {
     pub(crate) fn replies(&mut self, flush: Flush) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut datagrams = Vec::new();
         while let Some(transmit) = self.server.poll_transmit(flush) {
-            let to = transmit.to;
+            let to = transmit.path.remote;
             datagrams.extend(transmit.datagrams().map(|datagram| (to, datagram.to_vec())));
         }
         for (_, datagram) in &datagrams {
@@ -146,7 +146,7 @@ impl Pair {
     }
 
     pub(crate) fn hand_to_server(&mut self, from: SocketAddr, datagram: &[u8]) {
-        self.server.handle_datagram(self.now_ns, from, datagram, &mut self.store);
+        self.server.handle_datagram(self.now_ns, Path::to(from), datagram, &mut self.store);
     }
 
     pub(crate) fn hand_to_client(&mut self, datagram: &[u8]) -> Ends {

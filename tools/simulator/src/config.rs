@@ -19,6 +19,9 @@ const RUN_NS_MAX: u64 = 2_000_000_000;
 const DELAY_NS_MIN: u64 = 2_000;
 const DELAY_NS_MAX: u64 = 5_000_000;
 
+/// A device that takes everything at once.
+const DEVICE_BYTES_PER_S_MAX: u64 = u64::MAX;
+
 const _: () = assert!(4 * DELAY_NS_MAX <= RTO_NS_MIN && 5 * RTO_NS_MIN <= RUN_NS_MIN);
 
 /// How often something goes wrong with a datagram, per million, in one direction.
@@ -81,6 +84,16 @@ pub struct Config {
     pub answer_timeout_ns: u64,
     /// Bytes of unread datagrams that a socket holds.
     pub receive_buffer_bytes: usize,
+    /// Bytes that a socket holds until the device has taken them, and how many it takes a second.
+    pub send_buffer_bytes: usize,
+    /// Bytes that a device takes a second.
+    pub send_bytes_per_s: u64,
+    /// Whether strangers have a send buffer of their own.
+    pub parts_strangers: bool,
+    /// Datagrams that one round takes.
+    pub messages_per_round: usize,
+    /// How often a wait ends early, per million.
+    pub early_wakes: u32,
     /// Time of the network, one way.
     pub delay_ns: u64,
     /// By how much it differs.
@@ -103,6 +116,8 @@ pub struct Config {
     pub restarts: u64,
     /// Clocks that jump ahead.
     pub clock_jumps: u64,
+    /// Neighbours that do not answer ARP for a while.
+    pub silences: u64,
     /// Of all of these, how many happen while generators connect and load.
     pub early_mishaps: u64,
     /// How far clocks jump at most.
@@ -193,6 +208,18 @@ impl Config {
             early_mishaps,
             clock_jump_ns_max: random.magnitude(1_000_000, 300_000_000_000),
             hostile_datagrams: if calm { 0 } else { random.below(40) },
+            silences: if calm { 0 } else { random.below(3) * random.below(4) },
+            send_buffer_bytes: match random.below(2) {
+                0 if !calm => random.magnitude(4 << 10, 1 << 20) as usize,
+                _ => 8 << 20,
+            },
+            send_bytes_per_s: match random.below(3) {
+                0 if !calm => random.magnitude(1 << 20, 1 << 30),
+                _ => DEVICE_BYTES_PER_S_MAX,
+            },
+            parts_strangers: random.below(2) == 0,
+            messages_per_round: random.pick(&[1, 3, 64, 64]),
+            early_wakes: random.pick(&[0, 0, 1_000, 200_000]),
         }
     }
 
@@ -201,13 +228,17 @@ impl Config {
     pub fn is_calm(&self) -> bool {
         let all =
             self.weather.iter().flat_map(|w| [w.drop, w.duplicate, w.corrupt, w.truncate, w.late]);
-        all.sum::<u32>() == 0 && !self.has_mishaps() && self.receive_buffer_bytes == 8 << 20
+        let buffers_bytes = self.receive_buffer_bytes.min(self.send_buffer_bytes);
+        all.sum::<u32>() == 0
+            && !self.has_mishaps()
+            && buffers_bytes == 8 << 20
+            && self.send_bytes_per_s == DEVICE_BYTES_PER_S_MAX
     }
 
     /// Whether sessions can be lost in another way than by the weather.
     #[must_use]
     pub fn has_mishaps(&self) -> bool {
-        let pauses = self.cuts + self.server_pauses + self.generator_pauses;
+        let pauses = self.cuts + self.silences + self.server_pauses + self.generator_pauses;
         pauses + self.restarts + self.clock_jumps + self.early_mishaps > 0
     }
 }

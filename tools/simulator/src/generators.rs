@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::task::Waker;
 
 use anyhow::Result;
 use generator::coordination::{Coordination, ThreadReport, Window};
@@ -19,6 +20,7 @@ use history::reader::Reader;
 use history::sample::Sample;
 use proto::client::ClientConfig;
 use proto::limits::HANDSHAKE_TIMEOUT_NS;
+use udp::transport::Transport as _;
 
 use crate::addresses::{server_address, thread_address};
 use crate::clocks::Process;
@@ -51,6 +53,8 @@ pub struct Generator {
     pub reports: Vec<ThreadReport>,
     /// Why others did not.
     pub failures: Vec<String>,
+    /// End the waits of its threads.
+    pub wakers: Vec<Waker>,
     histories: Vec<Shared>,
 }
 
@@ -145,7 +149,7 @@ pub fn generator(world: &mut World, index: usize) {
     let ahead_ns = world.random.below(1 << 40);
     world.processes.push(Process::new(ahead_ns));
     let clock_ns = world.processes[process].clock_ns(world.now_ns);
-    let mut histories = Vec::new();
+    let (mut histories, mut wakers) = (Vec::new(), Vec::new());
     for thread in 0..plan.threads {
         let shared = Shared::default();
         histories.push(shared.clone());
@@ -167,9 +171,10 @@ pub fn generator(world: &mut World, index: usize) {
         let driver = Some(Box::new(driver.expect("a seeded source does not fail")));
         let address = thread_address(index, thread);
         let runs = Runs::Thread { generator: index, driver };
-        let buffer = world.config.receive_buffer_bytes;
-        world.machines.push(Machine::new(address, process, runs, buffer));
+        let mut machine = Machine::new(address, process, runs, &world.config);
+        wakers.push(machine.link.waker().expect("a simulated link has one"));
+        world.machines.push(machine);
     }
     let (reports, failures) = (Vec::new(), Vec::new());
-    world.generators.push(Generator { plan, coordination, reports, failures, histories });
+    world.generators.push(Generator { plan, coordination, reports, failures, wakers, histories });
 }

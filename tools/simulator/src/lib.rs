@@ -13,6 +13,7 @@ pub mod clocks;
 pub mod config;
 pub mod generators;
 pub mod hostile;
+pub mod link;
 pub mod machine;
 pub mod mishaps;
 pub mod network;

@@ -1,31 +1,19 @@
 //! The machines of a simulation: workers and generator threads, each in the production's
-//! core loop, as far as one round of it.
+//! core loop.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use generator::driver::Driver;
-use proto::limits::DATAGRAM_OVERHEAD_BYTES;
 use proto::server::Server;
-use proto::transmit::Flush;
-use udp::core_loop::Endpoint as _;
-use udp::sender::SocketCounters;
+use proto::transmit::{Flush, Path, Transmit};
+use udp::core_loop::{CoreLoop, Endpoint};
+use udp::counters::TransportCounters;
 
+use crate::config::Config;
+use crate::link::{Arrived, Link, Mail};
 use crate::store::Watched;
-
-/// Datagrams that one round takes.
-const DATAGRAMS_PER_ROUND: usize = 64;
-
-/// A datagram that waits in a socket.
-#[derive(Debug)]
-pub struct Arrived {
-    /// Where it is from.
-    pub from: SocketAddr,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Whether they are others than were sent.
-    pub is_damaged: bool,
-}
+use crate::trace::{Datagram, Trace, What};
 
 /// What runs on a machine.
 pub enum Runs {
@@ -53,10 +41,9 @@ pub struct Machine {
     pub process: usize,
     /// What runs.
     pub runs: Runs,
-    /// Unread datagrams.
-    inbox: VecDeque<Arrived>,
-    inbox_bytes: usize,
-    inbox_bytes_max: usize,
+    /// Its transport, and the loop over it.
+    pub link: Link,
+    pub(super) core_loop: CoreLoop<Mail>,
     /// Works until then.
     pub busy_until_ns: u64,
     /// The next round that is planned.
@@ -66,19 +53,14 @@ pub struct Machine {
 impl Machine {
     /// A machine that waits for its first round.
     #[must_use]
-    pub fn new(
-        address: SocketAddr,
-        process: usize,
-        runs: Runs,
-        receive_buffer_bytes: usize,
-    ) -> Self {
+    pub fn new(address: SocketAddr, process: usize, runs: Runs, config: &Config) -> Self {
+        let link = Link::new(config);
         Self {
             address,
             process,
             runs,
-            inbox: VecDeque::new(),
-            inbox_bytes: 0,
-            inbox_bytes_max: receive_buffer_bytes,
+            core_loop: CoreLoop::new(&link),
+            link,
             busy_until_ns: 0,
             wake_ns: u64::MAX,
         }
@@ -86,25 +68,14 @@ impl Machine {
 
     /// A datagram arrives; whether there was room for it.
     pub fn arrive(&mut self, arrived: Arrived) -> bool {
-        let bytes = arrived.bytes.len() + DATAGRAM_OVERHEAD_BYTES;
-        if self.is_over() || self.inbox_bytes + bytes > self.inbox_bytes_max {
-            return false;
-        }
-        self.inbox_bytes += bytes;
-        self.inbox.push_back(arrived);
-        true
+        !self.is_over() && self.link.arrive(arrived)
     }
 
-    /// Forgets what has arrived.
-    pub fn empty_inbox(&mut self) {
-        self.inbox.clear();
-        self.inbox_bytes = 0;
-    }
-
-    /// Whether datagrams wait.
-    #[must_use]
-    pub fn has_mail(&self) -> bool {
-        !self.inbox.is_empty()
+    /// Another life begins, with nothing of the one before.
+    pub fn restart(&mut self, runs: Runs, config: &Config) {
+        self.runs = runs;
+        self.link = Link::new(config);
+        self.core_loop = CoreLoop::new(&self.link);
     }
 
     /// Whether nothing runs there any more.
@@ -112,66 +83,78 @@ impl Machine {
     pub const fn is_over(&self) -> bool {
         matches!(self.runs, Runs::Thread { driver: None, .. })
     }
+}
 
-    /// The datagrams of one round.
-    pub fn take_mail(&mut self) -> Vec<Arrived> {
-        let count = self.inbox.len().min(DATAGRAMS_PER_ROUND);
-        let mail: Vec<Arrived> = self.inbox.drain(..count).collect();
-        self.inbox_bytes -=
-            mail.iter().map(|a| a.bytes.len() + DATAGRAM_OVERHEAD_BYTES).sum::<usize>();
-        mail
+/// Bytes from and to addresses that have opened no session, by worker and address.
+pub type Unproved = BTreeMap<(SocketAddr, SocketAddr), (u64, u64)>;
+
+/// A worker for one round: it finds the watched table, and everything that comes is noted.
+pub(super) struct WorkerRound<'a> {
+    pub(super) state: &'a mut Server,
+    pub(super) store: Watched<'a>,
+    pub(super) unproved: &'a mut Unproved,
+    pub(super) datagrams: u64,
+}
+
+impl Endpoint for WorkerRound<'_> {
+    fn handle_datagram(&mut self, now_ns: u64, path: Path, bytes: &[u8]) {
+        let Self { state, store, .. } = self;
+        let (from, worker) = (path.remote, store.worker);
+        note_taken(store.trace, store.now_ns, from, worker, bytes);
+        self.unproved.entry((worker, from)).or_default().0 += bytes.len() as u64;
+        self.datagrams += 1;
+        store.from = from;
+        state.handle_datagram(now_ns, path, bytes, store);
     }
 
-    /// When its state machine wants to be called, on its own clock.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<u64> {
-        match &self.runs {
-            Runs::Worker { state, .. } => state.poll_timeout(),
-            Runs::Thread { driver, .. } => driver.as_ref()?.poll_timeout(),
-        }
+    fn handle_timeout(&mut self, now_ns: u64, _is_drained: bool) {
+        self.state.handle_timeout(now_ns);
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        self.state.poll_timeout()
+    }
+
+    fn poll_transmit(&mut self, _now_ns: u64, flush: Flush) -> Option<Transmit<'_>> {
+        self.state.poll_transmit(flush)
+    }
+
+    fn goes_on(&mut self, _now_ns: u64, _transport: &TransportCounters) -> bool {
+        true
     }
 }
 
-/// Datagrams that a round sends.
-pub type Sent = Vec<(SocketAddr, Vec<u8>)>;
-
-/// One round of a worker.
-pub fn round_of_worker(
-    state: &mut Server,
-    clock_ns: u64,
-    mail: &[Arrived],
-    store: &mut Watched<'_>,
-) -> Sent {
-    let mut sent = Sent::new();
-    let mut transmit = |state: &mut Server, flush| {
-        while let Some(transmit) = state.poll_transmit(flush) {
-            sent.extend(transmit.datagrams().map(|bytes| (transmit.to, bytes.to_vec())));
-        }
-    };
-    for arrived in mail {
-        store.from = arrived.from;
-        state.handle_datagram(clock_ns, arrived.from, &arrived.bytes, store);
-        transmit(state, Flush::Full);
-    }
-    state.handle_timeout(clock_ns);
-    transmit(state, Flush::All);
-    sent
+/// A thread for one round: everything that comes is noted.
+pub(super) struct ThreadRound<'a> {
+    pub(super) driver: &'a mut Driver,
+    pub(super) trace: &'a mut Trace,
+    pub(super) address: SocketAddr,
+    pub(super) now_ns: u64,
 }
 
-/// One round of a thread; whether it goes on.
-pub fn round_of_thread(driver: &mut Driver, clock_ns: u64, mail: &[Arrived]) -> (Sent, bool) {
-    let mut sent = Sent::new();
-    let mut transmit = |driver: &mut Driver, flush| {
-        while let Some(transmit) = driver.poll_transmit(clock_ns, flush) {
-            sent.extend(transmit.datagrams().map(|bytes| (transmit.to, bytes.to_vec())));
-        }
-    };
-    for arrived in mail {
-        driver.handle_datagram(clock_ns, arrived.from, &arrived.bytes);
-        transmit(driver, Flush::Full);
+impl Endpoint for ThreadRound<'_> {
+    fn handle_datagram(&mut self, now_ns: u64, path: Path, bytes: &[u8]) {
+        note_taken(self.trace, self.now_ns, path.remote, self.address, bytes);
+        self.driver.handle_datagram(now_ns, path, bytes);
     }
-    driver.handle_timeout(clock_ns, true);
-    transmit(driver, Flush::All);
-    let goes_on = driver.goes_on(clock_ns, &SocketCounters::default());
-    (sent, goes_on)
+
+    fn handle_timeout(&mut self, now_ns: u64, is_drained: bool) {
+        self.driver.handle_timeout(now_ns, is_drained);
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        self.driver.poll_timeout()
+    }
+
+    fn poll_transmit(&mut self, now_ns: u64, flush: Flush) -> Option<Transmit<'_>> {
+        self.driver.poll_transmit(now_ns, flush)
+    }
+
+    fn goes_on(&mut self, now_ns: u64, transport: &TransportCounters) -> bool {
+        self.driver.goes_on(now_ns, transport)
+    }
+}
+
+fn note_taken(trace: &mut Trace, now_ns: u64, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    trace.add(now_ns, to, What::Taken(Datagram::new(from, to, bytes)), bytes);
 }

@@ -1,6 +1,6 @@
 //! What goes wrong at a time of its own, and when it is over.
 
-use crate::addresses::{server_address, thread_address};
+use crate::addresses::{server_address, stranger_address, thread_address};
 use crate::world::World;
 
 /// Something that happens at a time.
@@ -9,6 +9,11 @@ pub enum Mishap {
     /// A link carries nothing in one direction, or in both, until the time given.
     Cut {
         /// When it carries again.
+        until_ns: u64,
+    },
+    /// Somebody whose address a machine sends to answers ARP no more, until the time given.
+    Silence {
+        /// When it answers again.
         until_ns: u64,
     },
     /// A process stops until the time given.
@@ -37,6 +42,7 @@ enum Kind {
     Restart,
     ClockJump,
     Hostile,
+    Silence,
 }
 
 /// When it may happen, and by when it is over.
@@ -60,6 +66,7 @@ pub fn plan(world: &mut World, start_ns: u64) {
         (config.restarts, Kind::Restart),
         (config.clock_jumps, Kind::ClockJump),
         (config.hostile_datagrams, Kind::Hostile),
+        (config.silences, Kind::Silence),
     ] {
         for _ in 0..count {
             plan_one(world, kind, run);
@@ -90,6 +97,7 @@ fn plan_one(world: &mut World, kind: Kind, Span { start_ns, end_ns }: Span) {
     let servers = u64::from(world.config.servers);
     let mishap = match kind {
         Kind::Cut => Mishap::Cut { until_ns },
+        Kind::Silence => Mishap::Silence { until_ns },
         Kind::ServerPause => {
             Mishap::Pause { process: world.random.below(servers) as usize, until_ns }
         }
@@ -140,8 +148,23 @@ pub fn happen(world: &mut World, mishap: Mishap) {
             world.tell(format!("the clock of process {process} jumps by {by_ns} ns"));
         }
         Mishap::Hostile => world.be_hostile(),
+        Mishap::Silence { until_ns } => {
+            let server = world.random.below(u64::from(world.config.servers)) as usize;
+            let worker = world.random.below(u64::from(world.config.workers)) as u16;
+            let client = match world.random.below(4) {
+                0 => stranger_address(world.random.between(1, 3)),
+                _ => {
+                    let generators = u64::from(world.config.generators);
+                    thread_address(world.random.below(generators) as usize, 0)
+                }
+            };
+            let worker = server_address(server, worker);
+            world.silence(worker, client.ip(), until_ns);
+            world.tell(format!("{client} answers {worker} no more until {until_ns}"));
+        }
         Mishap::Heal => {
             world.network.heal();
+            world.end_silences();
             world.healed_ns = Some(now_ns);
             world.tell("everything heals".to_owned());
         }

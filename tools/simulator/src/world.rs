@@ -1,13 +1,17 @@
 //! The simulated world: machines, a network, and one queue of what happens next.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 
 use kv::table::Table;
 use proto::counters::ServerCounters;
 use proto::server::{Server, ServerConfig};
 use proto::wire::Kind;
+use udp::core_loop::Round;
+use udp::counters::TransportCounters;
+use udp::transport::Transport as _;
 
 use crate::Failure;
 use crate::addresses::{is_genuine, is_server, server_address, stranger_address};
@@ -15,7 +19,8 @@ use crate::clocks::Process;
 use crate::config::Config;
 use crate::generators::{Generator, generator};
 use crate::hostile;
-use crate::machine::{Arrived, Machine, Runs, Sent, round_of_thread, round_of_worker};
+use crate::link::{Arrived, Departed};
+use crate::machine::{Machine, Runs, ThreadRound, Unproved, WorkerRound};
 use crate::mishaps::{self, Mishap};
 use crate::network::Network;
 use crate::queue::Queue;
@@ -46,13 +51,15 @@ enum Event {
 /// Longest sleep of the core loop, and its shortest round.
 pub(super) const SLEEP_NS_MAX: u64 = 50_000_000;
 const ROUND_NS_MIN: u64 = 1_000;
+/// Its longest sleep while bursts wait for room.
+const BACKLOG_NS: u64 = 1_000_000;
 
 /// What the network and the servers did, for the checks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     /// Requests with operations, sent for the first time, of which no good copy arrives.
     pub requests_lost: u64,
-    /// Damaged copies that a machine took.
+    /// Damaged copies that machines took that are no more.
     pub damaged_taken: u64,
     /// Datagrams for which a socket had no room.
     pub overflowed: u64,
@@ -70,6 +77,8 @@ pub struct World {
     pub written: Written,
     /// What the network did.
     pub tally: Tally,
+    /// What the transports of servers counted that are no more.
+    pub transport: TransportCounters,
     /// The servers.
     pub nodes: Vec<Node>,
     /// The generators.
@@ -85,8 +94,7 @@ pub struct World {
     pub(super) now_ns: u64,
     queue: Queue<Event>,
     places: BTreeMap<SocketAddr, usize>,
-    /// Bytes from and to addresses that have opened no session, by worker and address.
-    unproved: BTreeMap<(SocketAddr, SocketAddr), (u64, u64)>,
+    unproved: Unproved,
     /// Datagrams to servers that a hostile sender has seen on their way.
     overheard: Vec<Vec<u8>>,
     failure: Option<Failure>,
@@ -106,6 +114,7 @@ impl World {
             trace: Trace::new(prints),
             written: Written::default(),
             tally: Tally::default(),
+            transport: TransportCounters::default(),
             nodes: Vec::new(),
             generators: Vec::new(),
             machines: Vec::new(),
@@ -130,9 +139,8 @@ impl World {
             for worker in 0..world.config.workers {
                 let address = server_address(server, worker);
                 let state = Box::new(world.new_worker(server, worker));
-                let buffer = world.config.receive_buffer_bytes;
                 let runs = Runs::Worker { server, state };
-                world.machines.push(Machine::new(address, server, runs, buffer));
+                world.machines.push(Machine::new(address, server, runs, &world.config));
             }
         }
         for index in 0..usize::from(world.config.generators) {
@@ -180,8 +188,12 @@ impl World {
         for worker in 0..self.config.workers {
             let place = self.places[&server_address(server, worker)];
             let state = Box::new(self.new_worker(server, worker));
-            self.machines[place].runs = Runs::Worker { server, state };
-            self.machines[place].empty_inbox();
+            self.check_counted(place);
+            let Self { machines, transport, tally, config, .. } = self;
+            let Machine { link, .. } = &machines[place];
+            transport.add(link.counters());
+            tally.damaged_taken += link.damaged_taken;
+            machines[place].restart(Runs::Worker { server, state }, config);
         }
         let ip = server_address(server, 0).ip();
         self.unproved.retain(|(worker, _), _| worker.ip() != ip);
@@ -201,6 +213,42 @@ impl World {
         sum
     }
 
+    /// Whatever a machine was given to send has left, waits, or was counted.
+    pub(super) fn check_counted(&mut self, place: usize) {
+        if let Err(text) = self.machines[place].link.check_counted() {
+            let text = format!("{}: {text}", self.machines[place].address);
+            self.fail("unsent", text);
+        }
+    }
+
+    /// Nobody answers for `address` when a worker sends to it.
+    pub(super) fn silence(&mut self, worker: SocketAddr, address: IpAddr, until_ns: u64) {
+        let place = self.places[&worker];
+        self.machines[place].link.silence(address, until_ns);
+    }
+
+    /// Everybody answers again.
+    pub(super) fn end_silences(&mut self) {
+        self.machines.iter_mut().for_each(|machine| machine.link.heal());
+    }
+
+    /// What all transports have counted.
+    #[must_use]
+    pub fn transport_counters(&self) -> TransportCounters {
+        let mut sum = self.transport;
+        for machine in &self.machines {
+            sum.add(machine.link.counters());
+        }
+        sum
+    }
+
+    /// Damaged datagrams that were taken.
+    #[must_use]
+    pub fn damaged_taken(&self) -> u64 {
+        let now: u64 = self.machines.iter().map(|machine| machine.link.damaged_taken).sum();
+        self.tally.damaged_taken + now
+    }
+
     /// Lets everything happen until all generators have ended, or `until_ns` after the
     /// network has healed; or until something is wrong.
     pub fn run(&mut self, patience_ns: u64) -> Result<(), Failure> {
@@ -217,7 +265,8 @@ impl World {
                 return Err(failure);
             }
             if self.machines.iter().all(|m| matches!(m.runs, Runs::Worker { .. }) || m.is_over()) {
-                return Ok(());
+                (0..self.machines.len()).for_each(|place| self.check_counted(place));
+                return self.failure.take().map_or(Ok(()), Err);
             }
             let is_late = self.healed_ns.is_some_and(|at| self.now_ns > at + patience_ns);
             if is_late || self.events > EVENTS_MAX {
@@ -288,63 +337,67 @@ impl World {
         if ready_ns > self.now_ns {
             return self.plan_wake(place, ready_ns);
         }
-        let clock_ns = process.clock_ns(self.now_ns);
-        let mail = machine.take_mail();
-        let address = machine.address;
-        for arrived in &mail {
-            self.tally.damaged_taken += u64::from(arrived.is_damaged);
-            let datagram = Datagram::new(arrived.from, address, &arrived.bytes);
-            self.trace.add(self.now_ns, address, What::Taken(datagram), &arrived.bytes);
+        let (clock_ns, ahead_ns) = (process.clock_ns(self.now_ns), process.ahead_ns());
+        machine.link.begin_round(self.now_ns, clock_ns);
+        let round = self.round(place);
+        self.send_departed(place);
+        match round {
+            Round::Worked => self.plan_wake(place, self.now_ns + ROUND_NS_MIN),
+            Round::Idle { timeout_ns } => self.plan_rest(place, timeout_ns, ahead_ns),
+            Round::Over => self.thread_ended(place),
         }
-        let sent = self.round(place, clock_ns, &mail);
-        self.send(address, sent);
-        let machine = &self.machines[place];
-        if machine.has_mail() {
-            self.plan_wake(place, self.now_ns + 1);
-        } else {
-            let ahead_ns = self.processes[machine.process].ahead_ns();
-            let timeout_ns =
-                machine.poll_timeout().map_or(u64::MAX, |at| at.saturating_sub(ahead_ns));
-            let latest_ns = self.now_ns + SLEEP_NS_MAX;
-            self.plan_wake(place, timeout_ns.clamp(self.now_ns + ROUND_NS_MIN, latest_ns));
-        }
+        self.coordinate();
     }
 
-    fn round(&mut self, place: usize, clock_ns: u64, mail: &[Arrived]) -> Sent {
+    /// Plans the round after a wait: for a timeout on the machine's clock, for room, or for a
+    /// while. Some waits end early.
+    fn plan_rest(&mut self, place: usize, timeout_ns: Option<u64>, ahead_ns: u64) {
+        let has_backlog = self.machines[place].link.has_backlog();
+        let rest_ns_max = if has_backlog { BACKLOG_NS } else { SLEEP_NS_MAX };
+        let timeout_ns = timeout_ns.map_or(u64::MAX, |at_ns| at_ns.saturating_sub(ahead_ns));
+        let soonest_ns = self.now_ns + ROUND_NS_MIN;
+        let mut wake_ns = timeout_ns.clamp(soonest_ns, self.now_ns + rest_ns_max);
+        if self.random.happens(self.config.early_wakes) {
+            wake_ns = self.random.between(soonest_ns, wake_ns);
+        }
+        self.plan_wake(place, wake_ns);
+    }
+
+    fn round(&mut self, place: usize) -> Round {
         let Self { machines, nodes, generators, written, trace, now_ns, config, .. } = self;
-        let machine = &mut machines[place];
-        let worker = machine.address;
-        match &mut machine.runs {
+        let Machine { address, runs, link, core_loop, busy_until_ns, .. } = &mut machines[place];
+        let (address, now_ns) = (*address, *now_ns);
+        let round = match runs {
             Runs::Worker { server, state } => {
-                for arrived in mail {
-                    let proved = self.unproved.entry((worker, arrived.from)).or_default();
-                    proved.0 += arrived.bytes.len() as u64;
-                }
                 let plan = &generators[0].plan;
-                let mut store = Watched {
+                let store = Watched {
                     table: &nodes[*server].table,
                     written,
                     trace,
                     keys: &plan.keys,
                     values: &plan.values,
-                    worker,
-                    from: worker,
-                    now_ns: *now_ns,
+                    worker: address,
+                    from: address,
+                    now_ns,
                 };
-                machine.busy_until_ns = *now_ns + config.work_ns * mail.len() as u64;
-                round_of_worker(state, clock_ns, mail, &mut store)
+                let unproved = &mut self.unproved;
+                let mut worker = WorkerRound { state, store, unproved, datagrams: 0 };
+                let round = core_loop.round(link, &mut worker);
+                *busy_until_ns = now_ns + config.work_ns * worker.datagrams;
+                round
             }
-            Runs::Thread { generator, driver } => {
-                let Some(running) = driver else { return Sent::new() };
-                let (sent, goes_on) = round_of_thread(running, clock_ns, mail);
-                let generator = *generator;
-                if !goes_on {
-                    let ended = driver.take().expect("it was running").finish();
-                    generators[generator].ended(ended);
-                }
-                self.coordinate();
-                sent
+            Runs::Thread { driver, .. } => {
+                let driver = driver.as_mut().expect("a machine that is over has no rounds");
+                core_loop.round(link, &mut ThreadRound { driver, trace, address, now_ns })
             }
+        };
+        round.expect("a simulated link does not fail")
+    }
+
+    fn thread_ended(&mut self, place: usize) {
+        if let Runs::Thread { generator, driver } = &mut self.machines[place].runs {
+            let ended = driver.take().expect("it was running").finish();
+            self.generators[*generator].ended(ended);
         }
     }
 
@@ -353,11 +406,20 @@ impl World {
         for generator in &self.generators {
             let coordination = &generator.coordination;
             let threads = generator.plan.threads;
+            let mut is_news = false;
             if coordination.connected.load(Ordering::Relaxed) == threads {
-                coordination.may_load.store(true, Ordering::Relaxed);
+                is_news |= !coordination.may_load.swap(true, Ordering::Relaxed);
             }
             if !generator.failures.is_empty() {
-                coordination.stop.store(true, Ordering::Relaxed);
+                is_news |= !coordination.stop.swap(true, Ordering::Relaxed);
+            }
+            if is_news {
+                generator.wakers.iter().for_each(Waker::wake_by_ref);
+            }
+        }
+        for place in 0..self.machines.len() {
+            if self.machines[place].link.was_woken() {
+                self.plan_wake(place, self.now_ns);
             }
         }
         if self.healed_ns.is_some() || self.generators[0].window_is_open() {
@@ -375,19 +437,23 @@ impl World {
         }
     }
 
-    /// Sends what a machine has to send.
-    fn send(&mut self, from: SocketAddr, sent: Sent) {
-        let is_server = is_server(from);
-        for (to, bytes) in sent {
-            if is_server {
+    /// Hands to the network what has left a machine.
+    fn send_departed(&mut self, place: usize) {
+        let from = self.machines[place].address;
+        for Departed { to, bytes, at_ns, is_stuck } in self.machines[place].link.departed() {
+            if is_server(from) {
                 self.check_answer(from, to, &bytes);
             }
-            self.send_one(from, to, &bytes);
+            if is_stuck {
+                self.note_sent(from, to, &bytes, Fate::default());
+            } else {
+                self.send_one(from, to, &bytes, at_ns);
+            }
         }
     }
 
-    /// Hands a datagram to the network.
-    pub(super) fn send_one(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    /// Hands a datagram to the network, which has it from `at_ns` on.
+    fn send_one(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8], at_ns: u64) {
         let Self { network, random, config, now_ns, overheard, .. } = self;
         let to_server = is_server(to);
         if to_server && is_genuine(from) && config.hostile_datagrams > 0 {
@@ -400,7 +466,7 @@ impl World {
         };
         self.note_sent(from, to, bytes, fate);
         for copy in copies {
-            let time_ns = self.now_ns + copy.delay_ns;
+            let time_ns = at_ns + copy.delay_ns;
             let arrived = Arrived { from, bytes: copy.bytes, is_damaged: copy.is_damaged };
             self.push(time_ns, Event::Deliver { to, arrived });
         }
@@ -442,6 +508,6 @@ impl World {
         let clock_ns = self.processes[process].clock_ns(self.now_ns);
         let mtu_bytes = self.config.mtu_bytes;
         let bytes = hostile::datagram(&mut self.random, mtu_bytes, clock_ns, &self.overheard);
-        self.send_one(from, to, &bytes);
+        self.send_one(from, to, &bytes, self.now_ns);
     }
 }

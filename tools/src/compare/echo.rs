@@ -10,12 +10,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use hdrhistogram::Histogram;
 use host::report::Latency;
-use proto::transmit::{Flush, Transmit};
+use proto::transmit::{Account, Flush, Path, Transmit};
 use udp::clock::now_ns;
 use udp::core_loop::{self, Endpoint};
+use udp::counters::TransportCounters;
 use udp::idle::Idle;
 use udp::pin::{allowed_cores, pin_to};
-use udp::sender::SocketCounters;
 use udp::socket::Socket;
 
 use crate::bench::processes::StopSignal;
@@ -38,7 +38,8 @@ pub(super) fn round_trips(
     let mut server = Socket::bind(any).context("cannot open a socket for the echo")?;
     let mut client = Socket::bind(any).context("cannot open a socket for the echo")?;
     let is_over = AtomicBool::new(false);
-    let mut echo = Echo { to: any, datagram: Vec::new(), is_due: false, is_over: &is_over };
+    let mut echo =
+        Echo { path: Path::to(any), datagram: Vec::new(), is_due: false, is_over: &is_over };
     let start_ns = now_ns();
     let measure_ns = start_ns + warmup.as_nanos() as u64;
     let mut ping = Ping {
@@ -83,15 +84,15 @@ impl Drop for SetOnDrop<'_> {
 
 /// Sends back what comes.
 struct Echo<'a> {
-    to: SocketAddr,
+    path: Path,
     datagram: Vec<u8>,
     is_due: bool,
     is_over: &'a AtomicBool,
 }
 
 impl Endpoint for Echo<'_> {
-    fn handle_datagram(&mut self, _now_ns: u64, from: SocketAddr, datagram: &[u8]) {
-        self.to = from;
+    fn handle_datagram(&mut self, _now_ns: u64, path: Path, datagram: &[u8]) {
+        self.path = path;
         self.datagram.clear();
         self.datagram.extend_from_slice(datagram);
         self.is_due = !datagram.is_empty();
@@ -105,13 +106,14 @@ impl Endpoint for Echo<'_> {
 
     fn poll_transmit(&mut self, _now_ns: u64, _flush: Flush) -> Option<Transmit<'_>> {
         std::mem::take(&mut self.is_due).then_some(Transmit {
-            to: self.to,
+            path: self.path,
+            account: Account::Session,
             bytes: &self.datagram,
             segment_bytes: self.datagram.len(),
         })
     }
 
-    fn goes_on(&mut self, _now_ns: u64, _socket: &SocketCounters) -> bool {
+    fn goes_on(&mut self, _now_ns: u64, _transport: &TransportCounters) -> bool {
         !self.is_over.load(Ordering::Relaxed)
     }
 }
@@ -139,7 +141,7 @@ impl Ping<'_> {
 }
 
 impl Endpoint for Ping<'_> {
-    fn handle_datagram(&mut self, now_ns: u64, _from: SocketAddr, datagram: &[u8]) {
+    fn handle_datagram(&mut self, now_ns: u64, _path: Path, datagram: &[u8]) {
         if datagram != self.datagram {
             return;
         }
@@ -161,13 +163,14 @@ impl Endpoint for Ping<'_> {
 
     fn poll_transmit(&mut self, _now_ns: u64, _flush: Flush) -> Option<Transmit<'_>> {
         std::mem::take(&mut self.is_due).then_some(Transmit {
-            to: self.to,
+            path: Path::to(self.to),
+            account: Account::Session,
             bytes: &self.datagram,
             segment_bytes: DATAGRAM_BYTES,
         })
     }
 
-    fn goes_on(&mut self, now_ns: u64, _socket: &SocketCounters) -> bool {
+    fn goes_on(&mut self, now_ns: u64, _transport: &TransportCounters) -> bool {
         now_ns < self.end_ns && !self.stop.is_set()
     }
 }

@@ -8,7 +8,7 @@ use proto::client::{Client, ClientConfig};
 use proto::limits::{MTU_BYTES_DEFAULT, gets_per_datagram};
 use proto::pack;
 use proto::server::{Server, ServerConfig};
-use proto::transmit::Flush;
+use proto::transmit::{Flush, Path};
 use proto::unpack;
 use proto::wire::{HEADER_BYTES, Header, Kind, Op, Status};
 
@@ -95,7 +95,7 @@ impl Session {
         *now_ns += 1000;
         while let Some(transmit) = client.poll_transmit(*now_ns, Flush::All) {
             for datagram in transmit.datagrams() {
-                server.handle_datagram(*now_ns, *address, datagram, &mut &*table);
+                server.handle_datagram(*now_ns, Path::to(*address), datagram, &mut &*table);
             }
         }
         let mut answered = 0;

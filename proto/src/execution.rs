@@ -1,0 +1,167 @@
+//! How one request executes: at most once, against a [`Store`] (invariant 1).
+
+use crate::counters::ServerCounters;
+use crate::limits::{KEY_BYTES_MIN, LOOKUP_GROUP_MAX};
+use crate::replies::{Destination, Replies};
+use crate::session::{Arrival, Completion, MutationResult, Session};
+use crate::store::{Full, Record, Store};
+use crate::unpack::RequestSpan;
+use crate::wire::{HEADER_BYTES, Op, REPLY_ENTRY_BYTES, Status};
+
+/// One request while it executes.
+pub(crate) struct Execution<'a> {
+    pub(crate) arrival: Arrival,
+    pub(crate) destination: Destination,
+    pub(crate) sequence: u64,
+    pub(crate) datagram: &'a [u8],
+    pub(crate) spans: &'a [RequestSpan],
+    pub(crate) counters: &'a mut ServerCounters,
+    pub(crate) replies: &'a mut Replies,
+}
+
+impl Execution<'_> {
+    /// Its operations came together, so each may take effect before or after any other:
+    /// mutations go first, reads follow in groups.
+    #[inline]
+    pub(crate) fn run(
+        mut self,
+        session: &mut Session,
+        is_mutations_only: bool,
+        store: &mut impl Store,
+    ) {
+        self.mutate(session.completion_mut(self.sequence), store);
+        if !is_mutations_only {
+            self.read(store);
+        }
+    }
+
+    fn mutate(&mut self, completion: &mut Completion, store: &mut impl Store) {
+        let mut recorded = 0;
+        if self.arrival == Arrival::New {
+            completion.begin(self.sequence);
+        }
+        let spans = self.spans;
+        let mut mutations = spans.iter().enumerate().filter(|(_, span)| span.op.is_mutation());
+        let mut ahead = mutations.clone();
+        for at in 0.. {
+            // A group is told to the table before it is executed.
+            if at % LOOKUP_GROUP_MAX == 0 && self.arrival == Arrival::New {
+                self.prefetch(ahead.by_ref().map(|(_, span)| span), store);
+            }
+            let Some((index, span)) = mutations.next() else { break };
+            let result = match self.arrival {
+                Arrival::New => {
+                    let result = self.put(span, store);
+                    completion.record(result);
+                    result
+                }
+                _ => {
+                    self.counters.mutations_suppressed += 1;
+                    completion.results()[recorded]
+                }
+            };
+            recorded += 1;
+            self.answer(index, result.status, result.version, &[]);
+        }
+        assert_eq!(recorded, completion.results().len(), "each mutation has its record");
+    }
+
+    /// Tells the table of the next group of mutations.
+    fn prefetch<'s>(&self, spans: impl Iterator<Item = &'s RequestSpan>, store: &mut impl Store) {
+        let mut keys: [&[u8]; LOOKUP_GROUP_MAX] = [&[]; LOOKUP_GROUP_MAX];
+        let mut grouped = 0;
+        for (key, span) in keys.iter_mut().zip(spans) {
+            *key = span.key(self.datagram);
+            grouped += 1;
+        }
+        if grouped > 1 {
+            store.prefetch(&keys[..grouped]);
+        }
+    }
+
+    fn put(&mut self, span: &RequestSpan, store: &mut impl Store) -> MutationResult {
+        match store.put(span.key(self.datagram), span.value(self.datagram)) {
+            Ok(version) => {
+                self.counters.puts += 1;
+                MutationResult { version, status: Status::Ok }
+            }
+            Err(Full) => {
+                self.counters.puts_refused += 1;
+                MutationResult { version: 0, status: Status::Full }
+            }
+        }
+    }
+
+    fn read(&mut self, store: &mut impl Store) {
+        let mut keys: [&[u8]; LOOKUP_GROUP_MAX] = [&[]; LOOKUP_GROUP_MAX];
+        let mut indexes = [0u16; LOOKUP_GROUP_MAX];
+        let mut grouped = 0;
+        for (index, span) in self.spans.iter().enumerate() {
+            match span.op {
+                Op::Get => {
+                    keys[grouped] = span.key(self.datagram);
+                    debug_assert!(keys[grouped].len() >= KEY_BYTES_MIN);
+                    indexes[grouped] = index as u16;
+                    grouped += 1;
+                    if grouped == LOOKUP_GROUP_MAX {
+                        self.look_up(&keys, &indexes, store);
+                        grouped = 0;
+                    }
+                }
+                Op::Stats => self.stats(index, store),
+                Op::Put => {}
+            }
+        }
+        if grouped > 0 {
+            self.look_up(&keys[..grouped], &indexes[..grouped], store);
+        }
+    }
+
+    #[inline]
+    fn look_up(&mut self, keys: &[&[u8]], indexes: &[u16], store: &mut impl Store) {
+        let is_new = self.arrival == Arrival::New;
+        let executed =
+            if is_new { &mut self.counters.gets } else { &mut self.counters.gets_repeated };
+        *executed += keys.len() as u64;
+        let room = self.destination.mtu_bytes - HEADER_BYTES - REPLY_ENTRY_BYTES;
+        let mut answered = 0;
+        store.get(keys, |key, record| {
+            assert_eq!(key, answered, "a table answers each key once, in order");
+            answered += 1;
+            let (status, version, value): (_, _, &[u8]) = match record {
+                Some(Record { version, value }) if value.len() <= room => {
+                    (Status::Ok, version, value)
+                }
+                Some(Record { version, .. }) => {
+                    self.counters.gets_too_large += u64::from(is_new);
+                    (Status::TooLarge, version, &[])
+                }
+                None => {
+                    self.counters.gets_not_found += u64::from(is_new);
+                    (Status::NotFound, 0, &[])
+                }
+            };
+            let Self { destination, sequence, replies, .. } = self;
+            replies.answer(destination, *sequence, indexes[key], status, version, value);
+        });
+        assert_eq!(answered, keys.len(), "a table answers every key");
+    }
+
+    /// Answers with a line `name value` for each counter that is not zero, as many as fit.
+    fn stats(&mut self, index: usize, store: &impl Store) {
+        let room = self.destination.mtu_bytes - HEADER_BYTES - REPLY_ENTRY_BYTES;
+        let mut text = String::new();
+        for (name, count) in store.gauges().into_iter().chain(self.counters.named()) {
+            let line = format!("{name} {count}\n");
+            if count > 0 && text.len() + line.len() <= room {
+                text.push_str(&line);
+            }
+        }
+        self.answer(index, Status::Ok, 0, text.as_bytes());
+    }
+
+    fn answer(&mut self, index: usize, status: Status, version: u64, value: &[u8]) {
+        let Self { destination, sequence, replies, .. } = self;
+        replies.answer(destination, *sequence, index as u16, status, version, value);
+    }
+}

@@ -1,0 +1,58 @@
+//! What becomes of an operation that a client is handed.
+
+use crate::unpack::{Answer, Malformed};
+use crate::wire::{Op, Status};
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// A GET found this; STATS answers with text and version 0.
+    Value {
+        /// Version of the record.
+        version: u64,
+        /// The value.
+        value: &'a [u8],
+    },
+    /// A GET found no record.
+    NotFound,
+    /// A GET found a value that a datagram of this session cannot carry.
+    TooLarge,
+    /// A PUT was executed, once.
+    Stored {
+        /// Version of the record.
+        version: u64,
+    },
+    /// A PUT was not executed: the server's memory is at its cap.
+    Full,
+    /// A mutation was sent and not answered: it may or may not have happened.
+    Indeterminate,
+    /// A read was not answered.
+    Unanswered,
+}
+
+impl<'a> Outcome<'a> {
+    /// What an answer means for an operation; a status that the operation cannot have is wrong.
+    #[inline]
+    pub fn of(op: Op, answer: &Answer<'a>) -> Result<Self, Malformed> {
+        let Answer { version, value, .. } = *answer;
+        match (op, answer.status) {
+            (Op::Get | Op::Stats, Status::Ok) => Ok(Self::Value { version, value }),
+            (Op::Get, Status::NotFound) => Ok(Self::NotFound),
+            (Op::Get, Status::TooLarge) => Ok(Self::TooLarge),
+            (Op::Put, Status::Ok) => Ok(Self::Stored { version }),
+            (Op::Put, Status::Full) => Ok(Self::Full),
+            _ => Err(Malformed::Field),
+        }
+    }
+}
+
+/// Why an operation is not taken now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// As much is outstanding as may be: try again after an answer.
+    WindowFull,
+    /// The session is not open yet, or has ended.
+    NotOpen,
+    /// Key or value are outside of the limits of a datagram of this session.
+    Length,
+}

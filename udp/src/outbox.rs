@@ -1,0 +1,269 @@
+//! Bursts that wait for room: a queue for each address, each within its bound, and the
+//! addresses in turn.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use proto::limits::{QUEUE_BYTES_MAX, QUEUE_BYTES_PER_ADDRESS_MAX, QUEUE_NS_MAX};
+use proto::transmit::{Account, Path, Transmit};
+
+/// Addresses that have their turn in one round.
+const TURNS_PER_ROUND_MAX: usize = 32;
+
+/// A burst of which something is still to be sent.
+#[derive(Debug)]
+struct Waiting {
+    path: Path,
+    account: Account,
+    bytes: Vec<u8>,
+    sent_bytes: usize,
+    segment_bytes: usize,
+    since_ns: u64,
+}
+
+/// What a burst takes of the bounds: its bytes, and what keeps them.
+const fn weight_bytes(bytes: usize) -> usize {
+    bytes + size_of::<Waiting>()
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    bursts: VecDeque<Waiting>,
+    weight_bytes: usize,
+}
+
+/// Whether the sender goes on to the next address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// There may be room for others.
+    Left,
+    /// There is none for anybody.
+    None,
+}
+
+/// Bursts that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    queues: HashMap<IpAddr, Queue>,
+    /// Each address that has a queue, once.
+    turns: VecDeque<IpAddr>,
+    weight_bytes: usize,
+}
+
+/// How many datagrams were dropped.
+pub(crate) type Dropped = u64;
+
+impl Outbox {
+    /// Whether nothing waits.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    /// Whether something waits for this address: nothing may overtake it.
+    pub(crate) fn holds(&self, address: IpAddr) -> bool {
+        self.queues.contains_key(&address)
+    }
+
+    /// Datagrams that wait.
+    pub(crate) fn datagrams(&self) -> u64 {
+        let bursts = self.queues.values().flat_map(|queue| &queue.bursts);
+        bursts.map(|burst| burst.rest().segments() as u64).sum()
+    }
+
+    /// Keeps a burst, or drops it if its queue, or all of them together, would be too long.
+    pub(crate) fn push(&mut self, now_ns: u64, burst: Transmit<'_>) -> Dropped {
+        let address = burst.path.remote.ip();
+        let weight = weight_bytes(burst.bytes.len());
+        let queued_bytes = self.queues.get(&address).map_or(0, |queue| queue.weight_bytes);
+        if queued_bytes + weight > QUEUE_BYTES_PER_ADDRESS_MAX
+            || self.weight_bytes + weight > QUEUE_BYTES_MAX
+        {
+            return burst.segments() as Dropped;
+        }
+        let queue = self.queues.entry(address).or_insert_with(|| {
+            self.turns.push_back(address);
+            Queue::default()
+        });
+        queue.weight_bytes += weight;
+        self.weight_bytes += weight;
+        queue.bursts.push_back(Waiting {
+            path: burst.path,
+            account: burst.account,
+            bytes: burst.bytes.to_vec(),
+            sent_bytes: 0,
+            segment_bytes: burst.segment_bytes,
+            since_ns: now_ns,
+        });
+        0
+    }
+
+    /// Offers the first burst of each address to `send`, in turn. `send` returns what it left
+    /// of the burst, which goes on waiting. Bursts that have waited for too long are dropped.
+    /// Returns of how many something was sent, and how many datagrams were dropped.
+    pub(crate) fn flush(
+        &mut self,
+        now_ns: u64,
+        mut send: impl for<'a> FnMut(Transmit<'a>) -> (Option<Transmit<'a>>, Room),
+    ) -> (usize, Dropped) {
+        let (mut sent, mut dropped) = (0, 0);
+        for _ in 0..self.turns.len().min(TURNS_PER_ROUND_MAX) {
+            let Some(address) = self.turns.pop_front() else { break };
+            let queue = self.queues.get_mut(&address).expect("each turn is of a queue");
+            let before_bytes = queue.weight_bytes;
+            dropped += queue.drop_late(now_ns);
+            let mut room = Room::Left;
+            if let Some(first) = queue.bursts.front_mut() {
+                let rest;
+                (rest, room) = send(first.rest());
+                let left_bytes = rest.map_or(0, |rest| rest.bytes.len());
+                let sent_bytes = first.bytes.len() - left_bytes;
+                sent += usize::from(sent_bytes > first.sent_bytes);
+                first.sent_bytes = sent_bytes;
+                if left_bytes == 0 {
+                    queue.pop();
+                }
+            }
+            self.weight_bytes -= before_bytes - queue.weight_bytes;
+            if queue.bursts.is_empty() {
+                self.queues.remove(&address);
+            } else {
+                self.turns.push_back(address);
+            }
+            if room == Room::None {
+                break;
+            }
+        }
+        (sent, dropped)
+    }
+}
+
+impl Queue {
+    fn pop(&mut self) -> Option<Waiting> {
+        let burst = self.bursts.pop_front()?;
+        self.weight_bytes -= weight_bytes(burst.bytes.len());
+        Some(burst)
+    }
+
+    fn drop_late(&mut self, now_ns: u64) -> Dropped {
+        let mut dropped = 0;
+        while let Some(first) = self.bursts.front()
+            && now_ns.saturating_sub(first.since_ns) > QUEUE_NS_MAX
+        {
+            dropped += first.rest().segments() as Dropped;
+            self.pop();
+        }
+        dropped
+    }
+}
+
+impl Waiting {
+    fn rest(&self) -> Transmit<'_> {
+        Transmit {
+            path: self.path,
+            account: self.account,
+            bytes: &self.bytes[self.sent_bytes..],
+            segment_bytes: self.segment_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn burst(last: u8, bytes: &[u8]) -> Transmit<'_> {
+        let path = Path::to(([10, 0, 0, last], 1).into());
+        Transmit { path, account: Account::Session, bytes, segment_bytes: 100 }
+    }
+
+    /// Sends everything; what was sent, by the last byte of its address.
+    fn drain(outbox: &mut Outbox) -> Vec<(u8, usize)> {
+        let mut sent = Vec::new();
+        while !outbox.is_empty() {
+            outbox.flush(0, |burst| {
+                let IpAddr::V4(ip) = burst.path.remote.ip() else { unreachable!() };
+                sent.push((ip.octets()[3], burst.bytes.len()));
+                (None, Room::Left)
+            });
+        }
+        sent
+    }
+
+    #[test]
+    fn addresses_have_their_turns_and_each_keeps_its_order() {
+        let mut outbox = Outbox::default();
+        for (last, length) in [(1, 10), (1, 11), (1, 12), (2, 20), (2, 21)] {
+            assert_eq!(outbox.push(0, burst(last, &vec![0; length])), 0);
+        }
+        assert!(outbox.holds([10, 0, 0, 2].into()) && !outbox.holds([10, 0, 0, 3].into()));
+        assert_eq!(drain(&mut outbox), [(1, 10), (2, 20), (1, 11), (2, 21), (1, 12)]);
+        assert!(outbox.queues.is_empty());
+        assert_eq!(outbox.weight_bytes, 0);
+    }
+
+    #[test]
+    fn what_is_sent_in_part_goes_on_where_it_stopped() {
+        let mut outbox = Outbox::default();
+        outbox.push(0, burst(1, &[7; 250]));
+        let mut lengths = Vec::new();
+        while !outbox.is_empty() {
+            let (sent, dropped) = outbox.flush(0, |burst| {
+                let (first, rest) = burst.split_first();
+                lengths.push(first.bytes.len());
+                (rest, Room::Left)
+            });
+            assert_eq!((sent, dropped), (1, 0));
+        }
+        assert_eq!(lengths, [100, 100, 50]);
+    }
+
+    #[test]
+    fn an_address_has_a_bound_of_its_own_and_all_have_one_together() {
+        const BURST_BYTES: usize = 50_000;
+        let mut outbox = Outbox::default();
+        let bytes = vec![0; BURST_BYTES];
+        let mut kept = 0;
+        while outbox.push(0, burst(1, &bytes)) == 0 {
+            kept += 1;
+        }
+        assert_eq!(kept, QUEUE_BYTES_PER_ADDRESS_MAX / weight_bytes(BURST_BYTES));
+        assert_eq!(outbox.push(0, burst(1, &bytes)), 500, "each datagram is told");
+        assert_eq!(outbox.push(0, burst(2, &bytes)), 0, "others have theirs");
+        for last in 2..=255 {
+            while outbox.push(0, burst(last, &bytes)) == 0 {}
+        }
+        assert!(outbox.weight_bytes <= QUEUE_BYTES_MAX);
+        assert!(outbox.weight_bytes + weight_bytes(BURST_BYTES) > QUEUE_BYTES_MAX);
+        // The smallest burst weighs something, too.
+        while outbox.push(0, burst(9, &[0])) == 0 {}
+        assert!(outbox.weight_bytes <= QUEUE_BYTES_MAX);
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let mut outbox = Outbox::default();
+        outbox.push(0, burst(1, &[0; 250]));
+        outbox.push(QUEUE_NS_MAX, burst(1, &[0; 50]));
+        fn blocked(burst: Transmit<'_>) -> (Option<Transmit<'_>>, Room) {
+            (Some(burst), Room::Left)
+        }
+        assert_eq!(outbox.flush(QUEUE_NS_MAX, blocked), (0, 0));
+        assert_eq!(outbox.flush(QUEUE_NS_MAX + 1, blocked), (0, 3));
+        assert_eq!(drain(&mut outbox), [(1, 50)]);
+    }
+
+    #[test]
+    fn without_any_room_nobody_else_is_asked() {
+        let mut outbox = Outbox::default();
+        for last in 1..4 {
+            outbox.push(0, burst(last, &[0; 10]));
+        }
+        let mut asked = 0;
+        outbox.flush(0, |burst| {
+            asked += 1;
+            (Some(burst), Room::None)
+        });
+        assert_eq!(asked, 1);
+    }
+}

@@ -1,0 +1,270 @@
+//! Kernel sockets as a transport: UDP set up for bursts, and one epoll to wait for it.
+
+mod inbox;
+mod options;
+mod sender;
+mod waker;
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::task::Waker;
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll, Token};
+use proto::limits::STRANGERS_SHARE;
+use proto::transmit::Transmit;
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
+
+use crate::clock;
+use crate::counters::TransportCounters;
+use crate::transport::{Received, Transport};
+use crate::way_out::WayOut;
+use inbox::MESSAGES_MAX;
+
+pub use inbox::Inbox;
+pub use sender::Sender;
+
+/// What each buffer of a socket is asked to hold. The kernel grants less where
+/// `net.core.rmem_max` or `wmem_max` is smaller.
+const BUFFER_BYTES: usize = 8 << 20;
+/// Longest wait while bursts wait for room: the kernel tells only when half of the buffer is
+/// free.
+const BACKLOG_WAIT: Duration = Duration::from_millis(1);
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Socket {
+    poll: Poll,
+    events: Events,
+    waker: Option<Waker>,
+    way_out: WayOut<Sender>,
+    counters: TransportCounters,
+    address: SocketAddr,
+    receive_buffer_bytes: usize,
+    send_buffer_bytes: usize,
+}
+
+impl Socket {
+    /// Binds a socket: non-blocking, don't-fragment, GSO and GRO where the kernel has them.
+    /// Bound to all addresses of the host, it knows to which of them each datagram came.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let mut io = bind_raw(address, BUFFER_BYTES, false)?;
+        let address = io.local_addr()?;
+        let options = SockRef::from(&io);
+        let receive_buffer_bytes = options.recv_buffer_size()?;
+        let send_buffer_bytes = options.send_buffer_size()?;
+        let poll = Poll::new()?;
+        poll.registry().register(&mut io, Token(0), Interest::READABLE)?;
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(4),
+            waker: None,
+            way_out: WayOut::new(sender(io, address, send_buffer_bytes)?),
+            counters: TransportCounters::default(),
+            address,
+            receive_buffer_bytes,
+            send_buffer_bytes,
+        })
+    }
+
+    /// Binds `count` sockets on consecutive ports; with port 0 wherever that many are free.
+    pub fn bind_consecutive(base: SocketAddr, count: u16) -> io::Result<Vec<Self>> {
+        const ATTEMPTS: u32 = 64;
+        let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
+        for _ in 0..if base.port() == 0 { ATTEMPTS } else { 1 } {
+            match Self::bind_all(base, count) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => last_error = error,
+                result => return result,
+            }
+        }
+        Err(last_error)
+    }
+
+    fn bind_all(base: SocketAddr, count: u16) -> io::Result<Vec<Self>> {
+        let first = Self::bind(base)?;
+        let first_port = first.address.port();
+        let mut sockets = vec![first];
+        for index in 1..count {
+            let port = first_port.checked_add(index).ok_or(io::ErrorKind::AddrInUse)?;
+            sockets.push(Self::bind(SocketAddr::new(base.ip(), port))?);
+        }
+        Ok(sockets)
+    }
+
+    /// Gives answers to strangers a send buffer of their own, by a second socket on the same
+    /// port, so that nobody without a session takes room from who has one, and that a busy
+    /// link silences no handshake. Returns whether the kernel has it so; without it they may
+    /// have a share of the buffer of all.
+    ///
+    /// Nothing is received there: the second socket is connected to itself, and a connected
+    /// socket takes only what its peer sends. That the port is shared lasts for this call, so
+    /// that no other process may bind it.
+    pub fn part_strangers(&mut self) -> bool {
+        let main = SockRef::from(&self.way_out.sink().io);
+        let share = |on| main.set_reuse_port(on);
+        let parted = share(true).and_then(|()| {
+            let bytes = self.send_buffer_bytes / STRANGERS_SHARE;
+            let io = bind_raw(self.address, bytes / 2, true)?;
+            let own_ip = match self.address {
+                SocketAddr::V4(a) if a.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(a) if a.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                address => address.ip(),
+            };
+            let mut itself = self.address;
+            itself.set_ip(own_ip);
+            io.connect(itself)?;
+            SockRef::from(&io).set_reuse_port(false)?;
+            let granted_bytes = SockRef::from(&io).send_buffer_size()?;
+            sender(io, self.address, granted_bytes)
+        });
+        let unshared = share(false);
+        match (parted, unshared) {
+            (Ok(strangers), Ok(())) => self.way_out.part_strangers(strangers),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Where it is bound.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The last error of the kernel's when it was sent by, as its number.
+    #[must_use]
+    pub const fn last_send_error(&self) -> Option<i32> {
+        self.way_out.sink().last_error()
+    }
+
+    /// The receive buffer that the kernel granted, in the kernel's own count: payload and
+    /// bookkeeping together.
+    #[must_use]
+    pub const fn receive_buffer_bytes(&self) -> usize {
+        self.receive_buffer_bytes
+    }
+
+    /// The send buffer that the kernel granted.
+    #[must_use]
+    pub const fn send_buffer_bytes(&self) -> usize {
+        self.send_buffer_bytes
+    }
+}
+
+impl Transport for Socket {
+    type Inbox = Inbox;
+
+    fn inbox(&self) -> Inbox {
+        Inbox::new()
+    }
+
+    #[inline]
+    fn receive(&mut self, inbox: &mut Inbox) -> io::Result<Received> {
+        let messages = inbox.fill(self.way_out.sink(), &mut self.counters)?;
+        // Readiness is told once, at its edge: only an empty socket may be waited for.
+        Ok(Received { messages, is_drained: messages < MESSAGES_MAX })
+    }
+
+    #[inline]
+    fn send(&mut self, now_ns: u64, burst: Transmit<'_>) {
+        self.way_out.send(now_ns, burst, &mut self.counters);
+    }
+
+    #[inline]
+    fn flush(&mut self, now_ns: u64) -> usize {
+        self.way_out.flush(now_ns, &mut self.counters)
+    }
+
+    /// Room is listened for only here, and only while something waits for it: else each
+    /// datagram that leaves the buffer would wake us.
+    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        let Self { poll, events, way_out, .. } = self;
+        if !way_out.has_backlog() {
+            return poll.poll(events, Some(timeout)).or_else(ignore_interruption);
+        }
+        let io = &mut way_out.sink_mut().io;
+        poll.registry().reregister(io, Token(0), Interest::READABLE | Interest::WRITABLE)?;
+        let waited = poll.poll(events, Some(timeout.min(BACKLOG_WAIT)));
+        poll.registry().reregister(io, Token(0), Interest::READABLE)?;
+        waited.or_else(ignore_interruption)
+    }
+
+    fn waker(&mut self) -> io::Result<Waker> {
+        if self.waker.is_none() {
+            self.waker = Some(waker::waker(self.poll.registry())?);
+        }
+        Ok(self.waker.clone().expect("just made"))
+    }
+
+    fn counters(&self) -> &TransportCounters {
+        &self.counters
+    }
+
+    #[inline]
+    fn now_ns(&self) -> u64 {
+        clock::now_ns()
+    }
+}
+
+fn bind_raw(
+    address: SocketAddr,
+    buffer_bytes: usize,
+    shares_port: bool,
+) -> io::Result<mio::net::UdpSocket> {
+    let raw = RawSocket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    raw.set_nonblocking(true)?;
+    // What is granted is read back by the caller; a refusal leaves the default.
+    let _ = raw.set_recv_buffer_size(buffer_bytes);
+    let _ = raw.set_send_buffer_size(buffer_bytes);
+    raw.set_reuse_port(shares_port)?;
+    raw.bind(&address.into())?;
+    Ok(mio::net::UdpSocket::from_std(raw.into()))
+}
+
+/// Sets up what is sent and received by a bound socket.
+fn sender(
+    io: mio::net::UdpSocket,
+    address: SocketAddr,
+    send_buffer_bytes: usize,
+) -> io::Result<Sender> {
+    let sender = Sender::new(io, send_buffer_bytes)?;
+    // Each thing that nobody reads is a control message less for each burst.
+    options::set_timestamps(&sender.io, false)?;
+    let is_wildcard = address.ip().is_unspecified();
+    if address.is_ipv4() {
+        SockRef::from(&sender.io).set_recv_tos_v4(false)?;
+        options::set_packet_info_v4(&sender.io, is_wildcard)?;
+    } else {
+        options::set_packet_info_v6(&sender.io, is_wildcard)?;
+    }
+    Ok(sender)
+}
+
+fn ignore_interruption(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consecutive_ports_are_consecutive() {
+        let sockets = Socket::bind_consecutive("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let ports: Vec<_> = sockets.iter().map(|socket| socket.address().port()).collect();
+        assert_eq!(ports, [ports[0], ports[0] + 1, ports[0] + 2]);
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error() {
+        let first = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = Socket::bind_consecutive(first.address(), 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn granted_buffers_are_read_back() {
+        let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert!(socket.receive_buffer_bytes() > 0 && socket.send_buffer_bytes() > 0);
+    }
+}
