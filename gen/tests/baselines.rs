@@ -351,6 +351,25 @@ fn targets_are_of_one_kind_and_instead_of_servers() {
     generate("redis://127.0.0.1:9", &["--servers", "127.0.0.1:9"]).assert_refused("--servers");
 }
 
+#[test]
+fn a_store_that_does_not_answer_is_named_while_it_is_waited_for() {
+    // The kernel takes connections and what comes in them; nobody reads it.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("it is bound");
+    let target = format!("redis://{address}");
+    let mut generator = Process::start(GEN.as_ref(), &arguments(&target, &["--load"]));
+    generator.wait_for_line(&format!("gen: no answer from {address} for 2 s"), DEADLINE);
+}
+
+#[test]
+fn an_open_loop_that_a_store_is_too_slow_for_is_exit_status_4() {
+    let store = FakeStore::start(Dialect::Redis);
+    let flags = ["--secs", "1", "--rate", "1e9"];
+    let (ended, report) = report("slow", &url("redis", &store), &flags);
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert_eq!(report.rate_reached, Some(false), "{ended:?}");
+}
+
 /// The program of that name, if it is installed; tells if it is not.
 #[expect(clippy::print_stdout, reason = "a test says what it skips")]
 fn installed(name: &str) -> Option<PathBuf> {

@@ -1,5 +1,6 @@
 //! Writing to stdout and stderr. Both may fail at any time: the reader is gone, the disk is
-//! full. `println!` and `eprintln!` panic then, so nobody here uses them (clippy sees to it).
+//! full. `println!` and `eprintln!` panic then, so no program uses them; clippy forbids them
+//! (`print_stdout`, `print_stderr`). indicatif ignores a bar that it cannot draw.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
