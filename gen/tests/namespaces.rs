@@ -2,6 +2,8 @@
 //! namespaces. They need root and iproute2, and are ignored unless asked for:
 //! `cargo test --release -p gen --test namespaces -- --ignored`.
 
+#![expect(clippy::print_stdout, reason = "the figures of the rounds, for who looks")]
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,8 +110,6 @@ fn silent_addresses(host: Host<'_>) -> Vec<IpAddr> {
 
 /// From now on the host answers no ARP, and needs none to reach the server.
 fn fall_silent(host: Host<'_>, server: Host<'_>) {
-    let device = std::fs::read_to_string("/sys/class/net/eth0/address");
-    drop(device); // Of this host: the one that is wanted is asked for there.
     let link = std::process::Command::new("ip")
         .args(["-n", &server.name(), "-o", "link", "show", "eth0"])
         .output()

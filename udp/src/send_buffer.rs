@@ -2,20 +2,20 @@
 //!
 //! The kernel charges a datagram to the buffer until the device has it. That takes no time
 //! to speak of, or some microseconds; but datagrams to a neighbour that does not answer ARP
-//! stay for seconds. So everybody fills the first half of the buffer, and above it an address
-//! sends again only when what it sent last has left: when the buffer holds less than just
-//! after that. The first datagram that an address sends there is a test. Where it has left,
-//! more follows; where it stays, the next test comes later each time.
+//! stay for seconds. So everybody fills the first three eighths of the buffer, and above them
+//! an address sends again only when what it sent last has left: when the buffer holds less
+//! than just after that. The first datagram that an address sends there is a test. Where it
+//! has left, whole bursts follow; where it stays, the next test comes later each time.
 //!
 //! ```text
-//! 0                          1/2           3/4     7/8     1
-//! | everybody                 | who failed  | who   | whose last
-//! |                           | is tested   | is    | datagrams have left
-//! |                           | again       | new   |
+//! 0                    3/8    1/2    5/8             7/8    1
+//! | everybody           | who  | who  | whose last    | the  |
+//! |                     | has  | is   | datagrams     | same,|
+//! |                     |failed| new  | have left     | less |
 //! ```
 //!
 //! How much the buffer holds the kernel tells (`SIOCOUTQ`), for all together. It is asked
-//! only when the buffer may be half full.
+//! only when more than everybody's part may be held.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -23,12 +23,18 @@ use std::net::IpAddr;
 /// Wait after the first test that failed, and after many.
 const TEST_NS_MIN: u64 = 5_000_000;
 const TEST_NS_MAX: u64 = 1_000_000_000;
-/// Addresses that are told apart while the buffer is more than half full.
+/// Addresses that are told apart above everybody's part.
 const TESTS_MAX: usize = 4096;
-/// What an address whose last datagrams have left sends at once there: a part of the buffer.
+/// Eighths of the buffer: what everybody fills, and up to where one is tested whose last test
+/// failed, one is tested who is new, and one sends whole bursts whose last datagrams have left.
+const EVERYBODY: usize = 3;
+const FAILED: usize = 4;
+const NEW: usize = 5;
+const PASSED: usize = 7;
+/// What the last may send at once above that: a part of the buffer.
 const PASSED_SHARE: usize = 16;
 
-/// What is known of an address that has sent while the buffer was more than half full.
+/// What is known of an address that has sent above everybody's part.
 #[derive(Clone, Copy, Debug, Default)]
 struct Test {
     /// If the buffer holds no more than this, what the address sent last has left.
@@ -53,8 +59,9 @@ impl SendBuffer {
         Self { bytes, held_bytes_max: 0, tests: HashMap::new() }
     }
 
-    const fn half_bytes(&self) -> usize {
-        self.bytes / 2
+    /// So many eighths of the buffer.
+    const fn eighths(&self, count: usize) -> usize {
+        self.bytes / 8 * count
     }
 
     /// Whether it holds less than one part in `share`. `look` tells how many bytes it holds.
@@ -79,7 +86,7 @@ impl SendBuffer {
         bytes: usize,
         look: impl FnOnce() -> usize,
     ) -> usize {
-        if self.held_bytes_max + bytes <= self.half_bytes() {
+        if self.held_bytes_max + bytes <= self.eighths(EVERYBODY) {
             return bytes;
         }
         self.admits_after_look(now_ns, address, bytes, look())
@@ -95,21 +102,22 @@ impl SendBuffer {
     ) -> usize {
         const ONE_DATAGRAM: usize = 1;
         self.held_bytes_max = held_bytes;
-        if held_bytes < self.half_bytes() {
+        if held_bytes < self.eighths(EVERYBODY) {
             self.tests.clear();
-            return bytes.min(self.half_bytes() - held_bytes);
+            return bytes.min(self.eighths(EVERYBODY) - held_bytes);
         }
         let is_full = self.tests.len() >= TESTS_MAX;
+        let [failed_bytes, new_bytes, passed_bytes] =
+            [FAILED, NEW, PASSED].map(|n| self.eighths(n));
         match self.tests.get_mut(&address) {
-            None if is_full || held_bytes > self.bytes / 8 * 7 => 0,
+            None if is_full || held_bytes > new_bytes => 0,
             None => ONE_DATAGRAM,
             Some(test) if held_bytes <= test.left_below_bytes => {
                 test.wait_ns = 0;
-                bytes.min(self.bytes / PASSED_SHARE)
+                let free_bytes = passed_bytes.saturating_sub(held_bytes);
+                bytes.min(free_bytes.max(self.bytes / PASSED_SHARE))
             }
-            Some(test) if now_ns >= test.again_ns && held_bytes <= self.bytes / 4 * 3 => {
-                ONE_DATAGRAM
-            }
+            Some(test) if now_ns >= test.again_ns && held_bytes <= failed_bytes => ONE_DATAGRAM,
             Some(_) => 0,
         }
     }
@@ -125,19 +133,13 @@ impl SendBuffer {
     ) {
         let before_bytes = self.held_bytes_max;
         self.held_bytes_max += bytes;
-        if before_bytes >= self.half_bytes() {
-            self.sent_above_half(now_ns, address, before_bytes, look());
+        if before_bytes >= self.eighths(EVERYBODY) {
+            self.sent_above(now_ns, address, before_bytes, look());
         }
     }
 
     #[cold]
-    fn sent_above_half(
-        &mut self,
-        now_ns: u64,
-        address: IpAddr,
-        before_bytes: usize,
-        held_bytes: usize,
-    ) {
+    fn sent_above(&mut self, now_ns: u64, address: IpAddr, before_bytes: usize, held_bytes: usize) {
         self.held_bytes_max = held_bytes;
         let test = self.tests.entry(address).or_default();
         if held_bytes <= before_bytes {
@@ -157,6 +159,7 @@ mod tests {
     const BUFFER_BYTES: usize = 1600;
     const BURST_BYTES: usize = 150;
     const DATAGRAM_BYTES: usize = 10;
+    const EVERYBODYS_BYTES: usize = BUFFER_BYTES / 8 * EVERYBODY;
     const STUCK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 66));
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
@@ -190,10 +193,10 @@ mod tests {
             bytes
         }
 
-        /// One whose datagrams stay fills its half.
-        fn half_full() -> Self {
+        /// One whose datagrams stay fills everybody's part.
+        fn filled() -> Self {
             let mut world = Self::new();
-            while world.held_bytes < BUFFER_BYTES / 2 {
+            while world.held_bytes < EVERYBODYS_BYTES {
                 assert!(world.send(STUCK) > 0);
             }
             world
@@ -201,13 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn below_half_the_kernel_is_not_asked() {
+    fn in_everybodys_part_the_kernel_is_not_asked() {
         let mut world = World::new();
-        for _ in 0..5 {
+        for _ in 0..3 {
             assert_eq!(world.send(STUCK), BURST_BYTES);
         }
-        assert_eq!((world.held_bytes, world.looks), (750, 0));
-        assert_eq!(world.send(STUCK), 50, "half of the buffer is nobody's to cross at once");
+        assert_eq!((world.held_bytes, world.looks), (450, 0));
+        assert_eq!(world.send(STUCK), 150);
+        assert_eq!(world.send(STUCK), DATAGRAM_BYTES, "a burst does not cross its end");
     }
 
     #[test]
@@ -219,21 +223,21 @@ mod tests {
             world.send(IpAddr::V4((round % 20).into()));
             rounds_sent += u32::from(world.send(THERE) > 0);
         }
-        assert!(world.held_bytes <= BUFFER_BYTES / 8 * 7, "{}", world.held_bytes);
+        assert!(world.held_bytes <= BUFFER_BYTES / 8 * 5 + DATAGRAM_BYTES, "{}", world.held_bytes);
         assert_eq!(rounds_sent, 10_000);
     }
 
     #[test]
     fn one_is_tested_by_one_datagram_and_sends_when_that_has_left() {
-        let mut world = World::half_full();
+        let mut world = World::filled();
         assert_eq!(world.send(STUCK), DATAGRAM_BYTES, "its test");
         assert_eq!(world.send(STUCK), 0, "which has not left");
         assert_eq!(world.send(THERE), DATAGRAM_BYTES);
-        assert_eq!(world.send(THERE), BUFFER_BYTES / PASSED_SHARE, "it has left");
+        assert_eq!(world.send(THERE), BURST_BYTES, "it has left");
         // The device takes some time, and what the test held is gone then.
         world.held_bytes -= DATAGRAM_BYTES;
         world.held_bytes += 1;
-        assert_eq!(world.send(STUCK), BUFFER_BYTES / PASSED_SHARE);
+        assert_eq!(world.send(STUCK), BURST_BYTES);
         world.now_ns += TEST_NS_MIN - 1;
         assert_eq!(world.send(STUCK), 0);
         world.now_ns += 1;
@@ -241,26 +245,28 @@ mod tests {
         world.now_ns += TEST_NS_MIN;
         assert_eq!(world.send(STUCK), 0, "later each time");
         world.held_bytes = 0;
-        assert_eq!(world.send(STUCK), BURST_BYTES, "all is forgiven below half");
+        assert_eq!(world.send(STUCK), BURST_BYTES, "all is forgiven in everybody's part");
     }
 
     #[test]
-    fn who_is_known_to_be_there_has_the_last_eighth_alone() {
-        let mut world = World::half_full();
+    fn who_is_known_to_be_there_has_the_last_part_alone() {
+        let mut world = World::filled();
         world.send(THERE);
         let mut others = 0;
         while world.send(IpAddr::V4(others.into())) > 0 {
             others += 1;
         }
-        assert!((BUFFER_BYTES / 8 * 7..BUFFER_BYTES).contains(&world.held_bytes));
-        assert!(world.send(THERE) > 0);
+        assert!((BUFFER_BYTES / 8 * 5..BUFFER_BYTES / 8 * 6).contains(&world.held_bytes));
+        assert_eq!(world.send(THERE), BURST_BYTES);
+        world.held_bytes = BUFFER_BYTES - 1;
+        assert_eq!(world.send(THERE), BUFFER_BYTES / PASSED_SHARE, "never more than a part");
     }
 
     #[test]
     fn no_more_addresses_are_told_apart_than_the_limit() {
-        let mut world = World::half_full();
+        let mut world = World::filled();
         for address in 0..2 * TESTS_MAX as u32 {
-            world.held_bytes = BUFFER_BYTES / 2;
+            world.held_bytes = EVERYBODYS_BYTES;
             world.send(IpAddr::V4(address.into()));
         }
         assert_eq!(world.buffer.tests.len(), TESTS_MAX);
