@@ -171,7 +171,7 @@ impl<S: Sink> WayOut<S> {
                 if is_free { sessions.send(now_ns, burst, counters).0 } else { Some(burst) }
             }
         };
-        counters.strangers_unsent += left.map_or(0, |left| left.segments() as u64);
+        counters.strangers_unsent += counted(left.map_or(0, |left| left.segments() as Dropped));
     }
 }
 

@@ -7,7 +7,7 @@ use proto::counters::{ClientCounters, ServerCounters};
 use proto::order::Order;
 use udp::counters::TransportCounters;
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::world::World;
 
 /// What the clients and the servers counted, all together.

@@ -127,8 +127,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// What `random` draws.
-    pub fn draw(random: &mut Random) -> Self {
+    /// What `random` draws, and `links` for the machines' links: so a seed draws the rest as it
+    /// did before there were any.
+    pub fn draw(random: &mut Random, links: &mut Random) -> Self {
         let key_bytes = random.pick(&[1, 4, 8, 8, 8, 16, 40, 300]);
         let mtu_bytes = random.pick(&[MTU_BYTES_MIN, 800, 1472, 1472, 4000, MTU_BYTES_MAX]);
         let server_mtu_bytes = random.pick(&[MTU_BYTES_MIN, 1472, 1472, MTU_BYTES_MAX]);
@@ -208,18 +209,18 @@ impl Config {
             early_mishaps,
             clock_jump_ns_max: random.magnitude(1_000_000, 300_000_000_000),
             hostile_datagrams: if calm { 0 } else { random.below(40) },
-            silences: if calm { 0 } else { random.below(3) * random.below(4) },
-            send_buffer_bytes: match random.below(2) {
-                0 if !calm => random.magnitude(4 << 10, 1 << 20) as usize,
+            silences: if calm { 0 } else { links.below(6) },
+            send_buffer_bytes: match links.below(2) {
+                0 if !calm => links.magnitude(2 << 10, 1 << 18) as usize,
                 _ => 8 << 20,
             },
-            send_bytes_per_s: match random.below(3) {
-                0 if !calm => random.magnitude(1 << 20, 1 << 30),
+            send_bytes_per_s: match links.below(3) {
+                0 if !calm => links.magnitude(1 << 20, 1 << 30),
                 _ => DEVICE_BYTES_PER_S_MAX,
             },
-            parts_strangers: random.below(2) == 0,
-            messages_per_round: random.pick(&[1, 3, 64, 64]),
-            early_wakes: random.pick(&[0, 0, 1_000, 200_000]),
+            parts_strangers: links.below(2) == 0,
+            messages_per_round: links.pick(&[1, 3, 64, 64]),
+            early_wakes: links.pick(&[0, 0, 1_000, 200_000]),
         }
     }
 

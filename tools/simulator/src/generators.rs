@@ -24,8 +24,9 @@ use udp::transport::Transport as _;
 
 use crate::addresses::{server_address, thread_address};
 use crate::clocks::Process;
+use crate::config::Config;
 use crate::machine::{Machine, Runs};
-use crate::world::World;
+use crate::random::Random;
 
 /// A file in memory, that its writer and its reader share.
 #[derive(Clone, Debug, Default)]
@@ -109,9 +110,14 @@ impl Generator {
     }
 }
 
-/// Adds a generator and its threads to a world.
-pub fn generator(world: &mut World, index: usize) {
-    let config = &world.config;
+/// Makes a generator: its process, which has number `process`, and the machines of its threads.
+pub fn generator(
+    config: &Config,
+    random: &mut Random,
+    now_ns: u64,
+    index: usize,
+    process: usize,
+) -> (Generator, Process, Vec<Machine>) {
     let plan = Arc::new(Plan {
         servers: (0..usize::from(config.servers)).map(|s| server_address(s, 0)).collect(),
         workload: Workload::new(
@@ -124,7 +130,7 @@ pub fn generator(world: &mut World, index: usize) {
         batch: config.batch,
         streams: config.streams,
         threads: usize::from(config.threads).min(config.streams),
-        seed: world.random.next_u64(),
+        seed: random.next_u64(),
         rate: config.rate,
         load: index == 0,
         warmup_ns: 0,
@@ -145,15 +151,14 @@ pub fn generator(world: &mut World, index: usize) {
         window: OnceLock::new(),
         stop: Arc::new(AtomicBool::new(false)),
     });
-    let process = world.processes.len();
-    let ahead_ns = world.random.below(1 << 40);
-    world.processes.push(Process::new(ahead_ns));
-    let clock_ns = world.processes[process].clock_ns(world.now_ns);
+    let clock = Process::new(random.below(1 << 40));
+    let clock_ns = clock.clock_ns(now_ns);
+    let mut machines = Vec::new();
     let (mut histories, mut wakers) = (Vec::new(), Vec::new());
     for thread in 0..plan.threads {
         let shared = Shared::default();
         histories.push(shared.clone());
-        let mut entropy = Entropy::seeded(world.random.next_u64());
+        let mut entropy = Entropy::seeded(random.next_u64());
         let writer = entropy.next_u64().expect("a seeded source does not fail");
         let mut header = header(&plan, Sample::ALL, clock_ns, index as u64, thread);
         header.writer = writer;
@@ -161,7 +166,7 @@ pub fn generator(world: &mut World, index: usize) {
         let (intervals, _) = mpsc::channel();
         let setup = Setup {
             thread,
-            receive_buffer_bytes: world.config.receive_buffer_bytes,
+            receive_buffer_bytes: config.receive_buffer_bytes,
             writer,
             entropy,
             recorder: Recorder::new(intervals),
@@ -171,10 +176,11 @@ pub fn generator(world: &mut World, index: usize) {
         let driver = Some(Box::new(driver.expect("a seeded source does not fail")));
         let address = thread_address(index, thread);
         let runs = Runs::Thread { generator: index, driver };
-        let mut machine = Machine::new(address, process, runs, &world.config);
+        let mut machine = Machine::new(address, process, runs, config);
         wakers.push(machine.link.waker().expect("a simulated link has one"));
-        world.machines.push(machine);
+        machines.push(machine);
     }
     let (reports, failures) = (Vec::new(), Vec::new());
-    world.generators.push(Generator { plan, coordination, reports, failures, wakers, histories });
+    let generator = Generator { plan, coordination, reports, failures, wakers, histories };
+    (generator, clock, machines)
 }

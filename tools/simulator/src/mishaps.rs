@@ -1,37 +1,8 @@
 //! What goes wrong at a time of its own, and when it is over.
 
 use crate::addresses::{server_address, stranger_address, thread_address};
+use crate::mishap::Mishap;
 use crate::world::World;
-
-/// Something that happens at a time.
-#[derive(Clone, Copy, Debug)]
-pub enum Mishap {
-    /// A link carries nothing in one direction, or in both, until the time given.
-    Cut {
-        /// When it carries again.
-        until_ns: u64,
-    },
-    /// Somebody whose address a machine sends to answers ARP no more, until the time given.
-    Silence {
-        /// When it answers again.
-        until_ns: u64,
-    },
-    /// A process stops until the time given.
-    Pause {
-        /// Which.
-        process: usize,
-        /// When it goes on.
-        until_ns: u64,
-    },
-    /// A server is killed and starts again.
-    Restart,
-    /// A process's clock jumps ahead.
-    ClockJump,
-    /// One hostile datagram.
-    Hostile,
-    /// All of this ends.
-    Heal,
-}
 
 /// What there is to draw.
 #[derive(Clone, Copy, Debug)]
@@ -149,13 +120,13 @@ pub fn happen(world: &mut World, mishap: Mishap) {
         }
         Mishap::Hostile => world.be_hostile(),
         Mishap::Silence { until_ns } => {
-            let server = world.random.below(u64::from(world.config.servers)) as usize;
-            let worker = world.random.below(u64::from(world.config.workers)) as u16;
-            let client = match world.random.below(4) {
-                0 => stranger_address(world.random.between(1, 3)),
+            let server = world.links.below(u64::from(world.config.servers)) as usize;
+            let worker = world.links.below(u64::from(world.config.workers)) as u16;
+            let client = match world.links.below(4) {
+                0 => stranger_address(world.links.between(1, 3)),
                 _ => {
                     let generators = u64::from(world.config.generators);
-                    thread_address(world.random.below(generators) as usize, 0)
+                    thread_address(world.links.below(generators) as usize, 0)
                 }
             };
             let worker = server_address(server, worker);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use host::output::to_stderr;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{Outcome, run_seed};
+use crate::seed::{Outcome, run_seed};
 
 /// What many seeds came to.
 #[derive(Clone, Debug, Default)]

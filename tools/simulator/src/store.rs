@@ -8,8 +8,8 @@ use history::operation::ValueId;
 use kv::table::Table;
 use proto::store::{Full, Record, Store};
 
-use crate::Failure;
 use crate::addresses::is_genuine;
+use crate::failure::Failure;
 use crate::trace::{Trace, What};
 
 /// What all servers have written so far.

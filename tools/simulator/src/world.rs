@@ -1,37 +1,33 @@
-//! The simulated world: machines, a network, and one queue of what happens next.
+//! The simulated world: machines, a network, and one queue of what happens next. `run` lets
+//! it happen.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::Ordering;
-use std::task::Waker;
 
 use kv::table::Table;
 use proto::counters::ServerCounters;
 use proto::server::{Server, ServerConfig};
 use proto::wire::Kind;
-use udp::core_loop::Round;
 use udp::counters::TransportCounters;
 use udp::transport::Transport as _;
 
-use crate::Failure;
 use crate::addresses::{is_genuine, is_server, server_address, stranger_address};
 use crate::clocks::Process;
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::generators::{Generator, generator};
 use crate::hostile;
 use crate::link::{Arrived, Departed};
-use crate::machine::{Machine, Runs, ThreadRound, Unproved, WorkerRound};
-use crate::mishaps::{self, Mishap};
+use crate::machine::{Machine, Runs, Unproved};
+use crate::mishap::Mishap;
 use crate::network::Network;
 use crate::queue::Queue;
 use crate::random::Random;
-use crate::store::{Watched, Written};
+use crate::store::Written;
 use crate::trace::{Datagram, Fate, Trace, What};
 
 /// When a world begins.
-const BEGIN_NS: u64 = 1_000_000_000;
-/// From the last generator's readiness to the first operation.
-const START_NS: u64 = 100_000;
+pub(crate) const BEGIN_NS: u64 = 1_000_000_000;
 
 /// A server process: what its workers share.
 pub struct Node {
@@ -42,17 +38,20 @@ pub struct Node {
     pub past: ServerCounters,
 }
 
-enum Event {
+/// What happens next.
+pub(crate) enum Event {
+    /// A machine has a round.
     Wake(usize),
-    Deliver { to: SocketAddr, arrived: Arrived },
+    /// A datagram arrives.
+    Deliver {
+        /// Where.
+        to: SocketAddr,
+        /// What.
+        arrived: Arrived,
+    },
+    /// Something goes wrong, or is over.
     Mishap(Mishap),
 }
-
-/// Longest sleep of the core loop, and its shortest round.
-pub(super) const SLEEP_NS_MAX: u64 = 50_000_000;
-const ROUND_NS_MIN: u64 = 1_000;
-/// Its longest sleep while bursts wait for room.
-const BACKLOG_NS: u64 = 1_000_000;
 
 /// What the network and the servers did, for the checks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,27 +88,26 @@ pub struct World {
     pub processes: Vec<Process>,
     /// When the network healed.
     pub healed_ns: Option<u64>,
-    pub(super) network: Network,
-    pub(super) random: Random,
-    pub(super) now_ns: u64,
-    queue: Queue<Event>,
+    pub(crate) network: Network,
+    pub(crate) random: Random,
+    /// What is drawn for the machines' links.
+    pub(crate) links: Random,
+    pub(crate) now_ns: u64,
+    pub(crate) queue: Queue<Event>,
     places: BTreeMap<SocketAddr, usize>,
-    unproved: Unproved,
+    pub(crate) unproved: Unproved,
     /// Datagrams to servers that a hostile sender has seen on their way.
     overheard: Vec<Vec<u8>>,
-    failure: Option<Failure>,
-    events: u64,
+    pub(crate) failure: Option<Failure>,
 }
-
-/// No world has more events: one that has goes round in circles.
-const EVENTS_MAX: u64 = 3_000_000;
 
 impl World {
     /// A world at its beginning.
     #[must_use]
     pub fn new(seed: u64, prints: bool) -> Self {
         let mut random = Random::new(seed);
-        let config = Config::draw(&mut random);
+        let mut links = Random::new(!seed);
+        let config = Config::draw(&mut random, &mut links);
         let mut world = Self {
             trace: Trace::new(prints),
             written: Written::default(),
@@ -127,9 +125,9 @@ impl World {
             unproved: BTreeMap::new(),
             overheard: Vec::new(),
             failure: None,
-            events: 0,
             config,
             random,
+            links,
         };
         for server in 0..usize::from(world.config.servers) {
             let ahead_ns = world.random.below(1 << 40);
@@ -144,18 +142,19 @@ impl World {
             }
         }
         for index in 0..usize::from(world.config.generators) {
-            generator(&mut world, index);
+            let World { config, random, processes, machines, generators, .. } = &mut world;
+            let made = generator(config, random, BEGIN_NS, index, processes.len());
+            let (generator, process, threads) = made;
+            processes.push(process);
+            machines.extend(threads);
+            generators.push(generator);
         }
         for (place, machine) in world.machines.iter().enumerate() {
             world.places.insert(machine.address, place);
         }
-        for place in 0..world.machines.len() {
-            world.plan_wake(place, BEGIN_NS);
-        }
         if world.random.below(4) == 0 {
             world.network.begin_weather();
         }
-        mishaps::plan_early(&mut world, BEGIN_NS);
         world
     }
 
@@ -181,7 +180,7 @@ impl World {
     }
 
     /// A server is killed and starts again.
-    pub(super) fn restart(&mut self, server: usize) {
+    pub(crate) fn restart(&mut self, server: usize) {
         self.tally.restarts += 1;
         let past = self.counters_of(server);
         self.nodes[server] = Node { past, ..self.new_life() };
@@ -214,7 +213,7 @@ impl World {
     }
 
     /// Whatever a machine was given to send has left, waits, or was counted.
-    pub(super) fn check_counted(&mut self, place: usize) {
+    pub(crate) fn check_counted(&mut self, place: usize) {
         if let Err(text) = self.machines[place].link.check_counted() {
             let text = format!("{}: {text}", self.machines[place].address);
             self.fail("unsent", text);
@@ -222,13 +221,13 @@ impl World {
     }
 
     /// Nobody answers for `address` when a worker sends to it.
-    pub(super) fn silence(&mut self, worker: SocketAddr, address: IpAddr, until_ns: u64) {
+    pub(crate) fn silence(&mut self, worker: SocketAddr, address: IpAddr, until_ns: u64) {
         let place = self.places[&worker];
         self.machines[place].link.silence(address, until_ns);
     }
 
     /// Everybody answers again.
-    pub(super) fn end_silences(&mut self) {
+    pub(crate) fn end_silences(&mut self) {
         self.machines.iter_mut().for_each(|machine| machine.link.heal());
     }
 
@@ -249,64 +248,26 @@ impl World {
         self.tally.damaged_taken + now
     }
 
-    /// Lets everything happen until all generators have ended, or `until_ns` after the
-    /// network has healed; or until something is wrong.
-    pub fn run(&mut self, patience_ns: u64) -> Result<(), Failure> {
-        while let Some((time_ns, event)) = self.queue.pop() {
-            assert!(time_ns >= self.now_ns, "time goes on");
-            self.now_ns = time_ns;
-            self.events += 1;
-            match event {
-                Event::Wake(place) => self.wake(place, time_ns),
-                Event::Deliver { to, arrived } => self.deliver(to, arrived),
-                Event::Mishap(mishap) => mishaps::happen(self, mishap),
-            }
-            if let Some(failure) = self.written.failure.take().or_else(|| self.failure.take()) {
-                return Err(failure);
-            }
-            if self.machines.iter().all(|m| matches!(m.runs, Runs::Worker { .. }) || m.is_over()) {
-                (0..self.machines.len()).for_each(|place| self.check_counted(place));
-                return self.failure.take().map_or(Ok(()), Err);
-            }
-            let is_late = self.healed_ns.is_some_and(|at| self.now_ns > at + patience_ns);
-            if is_late || self.events > EVENTS_MAX {
-                return Err(self.not_over());
-            }
-        }
-        Err(self.not_over())
-    }
-
-    fn not_over(&self) -> Failure {
-        let over = self.machines.iter().filter(|machine| machine.is_over()).count();
-        let text = format!(
-            "{over} threads have ended and the others have not, {} ns after the network healed, \
-             after {} events",
-            self.healed_ns.map_or(0, |at| self.now_ns - at),
-            self.events
-        );
-        Failure { check: "liveness", key: None, text }
-    }
-
-    pub(super) fn fail(&mut self, check: &'static str, text: String) {
+    pub(crate) fn fail(&mut self, check: &'static str, text: String) {
         self.failure.get_or_insert(Failure { check, key: None, text });
     }
 
-    pub(super) fn tell(&mut self, text: String) {
+    pub(crate) fn tell(&mut self, text: String) {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let bytes = text.clone().into_bytes();
         self.trace.add(self.now_ns, nowhere, What::Mishap(text), &bytes);
     }
 
-    pub(super) fn plan_mishap(&mut self, time_ns: u64, mishap: Mishap) {
+    pub(crate) fn plan_mishap(&mut self, time_ns: u64, mishap: Mishap) {
         self.push(time_ns, Event::Mishap(mishap));
     }
 
-    fn push(&mut self, time_ns: u64, event: Event) {
+    pub(crate) fn push(&mut self, time_ns: u64, event: Event) {
         self.queue.push(time_ns.max(self.now_ns), event);
     }
 
     /// Plans a round, if none is planned before.
-    fn plan_wake(&mut self, place: usize, time_ns: u64) {
+    pub(crate) fn plan_wake(&mut self, place: usize, time_ns: u64) {
         let machine = &mut self.machines[place];
         let process = &self.processes[machine.process];
         let time_ns = time_ns.max(machine.busy_until_ns).max(process.paused_until_ns);
@@ -316,7 +277,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, to: SocketAddr, arrived: Arrived) {
+    pub(crate) fn deliver(&mut self, to: SocketAddr, arrived: Arrived) {
         let Some(&place) = self.places.get(&to) else { return }; // A hostile sender's.
         if self.machines[place].arrive(arrived) {
             self.plan_wake(place, self.now_ns);
@@ -325,120 +286,8 @@ impl World {
         }
     }
 
-    /// One round of a machine, if it is the one that was planned.
-    fn wake(&mut self, place: usize, time_ns: u64) {
-        let machine = &mut self.machines[place];
-        if machine.wake_ns != time_ns || machine.is_over() {
-            return;
-        }
-        machine.wake_ns = u64::MAX;
-        let process = &self.processes[machine.process];
-        let ready_ns = machine.busy_until_ns.max(process.paused_until_ns);
-        if ready_ns > self.now_ns {
-            return self.plan_wake(place, ready_ns);
-        }
-        let (clock_ns, ahead_ns) = (process.clock_ns(self.now_ns), process.ahead_ns());
-        machine.link.begin_round(self.now_ns, clock_ns);
-        let round = self.round(place);
-        self.send_departed(place);
-        match round {
-            Round::Worked => self.plan_wake(place, self.now_ns + ROUND_NS_MIN),
-            Round::Idle { timeout_ns } => self.plan_rest(place, timeout_ns, ahead_ns),
-            Round::Over => self.thread_ended(place),
-        }
-        self.coordinate();
-    }
-
-    /// Plans the round after a wait: for a timeout on the machine's clock, for room, or for a
-    /// while. Some waits end early.
-    fn plan_rest(&mut self, place: usize, timeout_ns: Option<u64>, ahead_ns: u64) {
-        let has_backlog = self.machines[place].link.has_backlog();
-        let rest_ns_max = if has_backlog { BACKLOG_NS } else { SLEEP_NS_MAX };
-        let timeout_ns = timeout_ns.map_or(u64::MAX, |at_ns| at_ns.saturating_sub(ahead_ns));
-        let soonest_ns = self.now_ns + ROUND_NS_MIN;
-        let mut wake_ns = timeout_ns.clamp(soonest_ns, self.now_ns + rest_ns_max);
-        if self.random.happens(self.config.early_wakes) {
-            wake_ns = self.random.between(soonest_ns, wake_ns);
-        }
-        self.plan_wake(place, wake_ns);
-    }
-
-    fn round(&mut self, place: usize) -> Round {
-        let Self { machines, nodes, generators, written, trace, now_ns, config, .. } = self;
-        let Machine { address, runs, link, core_loop, busy_until_ns, .. } = &mut machines[place];
-        let (address, now_ns) = (*address, *now_ns);
-        let round = match runs {
-            Runs::Worker { server, state } => {
-                let plan = &generators[0].plan;
-                let store = Watched {
-                    table: &nodes[*server].table,
-                    written,
-                    trace,
-                    keys: &plan.keys,
-                    values: &plan.values,
-                    worker: address,
-                    from: address,
-                    now_ns,
-                };
-                let unproved = &mut self.unproved;
-                let mut worker = WorkerRound { state, store, unproved, datagrams: 0 };
-                let round = core_loop.round(link, &mut worker);
-                *busy_until_ns = now_ns + config.work_ns * worker.datagrams;
-                round
-            }
-            Runs::Thread { driver, .. } => {
-                let driver = driver.as_mut().expect("a machine that is over has no rounds");
-                core_loop.round(link, &mut ThreadRound { driver, trace, address, now_ns })
-            }
-        };
-        round.expect("a simulated link does not fail")
-    }
-
-    fn thread_ended(&mut self, place: usize) {
-        if let Runs::Thread { generator, driver } = &mut self.machines[place].runs {
-            let ended = driver.take().expect("it was running").finish();
-            self.generators[*generator].ended(ended);
-        }
-    }
-
-    /// Does for the threads what their process does: lets them load, and run together.
-    fn coordinate(&mut self) {
-        for generator in &self.generators {
-            let coordination = &generator.coordination;
-            let threads = generator.plan.threads;
-            let mut is_news = false;
-            if coordination.connected.load(Ordering::Relaxed) == threads {
-                is_news |= !coordination.may_load.swap(true, Ordering::Relaxed);
-            }
-            if !generator.failures.is_empty() {
-                is_news |= !coordination.stop.swap(true, Ordering::Relaxed);
-            }
-            if is_news {
-                generator.wakers.iter().for_each(Waker::wake_by_ref);
-            }
-        }
-        for place in 0..self.machines.len() {
-            if self.machines[place].link.was_woken() {
-                self.plan_wake(place, self.now_ns);
-            }
-        }
-        if self.healed_ns.is_some() || self.generators[0].window_is_open() {
-            return;
-        }
-        if self.generators.iter().all(|generator| generator.is_ready() || generator.is_over()) {
-            let start_ns = self.now_ns + START_NS;
-            for (index, generator) in self.generators.iter().enumerate() {
-                let process = &self.processes[self.nodes.len() + index];
-                generator.open_window(process.clock_ns(start_ns), self.config.run_ns);
-            }
-            self.network.begin_weather();
-            self.tell("the streams begin".to_owned());
-            mishaps::plan(self, start_ns);
-        }
-    }
-
     /// Hands to the network what has left a machine.
-    fn send_departed(&mut self, place: usize) {
+    pub(crate) fn send_departed(&mut self, place: usize) {
         let from = self.machines[place].address;
         for Departed { to, bytes, at_ns, is_stuck } in self.machines[place].link.departed() {
             if is_server(from) {
@@ -501,7 +350,7 @@ impl World {
     }
 
     /// One datagram of a hostile sender.
-    pub(super) fn be_hostile(&mut self) {
+    pub(crate) fn be_hostile(&mut self) {
         let from = stranger_address(self.random.between(1, 3));
         let at = self.random.below(self.machines.len() as u64) as usize;
         let Machine { address: to, process, .. } = self.machines[at];
