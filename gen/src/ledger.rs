@@ -1,5 +1,5 @@
-//! The ledger of one thread: what each operation that ended came to. It is measured, counted
-//! for the report and, if a history is kept, written down.
+//! The ledger of one thread: the result of each operation. It is measured, counted for the
+//! report and, if a history is kept, written down.
 
 use anyhow::Result;
 use host::report::Counters;

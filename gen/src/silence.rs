@@ -31,8 +31,7 @@ impl Silence {
         Self { threads: (0..threads).map(|_| Mutex::default()).collect() }
     }
 
-    /// Notes whom a thread waits for now; those of whom it has waited only for a short time
-    /// may be among them.
+    /// Notes the workers that this thread waits for; short waits are left out.
     pub fn note(&self, thread: usize, now_ns: u64, silent: impl Iterator<Item = Silent>) {
         let mut noted = self.threads[thread].lock().unwrap_or_else(PoisonError::into_inner);
         noted.clear();
