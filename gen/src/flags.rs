@@ -74,7 +74,7 @@ pub struct Flags {
           value_parser = count::<usize>(KEY_BYTES_MAX as u64))]
     pub key_size: usize,
 
-    /// Bytes of a value. A datagram must carry it: at most 1424 with the default --mtu.
+    /// Bytes of a value. A datagram must carry it: at most 1424 with the default --mtu, or 1404 over IPv6.
     #[arg(long, value_name = "BYTES", default_value_t = 128)]
     pub value_size: usize,
 

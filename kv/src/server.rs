@@ -60,7 +60,9 @@ pub fn start(flags: &Flags) -> Result<Running> {
     for (index, mut socket) in sockets.into_iter().enumerate() {
         // On loopback a datagram leaves the send buffer at once, whoever it is for.
         if !flags.bind.is_loopback() && !socket.part_strangers() {
-            to_stderr("kv: warning: answers to strangers share the send buffer of all");
+            to_stderr(
+                "kv: warning: no second socket: answers to strangers use a quarter of the common send buffer",
+            );
         }
         // Without one a worker ends some milliseconds later.
         wakers.extend(socket.waker().ok());

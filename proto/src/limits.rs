@@ -15,7 +15,7 @@ pub const MTU_BYTES_MIN: usize = 576;
 pub const MTU_BYTES_MAX: usize = 8972;
 /// Default `--mtu`: an Ethernet frame less the IPv4 and UDP headers.
 pub const MTU_BYTES_DEFAULT: usize = 1472;
-/// The same over IPv6, whose header is longer.
+/// Default `--mtu` over IPv6, whose header is longer.
 pub const MTU_BYTES_DEFAULT_V6: usize = 1452;
 
 /// Operations in one request datagram; bounds the replies that one datagram can cause.
@@ -67,13 +67,17 @@ pub const ANSWER_TIMEOUT_NS: u64 = 10_000_000_000;
 pub const SEGMENTS_PER_BURST_MAX: usize = 64;
 /// Bytes of one GSO send: the largest UDP payload over IPv4.
 pub const BURST_BYTES_MAX: usize = 65_507;
-/// What one address may have waiting for room in a send buffer: more than the replies that a
-/// client with an ordinary receive buffer has outstanding.
-pub const QUEUE_BYTES_PER_ADDRESS_MAX: usize = 1 << 20;
+/// What one address may have waiting for room in a send buffer: more than the replies that
+/// ten sockets with ordinary receive buffers have outstanding.
+pub const QUEUE_BYTES_PER_ADDRESS_MAX: usize = 2 << 20;
 /// What all addresses together may have waiting there.
 pub const QUEUE_BYTES_MAX: usize = 8 << 20;
-/// A burst that has waited there for so long is dropped: it has been asked for again.
+/// A burst that has waited there for so long is dropped: it will be asked for again.
 pub const QUEUE_NS_MAX: u64 = 200_000_000;
+/// Addresses that have their turn to send what waits, in one round of the core loop.
+pub const QUEUE_TURNS_PER_ROUND_MAX: usize = 32;
+/// Addresses that are told apart while a send buffer is short of room.
+pub const ADDRESSES_WATCHED_MAX: usize = 4096;
 /// One part in so many of a send buffer is for answers to addresses without a session.
 pub const STRANGERS_SHARE: usize = 4;
 /// Buffers of sent bursts that are kept for use again.

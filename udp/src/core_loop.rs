@@ -43,7 +43,7 @@ pub enum Round {
 }
 
 /// Longest sleep, so that a loop notices when it is told to end.
-const SLEEP_NS_MAX: u64 = 50_000_000;
+pub const SLEEP_NS_MAX: u64 = 50_000_000;
 /// The kernel sleeps by milliseconds; shorter waits are spun, where that is allowed.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
 /// How long timers may wait for the transport to be drained.

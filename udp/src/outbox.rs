@@ -4,11 +4,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
-use proto::limits::{QUEUE_BYTES_MAX, QUEUE_BYTES_PER_ADDRESS_MAX, QUEUE_NS_MAX};
+use proto::limits::{
+    QUEUE_BYTES_MAX, QUEUE_BYTES_PER_ADDRESS_MAX, QUEUE_NS_MAX, QUEUE_TURNS_PER_ROUND_MAX,
+};
 use proto::transmit::{Account, Path, Transmit};
-
-/// Addresses that have their turn in one round.
-const TURNS_PER_ROUND_MAX: usize = 32;
 
 /// A burst of which something is still to be sent.
 #[derive(Debug)]
@@ -100,14 +99,15 @@ impl Outbox {
 
     /// Offers the first burst of each address to `send`, in turn. `send` returns what it left
     /// of the burst, which goes on waiting. Bursts that have waited for too long are dropped.
-    /// Returns of how many something was sent, and how many datagrams were dropped.
+    /// Returns of how many something was sent, how many datagrams were dropped, and whether
+    /// there was room to the end: who found none has the next turn.
     pub(crate) fn flush(
         &mut self,
         now_ns: u64,
         mut send: impl for<'a> FnMut(Transmit<'a>) -> (Option<Transmit<'a>>, Room),
-    ) -> (usize, Dropped) {
+    ) -> (usize, Dropped, Room) {
         let (mut sent, mut dropped) = (0, 0);
-        for _ in 0..self.turns.len().min(TURNS_PER_ROUND_MAX) {
+        for _ in 0..self.turns.len().min(QUEUE_TURNS_PER_ROUND_MAX) {
             let Some(address) = self.turns.pop_front() else { break };
             let queue = self.queues.get_mut(&address).expect("each turn is of a queue");
             let before_bytes = queue.weight_bytes;
@@ -125,16 +125,17 @@ impl Outbox {
                 }
             }
             self.weight_bytes -= before_bytes - queue.weight_bytes;
+            if room == Room::None {
+                self.turns.push_front(address);
+                return (sent, dropped, Room::None);
+            }
             if queue.bursts.is_empty() {
                 self.queues.remove(&address);
             } else {
                 self.turns.push_back(address);
             }
-            if room == Room::None {
-                break;
-            }
         }
-        (sent, dropped)
+        (sent, dropped, Room::Left)
     }
 }
 
@@ -208,7 +209,7 @@ mod tests {
         outbox.push(0, burst(1, &[7; 250]));
         let mut lengths = Vec::new();
         while !outbox.is_empty() {
-            let (sent, dropped) = outbox.flush(0, |burst| {
+            let (sent, dropped, _) = outbox.flush(0, |burst| {
                 let (first, rest) = burst.split_at(0);
                 lengths.push(first.bytes.len());
                 (rest, Room::Left)
@@ -248,22 +249,23 @@ mod tests {
         fn blocked(burst: Transmit<'_>) -> (Option<Transmit<'_>>, Room) {
             (Some(burst), Room::Left)
         }
-        assert_eq!(outbox.flush(QUEUE_NS_MAX, blocked), (0, 0));
-        assert_eq!(outbox.flush(QUEUE_NS_MAX + 1, blocked), (0, 3));
+        assert_eq!(outbox.flush(QUEUE_NS_MAX, blocked), (0, 0, Room::Left));
+        assert_eq!(outbox.flush(QUEUE_NS_MAX + 1, blocked), (0, 3, Room::Left));
         assert_eq!(drain(&mut outbox), [(1, 50)]);
     }
 
     #[test]
-    fn without_any_room_nobody_else_is_asked() {
+    fn without_any_room_nobody_else_is_asked_and_the_turn_is_kept() {
         let mut outbox = Outbox::default();
-        for last in 1..4 {
-            outbox.push(0, burst(last, &[0; 10]));
+        for (last, length) in [(1, 10), (2, 20), (3, 30)] {
+            outbox.push(0, burst(last, &vec![0; length]));
         }
         let mut asked = 0;
-        outbox.flush(0, |burst| {
+        let (_, _, room) = outbox.flush(0, |burst| {
             asked += 1;
             (Some(burst), Room::None)
         });
-        assert_eq!(asked, 1);
+        assert_eq!((asked, room), (1, Room::None));
+        assert_eq!(drain(&mut outbox), [(1, 10), (2, 20), (3, 30)]);
     }
 }

@@ -5,13 +5,13 @@
 //! buffer of their own, or a quarter of the one of all, and never wait: a stranger that is
 //! there asks again.
 
-use proto::limits::{DATAGRAM_OVERHEAD_BYTES, STRANGERS_SHARE};
+use proto::limits::STRANGERS_SHARE;
 use proto::planted::{Fault, is_planted};
 use proto::transmit::{Account, Transmit};
 
 use crate::counters::TransportCounters;
 use crate::outbox::{Dropped, Outbox, Room};
-use crate::send_buffer::SendBuffer;
+use crate::send_buffer::{Admission, SendBuffer};
 
 /// What sends at once, or not at all.
 pub trait Sink {
@@ -22,6 +22,17 @@ pub trait Sink {
         burst: Transmit<'a>,
         counters: &mut TransportCounters,
     ) -> Option<Transmit<'a>>;
+
+    /// The same, and tells whether what was sent got through to the device's queue, and does
+    /// not wait for a neighbour to answer.
+    fn send_watched<'a>(
+        &mut self,
+        burst: Transmit<'a>,
+        counters: &mut TransportCounters,
+    ) -> (Option<Transmit<'a>>, bool);
+
+    /// At most so many bytes a burst takes of the buffer.
+    fn charged_bytes(&self, burst: &Transmit<'_>) -> usize;
 
     /// Bytes that it holds and the device has not taken yet, as the kernel counts them.
     fn held_bytes(&self) -> usize;
@@ -43,6 +54,8 @@ pub struct WayOut<S> {
     sessions: Lane<S>,
     strangers: Option<Lane<S>>,
     outbox: Outbox,
+    /// Whether the last send found any room. While there is none, everybody waits for his turn.
+    room: Room,
 }
 
 impl<S: Sink> Lane<S> {
@@ -63,17 +76,28 @@ impl<S: Sink> Lane<S> {
         let address = burst.path.remote.ip();
         let mut left = Some(burst);
         while let Some(burst) = left {
-            let charged_bytes = burst.bytes.len() + DATAGRAM_OVERHEAD_BYTES;
-            let admitted = buffer.admits(now_ns, address, charged_bytes, || sink.held_bytes());
-            let (now, later) = match admitted {
-                0 => return (left, Room::Left),
-                _ if admitted == charged_bytes => (burst, None),
-                part => burst.split_at(part),
+            let bytes = sink.charged_bytes(&burst);
+            let admission = buffer.admits(now_ns, address, bytes, || sink.held_bytes());
+            let admitted = match admission {
+                Admission::Free(admitted) | Admission::Watched(admitted) => admitted,
+                Admission::Nothing => return (left, Room::Left),
             };
-            let unsent = sink.send(now, counters);
+            let (now, later) =
+                if admitted >= bytes { (burst, None) } else { burst.split_at(admitted) };
+            let is_watched = matches!(admission, Admission::Watched(_));
+            let (unsent, got_through) = match is_watched {
+                false => (sink.send(now, counters), true),
+                true => sink.send_watched(now, counters),
+            };
             let sent_bytes = now.bytes.len() - unsent.map_or(0, |unsent| unsent.bytes.len());
-            let charged_bytes = sent_bytes + DATAGRAM_OVERHEAD_BYTES;
-            buffer.sent(now_ns, address, charged_bytes, || sink.held_bytes());
+            if sent_bytes > 0 {
+                let sent = Transmit { bytes: &now.bytes[..sent_bytes], ..now };
+                let charged_bytes = sink.charged_bytes(&sent);
+                match is_watched {
+                    false => buffer.sent(charged_bytes),
+                    true => buffer.sent_watched(now_ns, address, charged_bytes, got_through),
+                }
+            }
             if unsent.is_some() {
                 counters.send_blocked += 1;
                 let bytes = &burst.bytes[sent_bytes..];
@@ -88,7 +112,12 @@ impl<S: Sink> Lane<S> {
 impl<S: Sink> WayOut<S> {
     /// A way out that has sent nothing. Strangers are sent to by the sink of the sessions.
     pub fn new(sessions: S) -> Self {
-        Self { sessions: Lane::new(sessions), strangers: None, outbox: Outbox::default() }
+        Self {
+            sessions: Lane::new(sessions),
+            strangers: None,
+            outbox: Outbox::default(),
+            room: Room::Left,
+        }
     }
 
     /// Gives strangers a sink of their own.
@@ -106,12 +135,17 @@ impl<S: Sink> WayOut<S> {
         &mut self.sessions.sink
     }
 
-    /// All sinks: that of the sessions first, then that of the strangers, if it is another.
+    /// All sinks, for a simulation that drives them: that of the sessions first, then that of the strangers, if it is another.
     pub fn sinks_mut(&mut self) -> impl Iterator<Item = &mut S> {
         std::iter::once(&mut self.sessions).chain(&mut self.strangers).map(|lane| &mut lane.sink)
     }
 
-    /// Datagrams that wait for room.
+    /// Whether they wait until the sink has any room at all.
+    pub fn is_full(&self) -> bool {
+        self.has_backlog() && self.room == Room::None
+    }
+
+    /// Datagrams that wait for room: for a simulation that counts them.
     pub fn waiting_datagrams(&self) -> u64 {
         self.outbox.datagrams()
     }
@@ -128,10 +162,14 @@ impl<S: Sink> WayOut<S> {
         if burst.account == Account::Stranger {
             return self.answer_stranger(now_ns, burst, counters);
         }
-        if self.has_backlog() && self.outbox.holds(burst.path.remote.ip()) {
+        if self.has_backlog()
+            && (self.room == Room::None || self.outbox.holds(burst.path.remote.ip()))
+        {
             return self.keep(now_ns, burst, counters);
         }
-        if let (Some(left), _) = self.sessions.send(now_ns, burst, counters) {
+        let (left, room) = self.sessions.send(now_ns, burst, counters);
+        self.room = room;
+        if let Some(left) = left {
             self.keep(now_ns, left, counters);
         }
     }
@@ -145,7 +183,9 @@ impl<S: Sink> WayOut<S> {
     #[cold]
     fn flush_outbox(&mut self, now_ns: u64, counters: &mut TransportCounters) -> usize {
         let Self { sessions, outbox, .. } = self;
-        let (sent, dropped) = outbox.flush(now_ns, |burst| sessions.send(now_ns, burst, counters));
+        let (sent, dropped, room) =
+            outbox.flush(now_ns, |burst| sessions.send(now_ns, burst, counters));
+        self.room = room;
         counters.datagrams_unsent += counted(dropped);
         sent
     }
@@ -187,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    /// Holds what it is given until it is emptied.
+    /// Holds what it is given until it is emptied. Nobody is at an address that ends in 66.
     #[derive(Debug, Default)]
     struct Device {
         held_bytes: usize,
@@ -209,6 +249,19 @@ mod tests {
             self.sent.push((ip.octets()[3], burst.bytes.len()));
             self.held_bytes += burst.bytes.len();
             None
+        }
+
+        fn send_watched<'a>(
+            &mut self,
+            burst: Transmit<'a>,
+            counters: &mut TransportCounters,
+        ) -> (Option<Transmit<'a>>, bool) {
+            let is_there = burst.path.remote.ip() != std::net::IpAddr::from([10, 0, 0, 66]);
+            (self.send(burst, counters), is_there)
+        }
+
+        fn charged_bytes(&self, burst: &Transmit<'_>) -> usize {
+            burst.bytes.len()
         }
 
         fn held_bytes(&self) -> usize {
@@ -263,6 +316,41 @@ mod tests {
         let given_datagrams = (given / bytes.len()) * 51;
         let sent = way_out.sink().sent.iter().map(|(_, length)| length.div_ceil(1000));
         assert_eq!(counters.datagrams_unsent as usize + sent.sum::<usize>(), given_datagrams);
+    }
+
+    #[test]
+    fn on_a_busy_link_everybody_has_his_turn() {
+        let (mut way_out, mut counters) = way_out();
+        let bytes = vec![0; 20_000];
+        // Four addresses always have something to send, and the device takes a little a round.
+        for round in 0..2_000 {
+            way_out.sink_mut().held_bytes = way_out.sink().held_bytes.saturating_sub(10_000);
+            way_out.flush(round, &mut counters);
+            for last in 1..=4 {
+                way_out.send(round, burst(last, Account::Session, &bytes), &mut counters);
+            }
+        }
+        let sent_to = |last| -> usize {
+            let sent = way_out.sink().sent.iter().filter(|(to, _)| *to == last);
+            sent.map(|(_, length)| length).sum()
+        };
+        let sent: Vec<usize> = (1..=4).map(sent_to).collect();
+        let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
+        assert!(least * 10 >= most * 8, "{sent:?}");
+    }
+
+    #[test]
+    fn one_that_is_not_there_keeps_nobody_from_sending() {
+        let (mut way_out, mut counters) = way_out();
+        for round in 0..1_000 {
+            way_out.flush(round, &mut counters);
+            way_out.send(round, burst(66, Account::Session, &[0; 9_000]), &mut counters);
+            let before_bytes = way_out.sink().held_bytes;
+            way_out.send(round, burst(1, Account::Session, &[0; 9_000]), &mut counters);
+            way_out.sink_mut().held_bytes = before_bytes;
+        }
+        let sent = way_out.sink().sent.iter().filter(|(to, _)| *to == 1);
+        assert_eq!(sent.map(|(_, length)| length).sum::<usize>(), 9_000_000);
     }
 
     #[test]

@@ -160,6 +160,8 @@ impl Config {
         let mut times = |often: u64| if calm { 0 } else { random.below(3) * random.below(often) };
         let (cuts, server_pauses, generator_pauses) = (times(4), times(3), times(3));
         let (restarts, clock_jumps, early_mishaps) = (times(3), times(3), times(3));
+        // Half of the seeds have links that take everything at once.
+        let plain = calm || links.below(2) == 0;
         Self {
             servers,
             workers,
@@ -209,13 +211,13 @@ impl Config {
             early_mishaps,
             clock_jump_ns_max: random.magnitude(1_000_000, 300_000_000_000),
             hostile_datagrams: if calm { 0 } else { random.below(40) },
-            silences: if calm { 0 } else { links.below(6) },
+            silences: if plain { 0 } else { links.below(6) },
             send_buffer_bytes: match links.below(2) {
-                0 if !calm => links.magnitude(2 << 10, 1 << 18) as usize,
+                0 if !plain => links.magnitude(2 << 10, 1 << 18) as usize,
                 _ => 8 << 20,
             },
-            send_bytes_per_s: match links.below(3) {
-                0 if !calm => links.magnitude(1 << 20, 1 << 30),
+            send_bytes_per_s: match links.below(2) {
+                0 if !plain => links.magnitude(1 << 20, 1 << 28),
                 _ => DEVICE_BYTES_PER_S_MAX,
             },
             parts_strangers: links.below(2) == 0,

@@ -134,6 +134,20 @@ impl Sink for Device {
         None
     }
 
+    fn send_watched<'a>(
+        &mut self,
+        burst: Transmit<'a>,
+        counters: &mut TransportCounters,
+    ) -> (Option<Transmit<'a>>, bool) {
+        let address = burst.path.remote.ip();
+        let is_silent = self.silent.iter().any(|(silent, _)| *silent == address);
+        (self.send(burst, counters), !is_silent)
+    }
+
+    fn charged_bytes(&self, burst: &Transmit<'_>) -> usize {
+        burst.bytes.len() + burst.segments() * DATAGRAM_OVERHEAD_BYTES
+    }
+
     fn held_bytes(&self) -> usize {
         self.held_bytes
     }

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use udp::core_loop::Round;
+use udp::core_loop::{Round, SLEEP_NS_MAX};
+use udp::socket::BACKLOG_WAIT;
 
 use crate::failure::Failure;
 use crate::machine::{Machine, Runs, ThreadRound, WorkerRound};
@@ -13,11 +14,8 @@ use crate::world::{BEGIN_NS, Event, World};
 
 /// From the last generator's readiness to the first operation.
 const START_NS: u64 = 100_000;
-/// Longest sleep of the core loop, and its shortest round.
-pub(crate) const SLEEP_NS_MAX: u64 = 50_000_000;
+/// No round of the core loop is shorter.
 const ROUND_NS_MIN: u64 = 1_000;
-/// Its longest sleep while bursts wait for room.
-const BACKLOG_NS: u64 = 1_000_000;
 /// No world has more events: one that has goes round in circles.
 const EVENTS_MAX: u64 = 3_000_000;
 
@@ -91,7 +89,7 @@ fn wake(world: &mut World, place: usize, time_ns: u64) {
 /// while. Some waits end early.
 fn plan_rest(world: &mut World, place: usize, timeout_ns: Option<u64>, ahead_ns: u64) {
     let has_backlog = world.machines[place].link.has_backlog();
-    let rest_ns_max = if has_backlog { BACKLOG_NS } else { SLEEP_NS_MAX };
+    let rest_ns_max = if has_backlog { BACKLOG_WAIT.as_nanos() as u64 } else { SLEEP_NS_MAX };
     let timeout_ns = timeout_ns.map_or(u64::MAX, |at_ns| at_ns.saturating_sub(ahead_ns));
     let soonest_ns = world.now_ns + ROUND_NS_MIN;
     let mut wake_ns = timeout_ns.clamp(soonest_ns, world.now_ns + rest_ns_max);

@@ -4,11 +4,12 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use history::operation::Operation;
+use udp::core_loop::SLEEP_NS_MAX;
 
 use crate::checks::{self, Sums};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::run::{self, SLEEP_NS_MAX};
+use crate::run;
 use crate::world::World;
 
 /// What became of a seed.

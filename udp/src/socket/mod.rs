@@ -29,7 +29,7 @@ pub use sender::Sender;
 pub const BUFFER_BYTES_DEFAULT: usize = 16 << 20;
 /// Longest wait while bursts wait for room: the kernel tells only when half of the buffer is
 /// free.
-const BACKLOG_WAIT: Duration = Duration::from_millis(1);
+pub const BACKLOG_WAIT: Duration = Duration::from_millis(1);
 
 /// A bound socket.
 #[derive(Debug)]
@@ -185,16 +185,17 @@ impl Transport for Socket {
         self.way_out.flush(now_ns, &mut self.counters)
     }
 
-    /// Room is listened for only here, and only while something waits for it: else each
-    /// datagram that leaves the buffer would wake us.
+    /// Room is listened for only here, and only while the buffer is full: else each datagram
+    /// that leaves it would wake us.
     fn wait(&mut self, timeout: Duration) -> io::Result<()> {
         let Self { poll, events, way_out, .. } = self;
-        if !way_out.has_backlog() {
+        let timeout = if way_out.has_backlog() { timeout.min(BACKLOG_WAIT) } else { timeout };
+        if !way_out.is_full() {
             return poll.poll(events, Some(timeout)).or_else(ignore_interruption);
         }
         let io = &mut way_out.sink_mut().io;
         poll.registry().reregister(io, Token(0), Interest::READABLE | Interest::WRITABLE)?;
-        let waited = poll.poll(events, Some(timeout.min(BACKLOG_WAIT)));
+        let waited = poll.poll(events, Some(timeout));
         poll.registry().reregister(io, Token(0), Interest::READABLE)?;
         waited.or_else(ignore_interruption)
     }

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use proto::limits::DATAGRAM_OVERHEAD_BYTES;
 use proto::transmit::Transmit;
 use quinn_udp::{UdpSockRef, UdpSocketState};
 
@@ -17,6 +18,8 @@ pub struct Sender {
     pub(super) state: UdpSocketState,
     buffer_bytes: usize,
     gso_works: bool,
+    /// Whether the kernel reports each send.
+    reports: bool,
     last_error: Option<i32>,
 }
 
@@ -24,7 +27,7 @@ impl Sender {
     pub(super) fn new(io: mio::net::UdpSocket, buffer_bytes: usize) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&io))?;
         let gso_works = state.max_gso_segments() > 1;
-        Ok(Self { io, state, buffer_bytes, gso_works, last_error: None })
+        Ok(Self { io, state, buffer_bytes, gso_works, reports: false, last_error: None })
     }
 
     /// The last error of the kernel's, as its number.
@@ -84,6 +87,11 @@ impl Sender {
     }
 }
 
+/// Whether a burst may go where it failed to, datagram by datagram.
+fn is_of_gso(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE))
+}
+
 impl Sink for Sender {
     #[inline]
     fn send<'a>(
@@ -91,14 +99,35 @@ impl Sink for Sender {
         burst: Transmit<'a>,
         counters: &mut TransportCounters,
     ) -> Option<Transmit<'a>> {
-        if burst.segments() > 1 && self.gso_works {
-            match self.call(&burst, Some(burst.segment_bytes), counters) {
-                Ok(()) => return None,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(burst),
-                Err(error) => self.note_gso_failure(&error, counters),
-            }
+        if self.reports {
+            self.set_reports(false);
         }
-        self.send_one_by_one(burst, counters)
+        self.send_burst(burst, counters)
+    }
+
+    /// Where the kernel does not report, everything passes for got through.
+    #[cold]
+    fn send_watched<'a>(
+        &mut self,
+        burst: Transmit<'a>,
+        counters: &mut TransportCounters,
+    ) -> (Option<Transmit<'a>>, bool) {
+        if !self.reports && !self.set_reports(true) {
+            return (self.send_burst(burst, counters), true);
+        }
+        // What is reported late, a neighbour having answered, is of an earlier send.
+        options::take_send_reports(&self.io);
+        let errors_before = counters.send_errors;
+        let unsent = self.send_burst(burst, counters);
+        let got_through = options::take_send_reports(&self.io);
+        // What the kernel refused is not in the buffer.
+        (unsent, got_through || counters.send_errors > errors_before)
+    }
+
+    fn charged_bytes(&self, burst: &Transmit<'_>) -> usize {
+        let segments = burst.segments();
+        let sends = if segments > 1 && self.gso_works { 1 } else { segments };
+        burst.bytes.len() + sends * DATAGRAM_OVERHEAD_BYTES
     }
 
     fn held_bytes(&self) -> usize {
@@ -108,6 +137,37 @@ impl Sink for Sender {
 
     fn buffer_bytes(&self) -> usize {
         self.buffer_bytes
+    }
+}
+
+impl Sender {
+    #[inline]
+    fn send_burst<'a>(
+        &mut self,
+        burst: Transmit<'a>,
+        counters: &mut TransportCounters,
+    ) -> Option<Transmit<'a>> {
+        if burst.segments() > 1 && self.gso_works {
+            match self.call(&burst, Some(burst.segment_bytes), counters) {
+                Ok(()) => return None,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(burst),
+                Err(error) if is_of_gso(&error) => self.note_gso_failure(&error, counters),
+                Err(error) => {
+                    counters.send_errors += burst.segments() as u64;
+                    self.last_error = error.raw_os_error();
+                    return None;
+                }
+            }
+        }
+        self.send_one_by_one(burst, counters)
+    }
+
+    /// Returns whether the kernel agreed.
+    #[cold]
+    fn set_reports(&mut self, on: bool) -> bool {
+        let is_set = options::set_send_reports(&self.io, on).is_ok();
+        self.reports = on && is_set;
+        is_set
     }
 }
 
