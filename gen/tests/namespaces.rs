@@ -23,6 +23,10 @@ const STOCK_BUFFER_BYTES: &str = "212992";
 /// Addresses that answer no ARP, and the datagrams a second of all of them.
 const SILENT_ADDRESSES: u8 = 3;
 const DATAGRAMS_PER_S: u32 = 300;
+/// Addresses that answer no ARP, where there are many; and clients that connect meanwhile.
+const SILENT_NEIGHBOURS: u8 = 50;
+const NEWCOMERS: u32 = 8;
+const NEWCOMER_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Rounds with and without an attack, in turn.
 const ROUNDS: usize = 5;
 /// What the others must keep in the median round, and by how much their p99 may grow. Without
@@ -98,8 +102,8 @@ fn compare(hosts: &Hosts, server: SocketAddr, attacks: &AtomicBool) {
 }
 
 /// Gives the attacker's host addresses, from which it sends, and which it denies.
-fn silent_addresses(host: Host<'_>) -> Vec<IpAddr> {
-    (0..SILENT_ADDRESSES)
+fn silent_addresses(host: Host<'_>, count: u8) -> Vec<IpAddr> {
+    (0..count)
         .map(|number| {
             let address = Ipv4Addr::new(10, 77, 0, 100 + number);
             host.ip(&format!("addr add {address}/24 dev eth0"));
@@ -138,6 +142,22 @@ fn at_rate(ends: &AtomicBool, attacks: &AtomicBool, mut send: impl FnMut(u64)) {
     }
 }
 
+/// Sends requests of a session that nobody has opened: each answer is as long.
+fn ask_as_strangers(
+    addresses: &[IpAddr],
+    server: SocketAddr,
+    ends: &AtomicBool,
+    attacks: &AtomicBool,
+) {
+    let bind = |&from| UdpSocket::bind((from, 0)).expect("its own address");
+    let sockets: Vec<_> = addresses.iter().map(bind).collect();
+    let mut request = Vec::new();
+    pack::bare(&mut request, Header::new(Kind::Request, 1 << 40, 1));
+    at_rate(ends, attacks, |number| {
+        let _ = sockets[number as usize % sockets.len()].send_to(&request, server);
+    });
+}
+
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -153,24 +173,12 @@ fn strangers_at_addresses_that_nobody_has_cost_the_others_nothing() {
     let (server, address) = server(&hosts, "10.77.0.10");
     generate(hosts.host(1), address, &["--load"]);
     let attacker = hosts.host(2);
-    let addresses = silent_addresses(attacker);
+    let addresses = silent_addresses(attacker, SILENT_ADDRESSES);
     fall_silent(attacker, hosts.host(0));
     let (ends, attacks) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
-            attacker.run(|| {
-                let sockets: Vec<_> = addresses
-                    .iter()
-                    .map(|&from| UdpSocket::bind((from, 0)).expect("its own address"))
-                    .collect();
-                // A request of a session that nobody has opened: the answer is as long.
-                let mut request = Vec::new();
-                pack::bare(&mut request, Header::new(Kind::Request, 1 << 40, 1));
-                at_rate(&ends, &attacks, |number| {
-                    let socket = &sockets[number as usize % sockets.len()];
-                    let _ = socket.send_to(&request, address);
-                });
-            });
+            attacker.run(|| ask_as_strangers(&addresses, address, &ends, &attacks));
         });
         let _ends = SetOnDrop(&ends);
         compare(&hosts, address, &attacks);
@@ -182,12 +190,39 @@ fn strangers_at_addresses_that_nobody_has_cost_the_others_nothing() {
 
 #[test]
 #[ignore = "needs root, for network namespaces; .ci/run runs it"]
+fn dozens_of_such_strangers_keep_no_newcomer_out() {
+    let hosts = Hosts::new(3);
+    let (server, address) = server(&hosts, "10.77.0.10");
+    generate(hosts.host(1), address, &["--load"]);
+    let attacker = hosts.host(2);
+    let addresses = silent_addresses(attacker, SILENT_NEIGHBOURS);
+    fall_silent(attacker, hosts.host(0));
+    let (ends, attacks) = (AtomicBool::new(false), AtomicBool::new(true));
+    thread::scope(|scope| {
+        scope.spawn(|| attacker.run(|| ask_as_strangers(&addresses, address, &ends, &attacks)));
+        let _ends = SetOnDrop(&ends);
+        for _ in 0..NEWCOMERS {
+            thread::sleep(Duration::from_secs(1));
+            let began = Instant::now();
+            let _ = hosts
+                .host(1)
+                .run(|| Connection::open_from(hosts.host(1).address().into(), address));
+            let took = began.elapsed();
+            assert!(took < NEWCOMER_WAIT_MAX, "a newcomer waited for {took:?}");
+        }
+    });
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(DEADLINE).status, Some(0));
+}
+
+#[test]
+#[ignore = "needs root, for network namespaces; .ci/run runs it"]
 fn sessions_of_addresses_that_answer_no_more_cost_the_others_nothing() {
     let hosts = Hosts::new(3);
     let (server, address) = server(&hosts, "10.77.0.10");
     generate(hosts.host(1), address, &["--load"]);
     let attacker = hosts.host(2);
-    let addresses = silent_addresses(attacker);
+    let addresses = silent_addresses(attacker, SILENT_ADDRESSES);
     let mut sessions: Vec<Connection> = attacker
         .run(|| addresses.iter().map(|&from| Connection::open_from(from, address)).collect());
     let key = b"a large value";

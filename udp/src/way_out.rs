@@ -77,7 +77,10 @@ impl<S: Sink> Lane<S> {
         let mut left = Some(burst);
         while let Some(burst) = left {
             let bytes = sink.charged_bytes(&burst);
-            let admission = buffer.admits(now_ns, address, bytes, || sink.held_bytes());
+            let first = burst.split_at(0).0;
+            let datagram_bytes = sink.charged_bytes(&first);
+            let look = || sink.held_bytes();
+            let admission = buffer.admits(now_ns, address, bytes, datagram_bytes, look);
             let admitted = match admission {
                 Admission::Free(admitted) | Admission::Watched(admitted) => admitted,
                 Admission::Nothing => return (left, Room::Left),
