@@ -149,6 +149,23 @@ fn an_open_loop_achieves_the_rate_that_it_offers() {
 }
 
 #[test]
+fn what_became_due_while_the_generator_was_stopped_is_answered_or_in_the_backlog() {
+    let store = FakeStore::start(Dialect::Redis);
+    let target = url("redis", &store);
+    let more = ["--load", "--secs", "2", "--rate", "2000", "--json", "-"];
+    let mut generator = Process::start(GEN.as_ref(), &arguments(&target, &more));
+    generator.wait_for_line("gen: run 1/2 s", DEADLINE);
+    generator.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(1500));
+    generator.signal(Signal::CONT);
+    let ended = generator.wait(DEADLINE);
+    let report: ClientReport = serde_json::from_str(&ended.stdout.join("\n")).expect("a report");
+    // Some were answered after the end.
+    assert!((3900..=4000).contains(&(report.ops + report.backlog)), "{report:?}");
+    assert_eq!(report.rate_reached, Some(false), "or it was not stopped: {report:?}");
+}
+
+#[test]
 fn a_connection_that_is_closed_ends_the_run_and_tells_what_was_outstanding() {
     for (scheme, dialect) in SCHEMES.into_iter().filter(|(_, d)| *d != Dialect::MemcachedUdp) {
         let act = |command| if command > 3000 { Act::Close } else { Act::Answer };
