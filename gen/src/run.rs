@@ -250,7 +250,7 @@ impl Run {
         self.progress.tell(done, &message);
     }
 
-    /// Shows who does not answer, if nothing else was shown of late.
+    /// Shows who does not answer, if nothing else was shown in the last second.
     fn show_silence(&mut self) {
         let (told, done) = self.told;
         if told.elapsed() >= Duration::from_secs(1)
