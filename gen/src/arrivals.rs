@@ -59,10 +59,11 @@ impl Arrivals {
         self.due_ns(self.arrived)
     }
 
-    /// Operations that have become due so far.
-    #[must_use]
-    pub const fn arrived(&self) -> u64 {
-        self.arrived
+    /// Operations that were due before `end_ns`, the last that it tells of, and are not among
+    /// those `sent`. Nobody has to have taken them.
+    pub fn backlog(&mut self, end_ns: u64, sent: u64) -> u64 {
+        self.take_due(end_ns.saturating_sub(1), |_, _| {});
+        self.arrived - sent
     }
 
     fn due_ns(&self, operation: u64) -> u64 {
@@ -88,6 +89,14 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_took_until_the_end_is_in_the_backlog_and_what_is_due_at_the_end_is_not() {
+        let mut arrivals = Arrivals::new(1_000, 1e6, 3);
+        arrivals.take_due(2_500, |_, _| {});
+        assert_eq!(arrivals.backlog(1_000_001_000, 2), 1_000_000 - 2);
+        assert_eq!(Arrivals::new(1_000, 1e6, 3).backlog(500, 0), 0, "before its start");
+    }
+
+    #[test]
     fn what_is_due_late_is_due_in_the_same_turns() {
         for (rate, streams) in [(1e9, 1024), (1e9, 1), (7e8, 3), (1e6, 1000), (3.0, 7)] {
             let (mut late, mut next) = (Arrivals::new(17, rate, streams), 0u64);
@@ -102,12 +111,12 @@ mod tests {
                     }
                 });
                 assert!(told <= 3 * streams, "rate {rate}, {streams} streams: told {told} times");
-                let in_turn: Vec<_> = (next..late.arrived())
+                let in_turn: Vec<_> = (next..late.arrived)
                     .take(8.min(streams))
                     .map(|n| (n % streams as u64) as u32)
                     .collect();
                 assert_eq!(first_told, in_turn, "rate {rate}, {streams} streams, at {now_ns}");
-                next = late.arrived();
+                next = late.arrived;
                 assert!(late.next_ns() > now_ns, "nothing that is due is left out");
                 assert!(next == 0 || late.due_ns(next - 1) <= now_ns, "and nothing is early");
                 for (stream, &due) in due_of.iter().enumerate() {

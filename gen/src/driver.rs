@@ -233,7 +233,7 @@ impl Driver {
     fn drain(&mut self, end_ns: u64, until_ns: u64) {
         self.ledger.report.client = self.sessions.counters();
         self.ledger.end(end_ns);
-        self.ledger.report.backlog = self.streams.backlog();
+        self.ledger.report.backlog = self.streams.backlog(end_ns);
         self.stage = Stage::Draining { until_ns };
     }
 

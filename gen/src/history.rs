@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use history::format::{FILE_HEADER_BYTES, FORMAT_VERSION, FileHeader, MAGIC};
+use history::format::FileHeader;
 use history::operation::{Action, Operation, ValueId};
 use history::sample::Sample;
 use history::writer::Writer;
@@ -260,20 +260,12 @@ pub fn header(
     thread: usize,
 ) -> FileHeader {
     FileHeader {
-        magic: MAGIC,
-        format_version: FORMAT_VERSION,
-        header_bytes: FILE_HEADER_BYTES as u32,
-        clock_id: [0; 16],
-        epoch_offset_ns: 0,
         start_ns: now_ns,
-        writer: 0,
         generator,
-        thread: thread as u32,
         key_bytes: plan.keys.key_size() as u32,
         value_bytes: plan.values.value_size() as u32,
         sample: sample.denominator(),
-        reserved: [0; 3],
-        checksum: 0,
+        ..FileHeader::of_thread(thread)
     }
 }
 

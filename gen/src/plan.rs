@@ -2,7 +2,7 @@
 //! made.
 
 use std::fs::OpenOptions;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,65 +70,26 @@ impl Plan {
             flags.secs > 0.0 || flags.load,
             "--secs 0 measures nothing: give it --load, or some seconds"
         );
-        let json = flags.json.as_ref().filter(|path| *path != Path::new(STDOUT));
-        for path in json.into_iter().chain(&flags.hdr) {
-            // Found out now, not when there is a report to lose.
-            let opened = OpenOptions::new().create(true).append(true).open(path);
-            opened.with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        if let Some(folder) = &flags.history {
-            ensure!(
-                flags.value_size >= ValueId::SIZE,
-                "--history needs values of at least {} bytes, to tell which PUT wrote them: give \
-                 a larger --value-size",
-                ValueId::SIZE
-            );
-            let made = std::fs::create_dir_all(folder);
-            made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        }
-        let baseline = flags.baseline();
+        check_files(flags)?;
         let keys = KeyFormat::new(flags.key_size, flags.records)?;
-        let table_bytes = if flags.theta > 0.0 { flags.records * ZIPF_BYTES_PER_RECORD } else { 0 };
-        let machine_bytes = host::machine::facts().mem_bytes;
-        ensure!(
-            machine_bytes == 0 || table_bytes <= machine_bytes / 2,
-            "--records {} takes a table of {} MiB to draw from, more than half of this \
-             machine's memory: choose fewer, or --theta 0",
-            flags.records,
-            table_bytes >> 20
-        );
-        let named = if flags.target.is_empty() { "--servers" } else { "--target" };
-        let addresses = flags.addresses();
-        let servers = addresses.iter().map(|name| resolve(name)).collect::<Result<Vec<_>>>()?;
-        for (index, server) in servers.iter().enumerate() {
-            ensure!(
-                !servers[..index].contains(server),
-                "{named} names {server} twice: each server holds a share of its own"
-            );
-        }
-        ensure!(
-            baseline.is_some()
-                || servers.iter().all(|server| server.is_ipv4() == servers[0].is_ipv4()),
-            "{named} mixes IPv4 and IPv6 addresses: one socket speaks one of them"
-        );
-        let mtu_bytes = flags.mtu_bytes(servers[0].ip());
+        check_memory(flags)?;
+        let servers = find_servers(flags)?;
+        let client = client_config(flags, servers[0].ip());
+        let baseline = flags.baseline();
         if baseline.is_none() {
-            check_value_fits(flags.value_size, flags.key_size, mtu_bytes)?;
+            check_value_fits(flags.value_size, flags.key_size, client.mtu_bytes)?;
         }
         let batch = match flags.batch_mtu {
             None => flags.batch(),
             Some(bytes) => {
-                gets_per_datagram(bytes.map_or(mtu_bytes, usize::from), flags.key_size) as u32
+                let mtu_bytes = bytes.map_or(client.mtu_bytes, usize::from);
+                gets_per_datagram(mtu_bytes, flags.key_size) as u32
             }
         };
         // Each connection to another store is one stream.
         let streams = match baseline {
             Some(_) => flags.threads * flags.connections.unwrap_or(1),
             None => flags.streams.unwrap_or(STREAMS_DEFAULT),
-        };
-        let answer_timeout_default = match baseline {
-            Some(Protocol::MemcachedUdp) => ANSWER_TIMEOUT_UDP_DEFAULT,
-            _ => ANSWER_TIMEOUT_DEFAULT,
         };
         Ok(Self {
             servers,
@@ -150,16 +111,75 @@ impl Plan {
             load: flags.load,
             warmup_ns: if flags.secs > 0.0 { nanoseconds(flags.warmup) } else { 0 },
             measure_ns: nanoseconds(flags.secs),
-            client: ClientConfig {
-                mtu_bytes,
-                window: flags.window.unwrap_or(WINDOW_DEFAULT),
-                reply_bytes_max: 0,
-                handshake_timeout_ns: nanoseconds(flags.connect_timeout),
-                answer_timeout_ns: nanoseconds(
-                    flags.answer_timeout.unwrap_or(answer_timeout_default),
-                ),
-            },
+            client,
         })
+    }
+}
+
+/// Refuses files that cannot be written, now and not when there is a report to lose.
+fn check_files(flags: &Flags) -> Result<()> {
+    let json = flags.json.as_ref().filter(|path| *path != Path::new(STDOUT));
+    for path in json.into_iter().chain(&flags.hdr) {
+        let opened = OpenOptions::new().create(true).append(true).open(path);
+        opened.with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(folder) = &flags.history {
+        ensure!(
+            flags.value_size >= ValueId::SIZE,
+            "--history needs values of at least {} bytes, to tell which PUT wrote them: give a \
+             larger --value-size",
+            ValueId::SIZE
+        );
+        let made = std::fs::create_dir_all(folder);
+        made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// Refuses more records than this machine's memory lets it draw from.
+fn check_memory(flags: &Flags) -> Result<()> {
+    let table_bytes = if flags.theta > 0.0 { flags.records * ZIPF_BYTES_PER_RECORD } else { 0 };
+    let machine_bytes = host::machine::facts().mem_bytes;
+    ensure!(
+        machine_bytes == 0 || table_bytes <= machine_bytes / 2,
+        "--records {} takes a table of {} MiB to draw from, more than half of this machine's \
+         memory: choose fewer, or --theta 0",
+        flags.records,
+        table_bytes >> 20
+    );
+    Ok(())
+}
+
+fn find_servers(flags: &Flags) -> Result<Vec<SocketAddr>> {
+    let named = if flags.target.is_empty() { "--servers" } else { "--target" };
+    let addresses = flags.addresses();
+    let servers = addresses.iter().map(|name| resolve(name)).collect::<Result<Vec<_>>>()?;
+    for (index, server) in servers.iter().enumerate() {
+        ensure!(
+            !servers[..index].contains(server),
+            "{named} names {server} twice: each server holds a share of its own"
+        );
+    }
+    ensure!(
+        flags.baseline().is_some()
+            || servers.iter().all(|server| server.is_ipv4() == servers[0].is_ipv4()),
+        "{named} mixes IPv4 and IPv6 addresses: one socket speaks one of them"
+    );
+    Ok(servers)
+}
+
+fn client_config(flags: &Flags, server: IpAddr) -> ClientConfig {
+    let answer_timeout_default = match flags.baseline() {
+        Some(Protocol::MemcachedUdp) => ANSWER_TIMEOUT_UDP_DEFAULT,
+        _ => ANSWER_TIMEOUT_DEFAULT,
+    };
+    let answer_timeout = flags.answer_timeout.unwrap_or(answer_timeout_default);
+    ClientConfig {
+        mtu_bytes: flags.mtu_bytes(server),
+        window: flags.window.unwrap_or(WINDOW_DEFAULT),
+        reply_bytes_max: 0,
+        handshake_timeout_ns: nanoseconds(flags.connect_timeout),
+        answer_timeout_ns: nanoseconds(answer_timeout),
     }
 }
 

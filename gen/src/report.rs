@@ -44,29 +44,7 @@ pub fn client_report(
     threads: &[ThreadReport],
     interrupted: bool,
 ) -> ClientReport {
-    let mut client = ClientCounters::default();
-    let mut generator = GeneratorCounters::default();
-    let mut counters = Counters::new();
-    let mut servers = BTreeMap::new();
-    let mut lost_sessions = BTreeMap::new();
-    let backlog = threads.iter().map(|thread| thread.backlog).sum();
-    for thread in threads {
-        client.add(&thread.client);
-        for (name, count) in thread.transport.named() {
-            *counters.entry(name.to_owned()).or_default() += count;
-        }
-        let ThreadReport { kernel_drops, backlog, puts_answered, .. } = *thread;
-        generator.add(&GeneratorCounters { kernel_drops, backlog, puts_answered });
-        for (address, of_server) in &thread.servers {
-            servers.insert(address.to_string(), of_server.clone());
-        }
-        for (address, sessions) in &thread.lost_sessions {
-            *lost_sessions.entry(address.to_string()).or_default() += sessions;
-        }
-    }
-    counters.extend(
-        client.named().chain(generator.named()).map(|(name, count)| (name.to_owned(), count)),
-    );
+    let sums = Sums::of(threads);
     let secs = (run.end_ns - run.start_ns) as f64 / 1e9;
     ClientReport {
         order: plan.order.to_string(),
@@ -82,8 +60,8 @@ pub fn client_report(
         rate_ops_per_s: plan.rate,
         rate_reached: (plan.rate.filter(|_| plan.measure_ns > 0))
             .map(|rate| is_reached(rate, run.ops(), secs)),
-        backlog,
-        loaded: loaded - threads.iter().map(|thread| thread.load_refused).sum::<u64>(),
+        backlog: sums.generator.backlog,
+        loaded: loaded - sums.load_refused,
         run_start_ms: run_ms.0,
         run_end_ms: run_ms.1,
         interrupted,
@@ -92,16 +70,53 @@ pub fn client_report(
         puts: run.puts.len(),
         not_found: run.not_found,
         ops_per_s: if secs > 0.0 { run.ops() as f64 / secs } else { 0.0 },
-        retransmits: client.retransmits,
-        indeterminate: client.indeterminate,
-        unanswered_gets: client.unanswered_gets,
+        retransmits: sums.client.retransmits,
+        indeterminate: sums.client.indeterminate,
+        unanswered_gets: sums.client.unanswered_gets,
         refused: run.refused,
         latency: Latency::of(&run.all()),
         get_latency: Latency::of(&run.gets),
         put_latency: Latency::of(&run.puts),
-        counters,
-        lost_sessions,
-        servers,
+        counters: sums.named(),
+        lost_sessions: sums.lost_sessions,
+        servers: sums.servers,
+    }
+}
+
+/// What the threads counted, added up.
+#[derive(Default)]
+struct Sums {
+    client: ClientCounters,
+    generator: GeneratorCounters,
+    transport: TransportCounters,
+    load_refused: u64,
+    servers: BTreeMap<String, Counters>,
+    lost_sessions: BTreeMap<String, u64>,
+}
+
+impl Sums {
+    fn of(threads: &[ThreadReport]) -> Self {
+        let mut sums = Self::default();
+        for thread in threads {
+            let ThreadReport { kernel_drops, backlog, puts_answered, .. } = *thread;
+            sums.client.add(&thread.client);
+            sums.generator.add(&GeneratorCounters { kernel_drops, backlog, puts_answered });
+            sums.transport.add(&thread.transport);
+            sums.load_refused += thread.load_refused;
+            for (address, of_server) in &thread.servers {
+                sums.servers.insert(address.to_string(), of_server.clone());
+            }
+            for (address, sessions) in &thread.lost_sessions {
+                *sums.lost_sessions.entry(address.to_string()).or_default() += sessions;
+            }
+        }
+        sums
+    }
+
+    fn named(&self) -> Counters {
+        (self.transport.named().chain(self.client.named()).chain(self.generator.named()))
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect()
     }
 }
 

@@ -105,10 +105,20 @@ pub fn run(flags: &Flags, plan: Plan, baselines: Option<Baselines>) -> Result<St
         report.order = baseline::ORDER.to_owned();
     }
     let unwritten = run.write_results(flags, &report, load_secs);
-    for error in &unwritten {
+    Ok(conclude(&report, &threads, &unwritten, run.is_stopped()))
+}
+
+/// Says what went wrong, and how the run ended.
+fn conclude(
+    report: &ClientReport,
+    threads: &[ThreadReport],
+    unwritten: &[anyhow::Error],
+    is_stopped: bool,
+) -> Status {
+    for error in unwritten {
         to_stderr(format_args!("gen: error: {error:#}"));
     }
-    let is_refused = tell_refused(&report, &threads);
+    let is_refused = tell_refused(report, threads);
     if let (Some(rate), Some(false)) = (report.rate_ops_per_s, report.rate_reached) {
         to_stderr(format_args!(
             "gen: the rate that was asked for was not reached: {:.0} of {rate} ops/s were \
@@ -116,13 +126,13 @@ pub fn run(flags: &Flags, plan: Plan, baselines: Option<Baselines>) -> Result<St
             report.ops_per_s, report.backlog
         ));
     }
-    Ok(match () {
+    match () {
         () if is_refused || !unwritten.is_empty() => Status::Failed,
-        () if run.is_stopped() => Status::Interrupted,
+        () if is_stopped => Status::Interrupted,
         () if report.indeterminate + report.unanswered_gets > 0 => Status::Indeterminate,
         () if report.rate_reached == Some(false) => Status::Slower,
         () => Status::Answered,
-    })
+    }
 }
 
 /// Says what was refused; returns whether that is too much: records, or every operation.
@@ -250,7 +260,7 @@ impl Run {
         self.progress.tell(done, &message);
     }
 
-    /// Shows who does not answer, if nothing else was shown of late.
+    /// Shows who does not answer, if nothing else was shown in the last second.
     fn show_silence(&mut self) {
         let (told, done) = self.told;
         if told.elapsed() >= Duration::from_secs(1)

@@ -117,11 +117,10 @@ impl Streams {
         self.arrivals.as_ref().map(Arrivals::next_ns)
     }
 
-    /// Open loop: operations that were due and not sent yet.
-    #[must_use]
-    pub fn backlog(&self) -> u64 {
-        let sent: u64 = self.streams.iter().map(|stream| stream.sent).sum();
-        self.arrivals.map_or(0, |arrivals| arrivals.arrived() - sent)
+    /// Open loop: operations that were due before `end_ns` and not sent.
+    pub fn backlog(&mut self, end_ns: u64) -> u64 {
+        let sent = self.streams.iter().map(|stream| stream.sent).sum();
+        self.arrivals.as_mut().map_or(0, |arrivals| arrivals.backlog(end_ns, sent))
     }
 
     /// Sends what can be sent now.

@@ -292,11 +292,12 @@ fn report_of(ended: &Ended) -> ClientReport {
 #[test]
 fn a_rate_that_is_reached_is_told_beside_what_was_asked_for() {
     let server = Server::start(GEN, &[]);
-    let ended = open_loop(&server, "500", &[]);
+    // So few that the last one is due long before the end.
+    let ended = open_loop(&server, "50", &[]);
     assert_eq!(ended.status, Some(0), "{ended:?}");
     let line = ended.stdout.iter().find(|line| line.starts_with("open loop: "));
     let line = line.unwrap_or_else(|| panic!("{ended:?}"));
-    assert!(line.starts_with("open loop: asked for 500 ops/s, "), "{line}");
+    assert!(line.starts_with("open loop: asked for 50 ops/s, "), "{line}");
     assert!(line.ends_with(" backlog 0: reached"), "{line}");
 }
 
@@ -325,6 +326,20 @@ fn a_short_stall_that_is_caught_up_is_a_rate_that_was_reached() {
     let report = report_of(&ended);
     assert_eq!(report.rate_reached, Some(true));
     assert!(report.latency.max_us > 100_000.0, "it stalled, or this shows nothing: {report:?}");
+}
+
+#[test]
+fn what_became_due_while_the_generator_was_stopped_is_answered_or_in_the_backlog() {
+    let server = Server::start(GEN, &[]);
+    let generator = running(&server, &["--secs", "2", "--rate", "2000", "--json", "-"]);
+    generator.signal(Signal::STOP);
+    thread::sleep(Duration::from_millis(1500));
+    generator.signal(Signal::CONT);
+    let ended = generator.wait(DEADLINE);
+    let report = report_of(&ended);
+    // Some were answered after the end.
+    assert!((3900..=4000).contains(&(report.ops + report.backlog)), "{report:?}");
+    assert_eq!(report.rate_reached, Some(false), "or it was not stopped: {report:?}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ use testkit::server::Server;
 const GEN: &str = env!("CARGO_BIN_EXE_gen");
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Operation {
+struct WireOperation {
     is_put: bool,
     key: Vec<u8>,
 }
@@ -34,9 +34,9 @@ struct Operation {
 #[derive(Default)]
 struct Stream {
     /// The operations of each request, by server, session and sequence.
-    requests: HashMap<(usize, u64, u64), Vec<Operation>>,
+    requests: HashMap<(usize, u64, u64), Vec<WireOperation>>,
     /// With the server of each.
-    outstanding: HashSet<(usize, Operation)>,
+    outstanding: HashSet<(usize, WireOperation)>,
 }
 
 /// How often an operation passed that a rule would have held back.
@@ -83,7 +83,7 @@ impl Stream {
         }
         let mut spans = Vec::new();
         unpack::requests(datagram, header.entries, &mut spans).expect("it is a request");
-        let operations = spans.iter().map(|span| Operation {
+        let operations = spans.iter().map(|span| WireOperation {
             is_put: span.op.is_mutation(),
             key: span.key(datagram).to_vec(),
         });

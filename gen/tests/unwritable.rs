@@ -65,7 +65,7 @@ fn a_report_whose_reader_is_gone_is_no_error() {
 
 #[test]
 fn progress_that_cannot_be_written_ends_nothing() {
-    for stderr in [Sink::Full, Sink::Closed] {
+    for stderr in [Sink::Full, Sink::Closed, Sink::Unread] {
         let ended = short_run(&[], Sink::Lines, stderr);
         assert_eq!(ended.status, Some(0), "{ended:?}");
         assert!(ended.throughput() > 0.0, "{ended:?}");

@@ -56,6 +56,19 @@ const _: () = assert!(size_of::<FileHeader>() == FILE_HEADER_BYTES);
 pub const FILE_HEADER_BYTES: usize = 96;
 
 impl FileHeader {
+    /// Of the history of this thread, with every key; all else is still to be named.
+    #[must_use]
+    pub fn of_thread(thread: usize) -> Self {
+        Self {
+            magic: MAGIC,
+            format_version: FORMAT_VERSION,
+            header_bytes: FILE_HEADER_BYTES as u32,
+            thread: thread as u32,
+            sample: 1,
+            ..Self::zeroed()
+        }
+    }
+
     /// The header with its checksum.
     #[must_use]
     pub fn sealed(mut self) -> Self {

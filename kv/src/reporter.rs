@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use host::output::{to_stderr, to_stdout};
+use host::output::{last_to_stdout, texts_lost, to_stderr, to_stdout};
 use host::report::{Counters, ServerSample, Usage};
 use host::sample::{Sampler, kernel_drops};
 use host::sample_file::SampleFile;
@@ -23,6 +23,8 @@ proto::counters! {
     ProcessCounters {
         /// Datagrams that the kernel dropped at the workers' sockets.
         kernel_drops: trouble,
+        /// Lines for stdout and stderr that could not be written.
+        lines_lost,
     }
 }
 
@@ -72,7 +74,9 @@ impl Reporter {
                 std::thread::sleep(LOOK.min(next - now));
                 continue;
             }
-            next += INTERVAL;
+            let is_late = now - next > INTERVAL / 2;
+            // Seconds in which the process was stopped are told of together, once.
+            next = if is_late { now } else { next } + INTERVAL;
             self.tell(now);
         }
     }
@@ -91,7 +95,7 @@ impl Reporter {
                 text.push_str(&format!("  {name} {count}\n"));
             }
         }
-        let _ = to_stdout(&text);
+        let _ = last_to_stdout(&text);
     }
 
     fn tell(&mut self, now: Instant) {
@@ -144,7 +148,7 @@ impl Reporter {
         let known = || self.last.1.get("kernel_drops").copied().unwrap_or(0);
         let drops = kernel_drops(&self.ports).unwrap_or_else(|_| known());
         (sum.server.named().chain(sum.transport.named()).chain(gauges))
-            .chain(ProcessCounters { kernel_drops: drops }.named())
+            .chain(ProcessCounters { kernel_drops: drops, lines_lost: texts_lost() }.named())
             .map(|(name, count)| (name.to_owned(), count))
             .collect()
     }

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testkit::DEADLINE;
 use testkit::connection::{Connection, Told};
@@ -64,8 +64,45 @@ fn a_stdout_that_nobody_reads_does_not_end_it() {
 }
 
 #[test]
+fn full_pipes_that_somebody_holds_open_hold_up_neither_service_nor_end() {
+    let cores = std::thread::available_parallelism().expect("this machine has cores").get();
+    let workers = (cores + 1).to_string();
+    let (mut process, address) = start_into(&["--cores", &workers], Sink::Unread, Sink::Unread);
+    assert_serves(address);
+    std::thread::sleep(2 * A_REPORT);
+    assert_serves(address);
+    process.signal(Signal::TERM);
+    let asked = Instant::now();
+    assert_eq!(process.wait_for_end(DEADLINE), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn what_was_not_told_while_the_process_was_stopped_is_told_once() {
+    let file = std::env::temp_dir().join(format!("kv-stopped-{}.jsonl", std::process::id()));
+    let samples = ["--samples", file.to_str().expect("it is text")];
+    let mut server = Server::start(KV, &samples);
+    server.process.wait_for_line("get/s ", DEADLINE);
+    server.process.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_secs(3));
+    server.process.signal(Signal::CONT);
+    std::thread::sleep(A_REPORT);
+    assert_eq!(server.end(Signal::TERM).ended.status, Some(0));
+    let samples = std::fs::read_to_string(&file).expect("it was written");
+    std::fs::remove_file(&file).expect("it is there");
+    let interval_ms = |line: &str| {
+        let (_, rest) = line.split_once("\"interval_ms\":").expect("each sample has it");
+        let number = rest.split(',').next().expect("split yields something");
+        number.parse::<f64>().expect("it is a number")
+    };
+    let intervals: Vec<_> = samples.lines().map(interval_ms).collect();
+    assert!(intervals.iter().any(|&ms| ms >= 2500.0), "{intervals:?}");
+    assert!(intervals.iter().all(|&ms| ms >= 500.0), "rates of no time are noise: {intervals:?}");
+}
+
+#[test]
 fn a_ready_line_that_cannot_be_written_is_told_on_stderr() {
-    for stdout in [Sink::Full, Sink::Closed] {
+    for stdout in [Sink::Full, Sink::Closed, Sink::Unread] {
         let (mut process, address) = start_into(&[], stdout, Sink::Lines);
         let line = process.wait_for_line("kv: warning: ready at ", DEADLINE);
         assert!(line.contains(&address.to_string()), "{line}");

@@ -1,6 +1,6 @@
 //! All sessions of a worker, in a table of fixed size.
 //!
-//! The low 16 bits of a session's id are its place in the table, the others are a keyed
+//! The low 16 bits of a session's id are its index in the table, the others are a keyed
 //! hash of a count, so that nobody guesses the id of another's session.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::wire::Open;
 /// The sessions of one worker.
 #[derive(Debug)]
 pub struct SessionTable {
-    places: Vec<Option<Session>>,
+    entries: Vec<Option<Session>>,
     free: Vec<u16>,
     by_client: BTreeMap<([u8; 16], Path), u16>,
     id_key: [u8; 16],
@@ -25,7 +25,7 @@ pub struct SessionTable {
     expired: u64,
 }
 
-/// All places are taken by sessions that are not expired.
+/// All entries are taken by sessions that are not expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionsFull;
 
@@ -59,7 +59,7 @@ impl SessionTable {
     #[must_use]
     pub fn new(id_key: [u8; 16]) -> Self {
         Self {
-            places: Vec::new(),
+            entries: Vec::new(),
             free: Vec::new(),
             by_client: BTreeMap::new(),
             id_key,
@@ -83,8 +83,8 @@ impl SessionTable {
     /// The session of an id, if `path` is its own and it is not expired.
     #[inline]
     pub fn get_mut(&mut self, now_ns: u64, id: u64, path: Path) -> Option<&mut Session> {
-        let place = (id & 0xffff) as usize;
-        let session = self.places.get_mut(place)?.as_mut()?;
+        let index = (id & 0xffff) as usize;
+        let session = self.entries.get_mut(index)?.as_mut()?;
         (session.id == id && session.path == path && !session.is_expired(now_ns)).then_some(session)
     }
 
@@ -99,28 +99,28 @@ impl SessionTable {
     ) -> Result<(&Session, bool), SessionsFull> {
         let client = (client_id, path);
         let before =
-            self.by_client.get(&client).and_then(|&p| self.places[usize::from(p)].as_ref());
+            self.by_client.get(&client).and_then(|&p| self.entries[usize::from(p)].as_ref());
         if before.is_some_and(|session| session.is_expired(now_ns)) {
             self.expire(now_ns); // If it ended later, the new one would lose its name.
         }
         let known = self.by_client.get(&client).copied();
         let is_new = known.is_none();
-        let place = match known {
-            Some(place) => place,
+        let index = match known {
+            Some(index) => index,
             None => self.insert(now_ns, path, client_id, terms)?,
         };
-        let session = self.places[usize::from(place)].as_ref();
+        let session = self.entries[usize::from(index)].as_ref();
         Ok((session.expect("just found or made"), is_new))
     }
 
     /// Ends a session.
     pub fn close(&mut self, id: u64) {
-        let place = (id & 0xffff) as usize;
-        if let Some(slot) = self.places.get_mut(place)
-            && let Some(session) = slot.take_if(|session| session.id == id)
+        let index = (id & 0xffff) as usize;
+        if let Some(entry) = self.entries.get_mut(index)
+            && let Some(session) = entry.take_if(|session| session.id == id)
         {
             self.by_client.remove(&(session.client_id, session.path));
-            self.free.push(place as u16);
+            self.free.push(index as u16);
         }
     }
 
@@ -132,7 +132,7 @@ impl SessionTable {
 
     /// Ends all sessions that were silent for too long.
     pub fn expire(&mut self, now_ns: u64) {
-        let expired: Vec<u64> = (self.places.iter().flatten())
+        let expired: Vec<u64> = (self.entries.iter().flatten())
             .filter(|session| session.is_expired(now_ns))
             .map(|session| session.id)
             .collect();
@@ -149,25 +149,25 @@ impl SessionTable {
         client_id: [u8; 16],
         terms: Terms,
     ) -> Result<u16, SessionsFull> {
-        if self.free.is_empty() && self.places.len() == SESSIONS_PER_WORKER_MAX {
+        if self.free.is_empty() && self.entries.len() == SESSIONS_PER_WORKER_MAX {
             self.expire(now_ns);
         }
-        let place = match self.free.pop() {
-            Some(place) => place,
-            None if self.places.len() < SESSIONS_PER_WORKER_MAX => {
-                self.places.push(None);
-                (self.places.len() - 1) as u16
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None if self.entries.len() < SESSIONS_PER_WORKER_MAX => {
+                self.entries.push(None);
+                (self.entries.len() - 1) as u16
             }
             None => return Err(SessionsFull),
         };
         self.opened += 1;
         let mut hasher = SipHasher24::new_with_key(&self.id_key);
         hasher.write_u64(self.opened);
-        let id = (hasher.finish() << 16) | u64::from(place);
+        let id = (hasher.finish() << 16) | u64::from(index);
         let session = Session::new(id, path, client_id, terms.mtu_bytes, terms.window, now_ns);
-        assert!(self.places[usize::from(place)].replace(session).is_none());
-        self.by_client.insert((client_id, path), place);
-        Ok(place)
+        assert!(self.entries[usize::from(index)].replace(session).is_none());
+        self.by_client.insert((client_id, path), index);
+        Ok(index)
     }
 }
 

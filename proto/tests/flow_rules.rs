@@ -62,7 +62,7 @@ fn the_budget_of_reply_bytes_bounds_the_gets_outstanding() {
 }
 
 #[test]
-fn answers_that_leave_half_a_datagram_empty_are_reckoned_with_the_whole() {
+fn answers_that_leave_half_a_datagram_empty_count_as_whole_datagrams() {
     // State: values of which one fits into a datagram, and two do not.
     let config = ClientConfig { reply_bytes_max: 10 * DATAGRAM_BYTES, ..ClientConfig::default() };
     let mut pair = Pair::open(config, server_config());
@@ -90,7 +90,7 @@ fn the_budget_holds_when_values_grow() {
     pair.get(500, b"key");
     pair.settle();
 
-    // Expect: from then on it reckons with long ones.
+    // Expect: from then on it expects long ones.
     let mut token = 501;
     while pair.try_get(token, b"key").is_ok() {
         token += 1;

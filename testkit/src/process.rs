@@ -1,7 +1,7 @@
 //! A program that runs beside the test, and never outlives it.
 
 use std::fs::OpenOptions;
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, PipeReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::pipe::fcntl_getpipe_size;
 use rustix::process::{Pid, kill_process};
 
 pub use rustix::process::Signal;
@@ -32,14 +33,22 @@ pub enum Sink {
     Full,
     /// Into a pipe whose reader is gone.
     Closed,
+    /// Into a pipe that is full, and whose reader does not read.
+    Unread,
 }
 
 impl Sink {
-    fn open(self) -> io::Result<Stdio> {
+    /// Where the program writes, and what has to be held open for it.
+    fn open(self) -> io::Result<(Stdio, Option<PipeReader>)> {
         Ok(match self {
-            Self::Lines => Stdio::piped(),
-            Self::Full => OpenOptions::new().write(true).open("/dev/full")?.into(),
-            Self::Closed => io::pipe()?.1.into(),
+            Self::Lines => (Stdio::piped(), None),
+            Self::Full => (OpenOptions::new().write(true).open("/dev/full")?.into(), None),
+            Self::Closed => (io::pipe()?.1.into(), None),
+            Self::Unread => {
+                let (reader, mut writer) = io::pipe()?;
+                writer.write_all(&vec![0; fcntl_getpipe_size(&writer)?])?;
+                (writer.into(), Some(reader))
+            }
         })
     }
 }
@@ -48,6 +57,8 @@ impl Sink {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    /// The pipes that nobody reads.
+    _unread: [Option<PipeReader>; 2],
     lines: Receiver<(Output, String)>,
     stdout: Vec<String>,
     stderr: Vec<String>,
@@ -74,11 +85,13 @@ impl Process {
     /// Starts a program whose outputs go elsewhere.
     #[must_use]
     pub fn start_into(program: &Path, arguments: &[&str], stdout: Sink, stderr: Sink) -> Self {
+        let (stdout, unread_stdout) = stdout.open().expect("a place for stdout");
+        let (stderr, unread_stderr) = stderr.open().expect("a place for stderr");
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(stdout.open().expect("a place for stdout"))
-            .stderr(stderr.open().expect("a place for stderr"))
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
         let (sender, lines) = channel();
@@ -88,7 +101,8 @@ impl Process {
         if let Some(stderr) = child.stderr.take() {
             read_lines(stderr, Output::Stderr, sender);
         }
-        Self { child, lines, stdout: Vec::new(), stderr: Vec::new() }
+        let _unread = [unread_stdout, unread_stderr];
+        Self { child, _unread, lines, stdout: Vec::new(), stderr: Vec::new() }
     }
 
     /// Waits for a line that begins with `beginning`, on either output.

@@ -2,14 +2,15 @@
 
 use std::io::Write as _;
 
-use anyhow::{Result, bail, ensure};
-use memchr::memchr;
+use anyhow::{Result, bail};
 
-use super::LINE_BYTES_MAX;
 use super::batch::{Asked, Batch, are_gets};
 use super::keys::Records;
+use super::reply::{foreign, line_length, value_length};
 use crate::excerpt::excerpt;
 use crate::ledger::Answer;
+
+const PROTOCOL: &str = "memcached's text protocol";
 
 /// Appends the requests for these operations: neighbouring GETs as one multi-get.
 pub fn write(asked: &[Asked], records: &mut Records, out: &mut Vec<u8>) {
@@ -140,35 +141,13 @@ enum Reply<'a> {
 /// The reply that `input` begins with, and its length; none if it is not whole yet.
 #[inline]
 fn next(input: &[u8], value_size: usize) -> Result<Option<(Reply<'_>, usize)>> {
-    let Some(end) = memchr(b'\n', &input[..input.len().min(LINE_BYTES_MAX)]) else {
-        ensure!(
-            input.len() < LINE_BYTES_MAX,
-            "it does not speak memcached's text protocol: it sent {}",
-            excerpt(input)
-        );
-        return Ok(None);
-    };
+    let Some(end) = line_length(input, PROTOCOL)? else { return Ok(None) };
     let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
     let length = end + 1;
     if let Some(head) = line.strip_prefix(b"VALUE ") {
-        let Some((key, size)) = parse_head(head) else {
-            bail!("it does not speak memcached's text protocol: it sent {}", excerpt(line));
-        };
-        ensure!(
-            size == value_size,
-            "it holds a value of {size} bytes where {value_size} are expected: it was written \
-             with another --value-size; write the records again with --load"
-        );
-        let whole = length + size + 2;
-        if input.len() < whole {
-            return Ok(None);
-        }
-        ensure!(
-            input[..whole].ends_with(b"\r\n"),
-            "it sent a value that is longer than it said, of key {}",
-            excerpt(key)
-        );
-        return Ok(Some((Reply::Value(key), whole)));
+        let (key, size) = parse_head(head).ok_or_else(|| foreign(PROTOCOL, line))?;
+        let whole = value_length(input, length, size, value_size)?;
+        return Ok(whole.map(|whole| (Reply::Value(key), whole)));
     }
     let reply = match line {
         b"END" => Reply::End,
@@ -178,7 +157,7 @@ fn next(input: &[u8], value_size: usize) -> Result<Option<(Reply<'_>, usize)>> {
         _ if line == b"ERROR" || line.starts_with(b"CLIENT_ERROR") => {
             bail!("it did not understand a request: it sent {}", excerpt(line))
         }
-        _ => bail!("it does not speak memcached's text protocol: it sent {}", excerpt(line)),
+        _ => return Err(foreign(PROTOCOL, line)),
     };
     Ok(Some((reply, length)))
 }
@@ -196,6 +175,7 @@ mod tests {
     use testkit::random::Random;
 
     use super::*;
+    use crate::baseline::LINE_BYTES_MAX;
     use crate::baseline::testing::{Told, almost_answer, batch, feed, records};
 
     /// What is told of a batch that is answered by these pieces.

@@ -3,7 +3,7 @@
 //!
 //! A [`target`] names a store and its protocol, [`stores`] are those of a run. Each thread is a
 //! [`BaselineThread`](thread::BaselineThread) with a few [`lane`]s, which draw operations;
-//! [`memcached`] and [`redis`] write the requests of a [`batch`] and read the answers to it,
+//! [`memcached`] and [`redis`] write the requests of a [`batch`] and read each [`reply`] to it,
 //! over a TCP [`connection`] or in the datagrams of [`memcached_udp`]. What came back goes
 //! into the thread's [`Ledger`](crate::ledger::Ledger).
 //!
@@ -19,6 +19,7 @@ pub mod link;
 pub mod memcached;
 pub mod memcached_udp;
 pub mod redis;
+pub mod reply;
 pub mod stores;
 pub mod target;
 #[cfg(test)]

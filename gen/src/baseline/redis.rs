@@ -3,13 +3,14 @@
 use std::io::Write as _;
 
 use anyhow::{Result, bail, ensure};
-use memchr::memchr;
 
-use super::LINE_BYTES_MAX;
 use super::batch::{Asked, Batch, are_gets};
 use super::keys::Records;
+use super::reply::{foreign, line_length, value_length};
 use crate::excerpt::excerpt;
 use crate::ledger::Answer;
+
+const PROTOCOL: &str = "Redis's protocol";
 
 /// Appends the requests for these operations: each by itself, or neighbouring GETs as one
 /// MGET.
@@ -135,16 +136,9 @@ enum Reply<'a> {
 /// The reply that `input` begins with, and its length; none if it is not whole yet.
 #[inline]
 fn next(input: &[u8], value_size: usize) -> Result<Option<(Reply<'_>, usize)>> {
-    let Some(end) = memchr(b'\n', &input[..input.len().min(LINE_BYTES_MAX)]) else {
-        ensure!(
-            input.len() < LINE_BYTES_MAX,
-            "it does not speak Redis's protocol: it sent {}",
-            excerpt(input)
-        );
-        return Ok(None);
-    };
+    let Some(end) = line_length(input, PROTOCOL)? else { return Ok(None) };
     let Some((&kind, rest)) = input[..end].strip_suffix(b"\r").and_then(<[u8]>::split_first) else {
-        bail!("it does not speak Redis's protocol: it sent {}", excerpt(&input[..end]));
+        return Err(foreign(PROTOCOL, &input[..end]));
     };
     let length = end + 1;
     let reply = match (kind, rest, parse_number(rest)) {
@@ -153,19 +147,10 @@ fn next(input: &[u8], value_size: usize) -> Result<Option<(Reply<'_>, usize)>> {
         (b'-', reason, _) => Reply::Refused(reason),
         (b'*', _, Some(elements)) => Reply::Array(elements),
         (b'$', _, Some(size)) => {
-            ensure!(
-                size == value_size,
-                "it holds a value of {size} bytes where {value_size} are expected: it was \
-                 written with another --value-size; write the records again with --load"
-            );
-            let whole = length + size + 2;
-            if input.len() < whole {
-                return Ok(None);
-            }
-            ensure!(input[..whole].ends_with(b"\r\n"), "it sent a value longer than it said");
-            return Ok(Some((Reply::Value, whole)));
+            let whole = value_length(input, length, size, value_size)?;
+            return Ok(whole.map(|whole| (Reply::Value, whole)));
         }
-        _ => bail!("it does not speak Redis's protocol: it sent {}", excerpt(&input[..end])),
+        _ => return Err(foreign(PROTOCOL, &input[..end])),
     };
     Ok(Some((reply, length)))
 }
@@ -187,6 +172,7 @@ mod tests {
     use testkit::random::Random;
 
     use super::*;
+    use crate::baseline::LINE_BYTES_MAX;
     use crate::baseline::testing::{Told, almost_answer, batch, feed, records};
 
     /// What is told of a batch that is answered by these pieces.

@@ -236,7 +236,7 @@ impl BaselineThread {
             let now = now_ns();
             self.ledger.turn(now);
             if now >= window.end_ns || self.is_stopped() {
-                self.ledger.end(now.min(window.end_ns));
+                self.end(now.min(window.end_ns));
                 return Ok(());
             }
             let arrival_ns = self.take_arrivals(now);
@@ -246,12 +246,17 @@ impl BaselineThread {
         }
     }
 
+    /// Measures nothing after `end_ns`.
+    fn end(&mut self, end_ns: u64) {
+        self.ledger.end(end_ns);
+        if let Source::Open(arrivals) = &mut self.source {
+            let sent = self.lanes.iter().map(|lane| lane.sent()).sum();
+            self.ledger.report.backlog = arrivals.backlog(end_ns, sent);
+        }
+    }
+
     /// Waits for what is outstanding, and gives it up after a time.
     fn drain(&mut self) -> Result<()> {
-        if let Source::Open(arrivals) = &self.source {
-            let sent: u64 = self.lanes.iter().map(|lane| lane.sent()).sum();
-            self.ledger.report.backlog = arrivals.arrived() - sent;
-        }
         self.source = Source::Ended;
         let stopped_ns = now_ns();
         while self.lanes.iter().any(|lane| lane.is_busy()) {

@@ -3,6 +3,7 @@
 //! SIGINT and SIGTERM into a flag to end, [`time`] tells the time of day.
 
 pub mod flags;
+mod outlet;
 pub mod output;
 pub mod sample_file;
 pub mod signals;

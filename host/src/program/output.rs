@@ -1,29 +1,58 @@
 //! Writing to stdout and stderr. Both may fail at any time: the reader is gone, the disk is
-//! full. `println!` and `eprintln!` panic then, so no program uses them; clippy forbids them
+//! full. Or nobody reads what fills a pipe: so an [`outlet`](super::outlet) writes what is said
+//! about the work. `println!` and `eprintln!` panic then, so no program uses them; clippy forbids them
 //! (`print_stdout`, `print_stderr`). indicatif ignores a bar that it cannot draw.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
 
+use super::outlet::Outlet;
+
+static STDOUT: LazyLock<Option<Outlet>> = LazyLock::new(|| Outlet::open(write_stdout).ok());
+static STDERR: LazyLock<Option<Outlet>> = LazyLock::new(|| Outlet::open(write_stderr).ok());
+
 /// Writes a line to stderr. A line that cannot be written is lost: nothing that a program
-/// says about its work may end the work.
+/// says about its work may end the work, or hold it up.
 pub fn to_stderr(line: impl Display) {
-    let _ = write_line(&mut io::stderr().lock(), line);
+    let line = format!("{line}\n");
+    let _ = match &*STDERR {
+        Some(outlet) => outlet.write(line),
+        None => write_stderr(&line),
+    };
 }
 
-/// Writes text to stdout as it is.
+/// Writes text about the work to stdout. An error if it is not written in a moment: it may be
+/// written later then.
 pub fn to_stdout(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+    match &*STDOUT {
+        Some(outlet) => outlet.write(text.to_owned()),
+        None => write_stdout(text),
+    }
 }
 
-/// Prints what a program was asked for. A reader that has seen enough (`… | head`) is no
-/// error.
+/// Writes the last text to stdout, as [`to_stdout`] does, and waits a moment for what is
+/// before it too.
+pub fn last_to_stdout(text: &str) -> io::Result<()> {
+    match &*STDOUT {
+        Some(outlet) => outlet.write_last(text.to_owned()),
+        None => write_stdout(text),
+    }
+}
+
+/// Texts that [`to_stdout`] and [`to_stderr`] were given and that will never be written.
+#[must_use]
+pub fn texts_lost() -> u64 {
+    [&STDOUT, &STDERR].into_iter().filter_map(|outlet| outlet.as_ref()).map(Outlet::lost).sum()
+}
+
+/// Prints what a program was asked for, however long its reader takes. A reader that has seen
+/// enough (`… | head`) is no error.
 pub fn print(text: &str) -> anyhow::Result<()> {
-    match to_stdout(text) {
+    match write_stdout(text) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout"),
     }
@@ -41,34 +70,12 @@ pub fn end(program: &str, written: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// One write, so that lines of several threads and processes stay whole.
-fn write_line(to: &mut impl io::Write, line: impl Display) -> io::Result<()> {
-    to.write_all(format!("{line}\n").as_bytes())
+fn write_stdout(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Keeps each write apart.
-    #[derive(Default)]
-    struct Writes(Vec<Vec<u8>>);
-
-    impl io::Write for Writes {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.push(bytes.to_vec());
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_line_is_written_at_once() {
-        let mut writes = Writes::default();
-        write_line(&mut writes, format_args!("{} of {}", 1, 2)).unwrap();
-        assert_eq!(writes.0, [b"1 of 2\n"]);
-    }
+/// One write, so that lines of several processes stay whole.
+fn write_stderr(line: &str) -> io::Result<()> {
+    io::stderr().lock().write_all(line.as_bytes())
 }

@@ -9,7 +9,7 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, Reader};
-use history::format::{FILE_HEADER_BYTES, FORMAT_VERSION, FileHeader, MAGIC};
+use history::format::FileHeader;
 use history::operation::{Action, Operation, ValueId};
 use history::writer::Writer;
 use twox_hash::XxHash3_128;
@@ -169,7 +169,7 @@ impl Sorter {
         self.rows.sort_by_key(|operation| operation.end_ns);
         let file = tempfile::tempfile()?;
         let out = BufWriter::new(file.try_clone()?);
-        let mut writer = Writer::new(out, header(self.files.len()))?;
+        let mut writer = Writer::new(out, FileHeader::of_thread(self.files.len()))?;
         self.rows.drain(..).for_each(|operation| writer.write(&operation));
         writer.finish()?;
         self.files.push(HistoryFile::new(std::env::temp_dir(), file));
@@ -240,25 +240,5 @@ fn wrong_row(path: &Path, place: TextPosition, error: &csv::Error) -> InputError
         }
         // Of a quote it tells the place.
         _ => InputError::new(path, error),
-    }
-}
-
-/// Of a piece, which stands for a thread.
-fn header(piece: usize) -> FileHeader {
-    FileHeader {
-        magic: MAGIC,
-        format_version: FORMAT_VERSION,
-        header_bytes: FILE_HEADER_BYTES as u32,
-        clock_id: [0; 16],
-        epoch_offset_ns: 0,
-        start_ns: 0,
-        writer: 0,
-        generator: 0,
-        thread: piece as u32,
-        key_bytes: 0,
-        value_bytes: 0,
-        sample: 1,
-        reserved: [0; 3],
-        checksum: 0,
     }
 }

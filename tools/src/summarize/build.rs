@@ -32,42 +32,13 @@ pub(super) fn build(folder: &RunFolder, window: &MeasuredWindow) -> anyhow::Resu
         notes.push("the run was interrupted: this is what there was of it".to_owned());
     }
 
-    let mut usages = Vec::new();
-    let mut rates = Difference::default();
-    let mut servers = Vec::new();
-    for server in &folder.servers {
-        let samples = select(window, &server.name, &server.samples, &mut notes);
-        if samples.is_empty() {
-            bail!("{} has no sample in the measured window", server.name);
-        }
-        usages.extend(samples.iter().map(|sample| &sample.usage));
-        rates.mean += difference::mean(&samples);
-        servers.push(summarize_server(server, &samples));
-    }
-    let mut clients = Vec::new();
-    for client in &folder.clients {
-        let samples = select(window, &client.name, &client.samples, &mut notes);
-        usages.extend(samples.iter().map(|sample| &sample.usage));
-        rates.asked_again += difference::asked_again(&samples);
-        clients.push(summarize_client(client, &samples));
-    }
-
+    let Medians { usages, rates, servers, clients } = take_medians(folder, window, &mut notes)?;
     let histograms = merge(&folder.clients)?;
-    let latency_of = |merged: fn(&Histograms) -> &Histogram<u64>,
-                      report: fn(&ClientReport) -> &Latency| {
-        match (&histograms, folder.clients.as_slice()) {
-            (Some(histograms), _) if !merged(histograms).is_empty() => {
-                Latency::of(merged(histograms))
-            }
-            // Percentiles of several clients cannot be had from theirs, those of one are its own.
-            (_, [only]) => report(&only.report).clone(),
-            _ => Latency::default(),
-        }
+    let latency_of = |merged: fn(&Histograms) -> &Histogram<u64>, report| {
+        latency_of(histograms.as_ref().map(merged), &folder.clients, report)
     };
     let latency = latency_of(|merged| &merged.all, |report| &report.latency);
     note_count(&folder.clients, &latency, &mut notes);
-    rates.total = servers.iter().map(|server| server.median_ops_per_s).sum();
-    rates.answered = clients.iter().map(|client| client.ops_per_s).sum();
     notes.extend(rates.note());
     let is_open = clients.iter().all(|client| client.rate_ops_per_s.is_some());
     let asked = clients.iter().filter_map(|client| client.rate_ops_per_s).sum();
@@ -98,6 +69,56 @@ pub(super) fn build(folder: &RunFolder, window: &MeasuredWindow) -> anyhow::Resu
         notes,
     };
     Ok(Built { summary, histograms })
+}
+
+/// What is taken from the samples of the measured window.
+struct Medians<'a> {
+    usages: Vec<&'a Usage>,
+    rates: Difference,
+    servers: Vec<ServerSummary>,
+    clients: Vec<ClientSummary>,
+}
+
+fn take_medians<'a>(
+    folder: &'a RunFolder,
+    window: &MeasuredWindow,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Medians<'a>> {
+    let mut usages = Vec::new();
+    let mut rates = Difference::default();
+    let mut servers = Vec::new();
+    for server in &folder.servers {
+        let samples = select(window, &server.name, &server.samples, notes);
+        if samples.is_empty() {
+            bail!("{} has no sample in the measured window", server.name);
+        }
+        usages.extend(samples.iter().map(|sample| &sample.usage));
+        rates.mean += difference::mean(&samples);
+        servers.push(summarize_server(server, &samples));
+    }
+    let mut clients = Vec::new();
+    for client in &folder.clients {
+        let samples = select(window, &client.name, &client.samples, notes);
+        usages.extend(samples.iter().map(|sample| &sample.usage));
+        rates.asked_again += difference::asked_again(&samples);
+        clients.push(summarize_client(client, &samples));
+    }
+    rates.total = servers.iter().map(|server| server.median_ops_per_s).sum();
+    rates.answered = clients.iter().map(|client| client.ops_per_s).sum();
+    Ok(Medians { usages, rates, servers, clients })
+}
+
+/// Percentiles of several clients cannot be had from theirs, those of one are its own.
+fn latency_of(
+    merged: Option<&Histogram<u64>>,
+    clients: &[ClientFiles],
+    report: fn(&ClientReport) -> &Latency,
+) -> Latency {
+    match (merged, clients) {
+        (Some(merged), _) if !merged.is_empty() => Latency::of(merged),
+        (_, [only]) => report(&only.report).clone(),
+        _ => Latency::default(),
+    }
 }
 
 /// A rate that was not reached must not look like success.

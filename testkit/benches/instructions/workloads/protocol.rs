@@ -60,7 +60,7 @@ pub(super) fn unpack_reply() {
 }
 
 /// Both ends of an open session, with nothing between them.
-struct Session {
+struct ConnectedEnds {
     client: Client<u32>,
     server: Server,
     address: SocketAddr,
@@ -68,7 +68,7 @@ struct Session {
     now_ns: u64,
 }
 
-impl Session {
+impl ConnectedEnds {
     fn open() -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let server = Server::new(ServerConfig {
@@ -82,11 +82,11 @@ impl Session {
         });
         let config = ClientConfig { reply_bytes_max: 4 << 20, ..ClientConfig::default() };
         let client = Client::new(0, address, [2; 16], config);
-        let mut session = Self { client, server, address, table: NullTable::new(), now_ns: 0 };
-        while session.client.granted().is_none() {
-            session.exchange();
+        let mut ends = Self { client, server, address, table: NullTable::new(), now_ns: 0 };
+        while ends.client.granted().is_none() {
+            ends.exchange();
         }
-        session
+        ends
     }
 
     /// Delivers everything, and returns how many operations were answered.
@@ -109,19 +109,19 @@ impl Session {
 }
 
 pub(super) fn round_trip_of_gets() {
-    let mut session = Session::open();
+    let mut ends = ConnectedEnds::open();
     count(10, |_| {
         for key in 0..GETS {
-            session.client.get(0, &key.to_be_bytes()).expect("there is room");
+            ends.client.get(0, &key.to_be_bytes()).expect("there is room");
         }
-        assert_eq!(session.exchange(), GETS);
+        assert_eq!(ends.exchange(), GETS);
     });
 }
 
 pub(super) fn round_trip_of_a_put() {
-    let mut session = Session::open();
+    let mut ends = ConnectedEnds::open();
     count(100, |_| {
-        session.client.put(0, b"12345678", &VALUE).expect("there is room");
-        assert_eq!(session.exchange(), 1);
+        ends.client.put(0, b"12345678", &VALUE).expect("there is room");
+        assert_eq!(ends.exchange(), 1);
     });
 }
