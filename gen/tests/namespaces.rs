@@ -24,7 +24,7 @@ const STOCK_BUFFER_BYTES: &str = "212992";
 const SILENT_ADDRESSES: u8 = 3;
 const DATAGRAMS_PER_S: u32 = 300;
 /// Addresses that answer no ARP, where there are many; and clients that connect meanwhile.
-const SILENT_NEIGHBOURS: u8 = 50;
+const SILENT_NEIGHBOURS: u8 = 40;
 const NEWCOMERS: u32 = 8;
 const NEWCOMER_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Rounds with and without an attack, in turn.

@@ -11,7 +11,7 @@
 //! failed before a smaller one, so that they leave room for the tests of others.
 //!
 //! ```text
-//! 0                 FREE            FREE + FIRST_TESTS                  1
+//! 0                 free            free + first tests                  1
 //! | anybody          | failed tests  | addresses that are reached         |
 //! ```
 
@@ -20,11 +20,24 @@ use std::net::IpAddr;
 
 use proto::limits::ADDRESSES_WATCHED_MAX;
 
-/// Eighths of the buffer that anybody fills; that failed tests may hold for an address to be
-/// tested for the first time, and for it to be tested again.
-const FREE: usize = 3;
-const FIRST_TESTS: usize = 3;
-const MORE_TESTS: usize = 1;
+/// How a buffer is shared out, in eighths.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shares {
+    /// Anybody fills so much.
+    free: usize,
+    /// Failed tests may hold so much for an address to be tested for the first time.
+    first_tests: usize,
+    /// And so much for one that has failed to be tested again.
+    more_tests: usize,
+}
+
+impl Shares {
+    /// Those who have sessions send bursts, and few of them are away.
+    pub(crate) const SESSIONS: Self = Self { free: 3, first_tests: 4, more_tests: 1 };
+    /// Strangers get a short answer each, and any number of them may be made up.
+    pub(crate) const STRANGERS: Self = Self { free: 1, first_tests: 6, more_tests: 1 };
+}
+
 /// Wait after the first test that failed, and after many.
 const TEST_NS_MIN: u64 = 5_000_000;
 const TEST_NS_MAX: u64 = 2_000_000_000;
@@ -32,8 +45,10 @@ const TEST_NS_MAX: u64 = 2_000_000_000;
 const FORGET_NS: u64 = 60_000_000_000;
 /// How often it is looked for such addresses.
 const FORGET_EVERY_NS: u64 = 100_000_000;
-/// The kernel gives a neighbour up, and what waits for it, before so long.
-const STUCK_NS: u64 = 4_000_000_000;
+/// The kernel gives a neighbour up, and what waits for it, after three seconds: before so many
+/// pieces of time are over.
+const STUCK_PIECES: usize = 5;
+const STUCK_PIECE_NS: u64 = 1_000_000_000;
 
 /// What an address may send now, in bytes as the kernel charges them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,29 +70,29 @@ enum Reach {
     Unreached { again_ns: u64, wait_ns: u64 },
 }
 
-/// Bytes of failed tests: those of the last [`STUCK_NS`], and of some time before.
+/// Bytes of failed tests, by the time of their sending.
 #[derive(Debug, Default)]
 struct Stuck {
-    since_ns: u64,
-    now_bytes: usize,
-    before_bytes: usize,
+    /// Those of the latest piece of time first.
+    bytes: [usize; STUCK_PIECES],
+    piece: u64,
 }
 
 impl Stuck {
     fn add(&mut self, bytes: usize) {
-        self.now_bytes += bytes;
+        self.bytes[0] += bytes;
     }
 
     /// No more than this is still held.
     fn bytes_max(&mut self, now_ns: u64) -> usize {
-        let age_ns = now_ns.saturating_sub(self.since_ns);
-        if age_ns >= STUCK_NS {
-            let is_recent = age_ns < 2 * STUCK_NS;
-            self.before_bytes = if is_recent { self.now_bytes } else { 0 };
-            self.now_bytes = 0;
-            self.since_ns = now_ns;
+        let piece = now_ns / STUCK_PIECE_NS;
+        let passed = usize::try_from(piece.saturating_sub(self.piece)).unwrap_or(usize::MAX);
+        if passed > 0 {
+            self.bytes.rotate_right(passed.min(STUCK_PIECES) % STUCK_PIECES);
+            self.bytes[..passed.min(STUCK_PIECES)].fill(0);
+            self.piece = piece;
         }
-        self.now_bytes + self.before_bytes
+        self.bytes.iter().sum()
     }
 }
 
@@ -85,6 +100,7 @@ impl Stuck {
 #[derive(Debug)]
 pub(crate) struct SendBuffer {
     bytes: usize,
+    shares: Shares,
     /// The buffer holds no more: what it held at the last look, and all that was sent since.
     held_bytes_max: usize,
     /// When that look was, if nothing was sent since.
@@ -97,9 +113,10 @@ pub(crate) struct SendBuffer {
 
 impl SendBuffer {
     /// An empty buffer of `bytes`, as the kernel counts them.
-    pub(crate) fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize, shares: Shares) -> Self {
         Self {
             bytes,
+            shares,
             held_bytes_max: 0,
             looked_ns: None,
             stuck: Stuck::default(),
@@ -136,7 +153,7 @@ impl SendBuffer {
         datagram_bytes: usize,
         look: impl FnOnce() -> usize,
     ) -> Admission {
-        let is_free = self.held_bytes_max + bytes <= self.eighths(FREE);
+        let is_free = self.held_bytes_max + bytes <= self.eighths(self.shares.free);
         if is_free && self.watched.is_empty() {
             return Admission::Free(bytes);
         }
@@ -155,7 +172,7 @@ impl SendBuffer {
         bytes: usize,
         datagram_bytes: usize,
     ) -> Admission {
-        let free_bytes = self.eighths(FREE).saturating_sub(self.held_bytes_max);
+        let free_bytes = self.eighths(self.shares.free).saturating_sub(self.held_bytes_max);
         if free_bytes > 0 && now_ns >= self.forget_at_ns {
             self.forget(now_ns);
         }
@@ -164,12 +181,14 @@ impl SendBuffer {
         let has_place = self.watched.len() < ADDRESSES_WATCHED_MAX;
         match self.watched.get(&address) {
             Some(Reach::Unreached { again_ns, .. }) => {
-                let is_due = now_ns >= *again_ns && may_test(MORE_TESTS);
+                let is_due = now_ns >= *again_ns && may_test(self.shares.more_tests);
                 if is_due { Admission::Watched(datagram_bytes) } else { Admission::Nothing }
             }
             _ if free_bytes > 0 => Admission::Free(bytes.min(free_bytes)),
             Some(Reach::Reached) => Admission::Watched(bytes),
-            None if may_test(FIRST_TESTS) && has_place => Admission::Watched(datagram_bytes),
+            None if may_test(self.shares.first_tests) && has_place => {
+                Admission::Watched(datagram_bytes)
+            }
             None => Admission::Nothing,
         }
     }
@@ -231,8 +250,9 @@ mod tests {
     use super::*;
 
     const BUFFER_BYTES: usize = 400_000;
-    const FREE_BYTES: usize = BUFFER_BYTES / 8 * FREE;
-    const STUCK_BYTES: usize = BUFFER_BYTES / 8 * (FREE + FIRST_TESTS);
+    const SHARES: Shares = Shares::SESSIONS;
+    const FREE_BYTES: usize = BUFFER_BYTES / 8 * SHARES.free;
+    const STUCK_BYTES: usize = BUFFER_BYTES / 8 * (SHARES.free + SHARES.first_tests);
     const BURST_BYTES: usize = 60_000;
     const DATAGRAM_BYTES: usize = 2_000;
     const THERE: IpAddr = address(1);
@@ -254,7 +274,7 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            let buffer = SendBuffer::new(BUFFER_BYTES);
+            let buffer = SendBuffer::new(BUFFER_BYTES, SHARES);
             Self { buffer, now_ns: 0, held: Vec::new(), looks: 0, is_fast: true }
         }
 

@@ -11,7 +11,7 @@ use proto::transmit::{Account, Transmit};
 
 use crate::counters::TransportCounters;
 use crate::outbox::{Dropped, Outbox, Room};
-use crate::send_buffer::{Admission, SendBuffer};
+use crate::send_buffer::{Admission, SendBuffer, Shares};
 
 /// What sends at once, or not at all.
 pub trait Sink {
@@ -59,8 +59,8 @@ pub struct WayOut<S> {
 }
 
 impl<S: Sink> Lane<S> {
-    fn new(sink: S) -> Self {
-        let buffer = SendBuffer::new(sink.buffer_bytes());
+    fn new(sink: S, shares: Shares) -> Self {
+        let buffer = SendBuffer::new(sink.buffer_bytes(), shares);
         Self { sink, buffer }
     }
 
@@ -116,7 +116,7 @@ impl<S: Sink> WayOut<S> {
     /// A way out that has sent nothing. Strangers are sent to by the sink of the sessions.
     pub fn new(sessions: S) -> Self {
         Self {
-            sessions: Lane::new(sessions),
+            sessions: Lane::new(sessions, Shares::SESSIONS),
             strangers: None,
             outbox: Outbox::default(),
             room: Room::Left,
@@ -125,7 +125,7 @@ impl<S: Sink> WayOut<S> {
 
     /// Gives strangers a sink of their own.
     pub fn part_strangers(&mut self, sink: S) {
-        self.strangers = Some(Lane::new(sink));
+        self.strangers = Some(Lane::new(sink, Shares::STRANGERS));
     }
 
     /// What the sessions send by.
