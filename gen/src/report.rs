@@ -125,12 +125,15 @@ const SHORTFALL_MAX: f64 = 0.01;
 /// A stall at the end cannot be caught up: what becomes due in this time need not be answered
 /// either. In five seconds and more it is less than the share above.
 const STALL_SECS_MAX: f64 = 0.05;
+/// But never more than this share, however short the run.
+const STALL_MAX: f64 = 0.05;
 
 /// Whether as many operations were answered as were due.
 fn is_reached(rate: f64, ops: u64, secs: f64) -> bool {
     let due = rate * secs;
     // The last one may be under way.
-    let missing_max = (due * SHORTFALL_MAX).max(rate * STALL_SECS_MAX).max(1.0);
+    let missing_max =
+        (due * SHORTFALL_MAX).max((rate * STALL_SECS_MAX).min(due * STALL_MAX)).max(1.0);
     due < 1.0 || (ops > 0 && ops as f64 >= due - missing_max)
 }
 
@@ -266,6 +269,8 @@ mod tests {
     fn a_short_run_may_be_behind_by_a_stall_at_its_end() {
         assert!(is_reached(1000.0, 1_950, 2.0));
         assert!(!is_reached(1000.0, 1_949, 2.0));
+        assert!(is_reached(1000.0, 95, 0.1), "of a short run a twentieth at most");
+        assert!(!is_reached(1000.0, 94, 0.1));
     }
 
     #[test]
