@@ -4,7 +4,7 @@
 #[path = "../benches/instructions/recorded.rs"]
 mod recorded;
 
-use recorded::{Recorded, Taken};
+use recorded::{ABOVE_ANCHOR_PCT_MAX, Anchor, CHANGE_PCT_MAX, Recorded, Taken};
 
 fn taken() -> Taken {
     let [compiler, valgrind, machine] = ["rustc 1", "valgrind 2", "x86_64"].map(str::to_owned);
@@ -13,7 +13,9 @@ fn taken() -> Taken {
 
 fn recorded() -> Recorded {
     let instructions = [("get".to_owned(), 1000), ("put".to_owned(), 2000)].into();
-    Recorded { taken: taken(), instructions }
+    let anchor =
+        Anchor { commit: "1234567".to_owned(), instructions: [("get".to_owned(), 900)].into() };
+    Recorded { taken: taken(), instructions, anchor }
 }
 
 #[test]
@@ -30,6 +32,18 @@ fn counts_beyond_three_percent_are_not_kept_even_if_they_are_lower() {
     for now in [1, 969, 1031, 5000] {
         assert!(!recorded.is_kept("get", now), "{now}");
     }
+}
+
+#[test]
+fn losses_that_are_each_small_do_not_add_up_unseen() {
+    let recorded = recorded();
+    let anchor = 900;
+    let most = anchor + anchor * ABOVE_ANCHOR_PCT_MAX / 100;
+    assert!(recorded.is_near_anchor("get", most) && recorded.is_near_anchor("get", 1));
+    assert!(!recorded.is_near_anchor("get", most + 1), "recorded or not");
+    assert!(recorded.is_near_anchor("put", 1_000_000), "it is newer than the anchor");
+    assert_eq!(recorded.change_since_anchor_pct("get", anchor), Some(0.0));
+    const { assert!(CHANGE_PCT_MAX < ABOVE_ANCHOR_PCT_MAX) };
 }
 
 #[test]

@@ -26,7 +26,8 @@ const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/instructions
 const RECORD: &str = "cargo bench -p testkit --bench instructions -- --record";
 
 /// Counts the instructions of the hot functions with callgrind, and compares them with the
-/// recorded ones: at most 3 % more or less.
+/// recorded ones: at most 3 % more or less, and at most 5 % above those of the anchor, an
+/// earlier commit.
 ///
 /// Counts are of one compiler, one valgrind and one machine: where one of them is not the
 /// recorded one, it says so, prints the counts, and passes. Ends with 1 if a count has
@@ -68,7 +69,8 @@ fn record() -> Result<bool> {
         println!("{name:<44} {count:>10}");
         instructions.insert(name.to_owned(), count);
     }
-    Recorded { taken: taken()?, instructions }.write(Path::new(RECORDED))?;
+    let Recorded { anchor, .. } = Recorded::read(Path::new(RECORDED))?;
+    Recorded { taken: taken()?, instructions, anchor }.write(Path::new(RECORDED))?;
     println!("recorded; say in the commit why they changed");
     Ok(true)
 }
@@ -76,8 +78,12 @@ fn record() -> Result<bool> {
 fn compare() -> Result<bool> {
     let recorded = Recorded::read(Path::new(RECORDED))
         .with_context(|| format!("nothing to compare with (record it: {RECORD})"))?;
-    println!("{:<44} {:>10} {:>10} {:>8}", "instructions", "recorded", "now", "change");
-    let mut changed = Vec::new();
+    let anchor = format!("since {}", recorded.anchor.commit);
+    println!(
+        "{:<44} {:>10} {:>10} {:>8} {anchor:>15}",
+        "instructions", "recorded", "now", "change"
+    );
+    let (mut changed, mut above_anchor) = (Vec::new(), Vec::new());
     for name in workloads::names() {
         let now = callgrind::count(name)?;
         let before = recorded.instructions.get(name);
@@ -85,7 +91,12 @@ fn compare() -> Result<bool> {
             (Some(before), Some(change_pct)) => [before.to_string(), format!("{change_pct:+.2} %")],
             _ => ["-", "new"].map(str::to_owned),
         };
-        println!("{name:<44} {before:>10} {now:>10} {change:>8}");
+        let since = recorded.change_since_anchor_pct(name, now);
+        let since = since.map_or_else(|| "-".to_owned(), |pct| format!("{pct:+.2} %"));
+        println!("{name:<44} {before:>10} {now:>10} {change:>8} {since:>15}");
+        if !recorded.is_near_anchor(name, now) {
+            above_anchor.push(name);
+        }
         if !recorded.is_kept(name, now) {
             changed.push(name);
         }
@@ -103,7 +114,15 @@ fn compare() -> Result<bool> {
             changed.join("; ")
         );
     }
-    Ok(changed.is_empty())
+    if !above_anchor.is_empty() {
+        println!(
+            "more than {} % above commit {}: {}; recording anew does not mend this",
+            recorded::ABOVE_ANCHOR_PCT_MAX,
+            recorded.anchor.commit,
+            above_anchor.join("; ")
+        );
+    }
+    Ok(changed.is_empty() && above_anchor.is_empty())
 }
 
 /// What counts depend on besides the code.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// A count may change by so much without a reason.
 pub(crate) const CHANGE_PCT_MAX: u64 = 3;
+/// And be so much above that of the anchor, whatever was recorded since.
+pub(crate) const ABOVE_ANCHOR_PCT_MAX: u64 = 5;
 
 /// What counts depend on besides the code. The version of valgrind stands for that of the
 /// distribution, too, and so for that of the C library.
@@ -23,6 +25,15 @@ pub(crate) struct Taken {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Recorded {
     pub(crate) taken: Taken,
+    pub(crate) instructions: BTreeMap<String, u64>,
+    pub(crate) anchor: Anchor,
+}
+
+/// The counts of an earlier commit, so that changes too small for the gate don't add up
+/// unseen. Recording anew leaves them as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Anchor {
+    pub(crate) commit: String,
     pub(crate) instructions: BTreeMap<String, u64>,
 }
 
@@ -40,8 +51,12 @@ impl Recorded {
 
     /// How much more a workload takes now; nothing if it was never recorded.
     pub(crate) fn change_pct(&self, name: &str, now: u64) -> Option<f64> {
-        let recorded = *self.instructions.get(name)? as f64;
-        Some((now as f64 / recorded - 1.0) * 100.0)
+        change_pct(&self.instructions, name, now)
+    }
+
+    /// How much more it takes than at the anchor; nothing if it was not there.
+    pub(crate) fn change_since_anchor_pct(&self, name: &str, now: u64) -> Option<f64> {
+        change_pct(&self.anchor.instructions, name, now)
     }
 
     /// Whether a workload takes about as much as it did. Much less is a change as well: it
@@ -51,11 +66,22 @@ impl Recorded {
         recorded.is_some_and(|&before| now.abs_diff(before) * 100 <= before * CHANGE_PCT_MAX)
     }
 
+    /// Whether a workload takes not much more than it did at the anchor, if it was there.
+    pub(crate) fn is_near_anchor(&self, name: &str, now: u64) -> bool {
+        let anchor = self.anchor.instructions.get(name);
+        anchor.is_none_or(|&anchor| now * 100 <= anchor * (100 + ABOVE_ANCHOR_PCT_MAX))
+    }
+
     /// Workloads that are recorded, but not counted any more.
     pub(crate) fn not_among<'a>(&'a self, names: &[&str]) -> Vec<&'a str> {
         let recorded = self.instructions.keys().map(String::as_str);
         recorded.filter(|name| !names.contains(name)).collect()
     }
+}
+
+fn change_pct(counts: &BTreeMap<String, u64>, name: &str, now: u64) -> Option<f64> {
+    let before = *counts.get(name)? as f64;
+    Some((now as f64 / before - 1.0) * 100.0)
 }
 
 impl Taken {
