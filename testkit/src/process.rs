@@ -17,6 +17,16 @@ pub use rustix::process::Signal;
 /// How often to look whether a process has ended, once it has closed its outputs.
 const LOOK: Duration = Duration::from_millis(2);
 
+/// Held while a program starts: until it runs, it has all open files of the test.
+static SPAWNING: Mutex<()> = Mutex::new(());
+
+/// Looks which ports are free, while no program starts that would keep what was opened for the
+/// look.
+pub fn while_none_starts<R>(look: impl FnOnce() -> R) -> R {
+    let _spawning = SPAWNING.lock();
+    look()
+}
+
 /// Where a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Output {
@@ -87,6 +97,7 @@ impl Process {
     pub fn start_into(program: &Path, arguments: &[&str], stdout: Sink, stderr: Sink) -> Self {
         let (stdout, unread_stdout) = stdout.open().expect("a place for stdout");
         let (stderr, unread_stderr) = stderr.open().expect("a place for stderr");
+        let spawning = SPAWNING.lock();
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
@@ -94,6 +105,7 @@ impl Process {
             .stderr(stderr)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        drop(spawning);
         let (sender, lines) = channel();
         if let Some(stdout) = child.stdout.take() {
             read_lines(stdout, Output::Stdout, sender.clone());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 
 use crate::DEADLINE;
-use crate::process::{Ended, Process, Signal, beside};
+use crate::process::{Ended, Process, Signal, beside, while_none_starts};
 
 /// A server under way; killed when it is dropped.
 #[derive(Debug)]
@@ -66,8 +66,10 @@ impl Server {
 /// A port of the loopback that nobody has now, for a program that cannot say which it took.
 #[must_use]
 pub fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("it is bound").port()
+    while_none_starts(|| {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        socket.local_addr().expect("it is bound").port()
+    })
 }
 
 impl Totals {

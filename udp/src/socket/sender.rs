@@ -101,6 +101,7 @@ impl Sink for Sender {
     ) -> Option<Transmit<'a>> {
         if self.reports {
             self.set_reports(false);
+            options::take_send_reports(&self.io);
         }
         self.send_burst(burst, counters)
     }

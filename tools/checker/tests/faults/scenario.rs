@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use host::report::ClientReport;
 use testkit::DEADLINE;
-use testkit::process::{Ended, Process, Signal, beside, run};
+use testkit::process::{Ended, Process, Signal, beside, run, while_none_starts};
 use testkit::random::Random;
 use testkit::server::Server;
 
@@ -200,7 +200,7 @@ fn next_free_ports() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Another run of these tests begins elsewhere.
     let begin = (std::process::id() as u16).wrapping_mul(64);
-    let is_free = |port| UdpSocket::bind(("127.0.0.1", port)).is_ok();
+    let is_free = |port| while_none_starts(|| UdpSocket::bind(("127.0.0.1", port)).is_ok());
     loop {
         let offset = begin.wrapping_add(NEXT.fetch_add(2, Ordering::Relaxed)) % COUNT;
         let port = FIRST + offset;
