@@ -41,12 +41,12 @@ pub fn start(flags: &Flags) -> Result<Running> {
         to_stderr("kv: warning: --table null stores nothing, and answers with a constant");
     }
     let worker_cores = WorkerCores::new(flags)?;
+    // Before sockets take the last file descriptors that this process may have.
+    let memory_cap_bytes = memory_cap_bytes(flags)?;
     let base = SocketAddr::new(flags.bind, flags.port);
     let sockets = Socket::bind_consecutive(base, flags.cores, flags.socket_buffer)
         .map_err(|e| cannot_bind(flags, &e))?;
     let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
-    let memory_cap_bytes =
-        flags.memory.unwrap_or_else(|| host::machine::memory_limit_bytes() / 2).max(1);
     // An index for more records than memory may hold would only take memory away.
     let records = flags.records.min(memory_cap_bytes / RECORD_OVERHEAD_BYTES).max(1);
     let table = Table::new(flags.table, records as usize, memory_cap_bytes)
@@ -183,6 +183,18 @@ struct StopOnDrop(Arc<AtomicBool>);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// `--memory`, or half of what this process may have.
+fn memory_cap_bytes(flags: &Flags) -> Result<u64> {
+    let half = || host::machine::memory_limit_bytes() / 2;
+    match flags.memory.unwrap_or_else(half) {
+        0 => bail!(
+            "nobody tells how much memory this process may have (/proc cannot be read): give \
+             --memory"
+        ),
+        bytes => Ok(bytes),
     }
 }
 

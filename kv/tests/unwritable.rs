@@ -25,8 +25,10 @@ fn start_into(arguments: &[&str], stdout: Sink, stderr: Sink) -> (Process, Socke
 
 fn assert_serves(address: SocketAddr) {
     let mut client = Connection::open(address);
-    assert!(matches!(client.put(b"key", b"value"), Told::Stored(_)));
-    assert!(matches!(client.get(b"key"), Told::Value(..)));
+    let stored = client.put(b"key", b"value");
+    assert!(matches!(stored, Told::Stored(_)), "{stored:?}");
+    let found = client.get(b"key");
+    assert!(matches!(found, Told::Value(..)), "{found:?}");
 }
 
 /// It warns at its start, of more workers than cores, and is given something to complain of.
