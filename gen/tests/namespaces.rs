@@ -1,6 +1,6 @@
 //! What a server must hold on a link that others use too: hosts of the test's own, in network
 //! namespaces. They need root and iproute2, and are ignored unless asked for:
-//! `cargo test --release -p gen --test namespaces -- --ignored`.
+//! `cargo test --release -p gen --test namespaces -- --ignored --test-threads 1`.
 
 #![expect(clippy::print_stdout, reason = "the figures of the rounds, for who looks")]
 
@@ -29,10 +29,11 @@ const NEWCOMERS: u32 = 8;
 const NEWCOMER_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Rounds with and without an attack, in turn.
 const ROUNDS: usize = 5;
-/// What the others must keep in the median round, and by how much their p99 may grow. Without
-/// accounts they keep 0.2 to 0.46, and wait for seconds.
-const THROUGHPUT_RATIO_MIN: f64 = 0.9;
-const P99_RATIO_MAX: f64 = 2.0;
+/// What the others must keep in the median round, and by how much their p99 may grow: less than
+/// what is measured on a quiet machine (0.96 and 1.11 times, docs/PERFORMANCE.md), because single
+/// rounds differ by 20 %. Without accounts they keep 0.2 to 0.46, and wait for seconds.
+const THROUGHPUT_RATIO_MIN: f64 = 0.75;
+const P99_RATIO_MAX: f64 = 4.0;
 
 /// A server on host 0, and its address.
 fn server(hosts: &Hosts, bind: &str) -> (Process, SocketAddr) {
