@@ -1,8 +1,8 @@
 //! The generators of a simulation: what their process does around their threads.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::Waker;
 
 use anyhow::Result;
@@ -143,14 +143,7 @@ pub fn generator(
             answer_timeout_ns: config.answer_timeout_ns,
         },
     });
-    let coordination = Arc::new(Coordination {
-        connected: AtomicUsize::new(0),
-        may_load: AtomicBool::new(false),
-        loaded: AtomicUsize::new(0),
-        ready: AtomicUsize::new(0),
-        window: OnceLock::new(),
-        stop: Arc::new(AtomicBool::new(false)),
-    });
+    let coordination = Arc::new(Coordination::new(Arc::default()));
     let clock = Process::new(random.below(1 << 40));
     let clock_ns = clock.clock_ns(now_ns);
     let mut machines = Vec::new();
