@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+pub mod calls;
 pub mod entropy;
 mod error;
 pub mod limits;
