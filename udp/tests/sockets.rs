@@ -124,3 +124,57 @@ fn a_waker_ends_a_wait_from_another_thread() {
     socket.wait(DEADLINE).unwrap();
     assert!(began.elapsed() < DEADLINE, "the same wakes again");
 }
+
+#[test]
+fn a_wait_is_as_long_as_it_was_asked_to_be() {
+    let mut socket = socket("127.0.0.1:0");
+    for us in [300, 900, 1_500, 5_000] {
+        let asked = Duration::from_micros(us);
+        let mut late: Vec<Duration> = (0..25)
+            .map(|_| {
+                let began = Instant::now();
+                let mut waits = 0;
+                while let Some(rest) = asked.checked_sub(began.elapsed()) {
+                    socket.wait(rest).unwrap();
+                    waits += 1;
+                }
+                assert!(waits < 10, "{waits} waits for {us} µs");
+                began.elapsed() - asked
+            })
+            .collect();
+        late.sort_unstable();
+        assert!(late[late.len() / 2] < Duration::from_micros(500), "{us} µs: {late:?} late");
+    }
+}
+
+#[test]
+fn a_short_wait_is_ended_once_by_each_waking_and_each_datagram() {
+    const SHORT: Duration = Duration::from_micros(999);
+    let mut socket = socket("127.0.0.1:0");
+    let mut inbox = socket.inbox();
+    let waker = socket.waker().unwrap();
+    let client = client("127.0.0.1:0");
+    let address = socket.address();
+    let wake_by: [&dyn Fn(); 2] =
+        [&|| waker.wake_by_ref(), &|| assert_eq!(client.send_to(b"ask", address).unwrap(), 3)];
+    for wake in wake_by {
+        let mut time = |is_woken: bool| {
+            let mut taken: Vec<Duration> = (0..25)
+                .map(|_| {
+                    if is_woken {
+                        wake();
+                    }
+                    let began = Instant::now();
+                    socket.wait(SHORT).unwrap();
+                    let taken = began.elapsed();
+                    socket.receive(&mut inbox).unwrap();
+                    taken
+                })
+                .collect();
+            taken.sort_unstable();
+            taken[taken.len() / 2]
+        };
+        assert!(time(true) < SHORT / 2);
+        assert!(time(false) >= SHORT);
+    }
+}
