@@ -1,5 +1,7 @@
 //! Rounds of the core loop over a transport made by hand.
 
+mod common;
+
 use std::collections::VecDeque;
 use std::io;
 use std::task::Waker;
@@ -9,8 +11,9 @@ use proto::transmit::{Account, Flush, Path, Transmit};
 use udp::core_loop::{CoreLoop, Endpoint, Round};
 use udp::counters::TransportCounters;
 use udp::idle::Idle;
-use udp::socket::Socket;
 use udp::transport::{Inbox, Received, Transport};
+
+use common::Deadline;
 
 const MESSAGES_PER_ROUND: usize = 2;
 
@@ -160,33 +163,6 @@ fn timers_of_a_transport_that_is_never_drained_have_their_turn_after_a_time() {
     assert_eq!(drained, [false, false, false, true, false]);
 }
 
-/// Has enough at its deadline, and does nothing until then.
-#[derive(Default)]
-struct Deadline {
-    at_ns: u64,
-    rounds: u32,
-}
-
-impl Endpoint for Deadline {
-    fn handle_datagram(&mut self, _: u64, _: Path, _: &[u8]) {}
-
-    fn handle_timeout(&mut self, _: u64, _: bool) {
-        self.rounds += 1;
-    }
-
-    fn poll_timeout(&self) -> Option<u64> {
-        Some(self.at_ns)
-    }
-
-    fn poll_transmit(&mut self, _: u64, _: Flush) -> Option<Transmit<'_>> {
-        None
-    }
-
-    fn goes_on(&mut self, now_ns: u64, _: &TransportCounters) -> bool {
-        now_ns < self.at_ns
-    }
-}
-
 #[test]
 fn one_loop_is_run_again_and_again_and_rests_until_something_is_due() {
     const REST: Duration = Duration::from_micros(4_700);
@@ -214,22 +190,4 @@ fn who_has_the_core_alone_spins_through_a_rest_of_less_than_a_millisecond() {
         core_loop.run(&mut transport, &mut Idle::new(true), &mut deadline).unwrap();
         assert_eq!(transport.waited.len(), waits);
     }
-}
-
-#[test]
-fn over_a_socket_a_deadline_is_kept_without_spinning() {
-    let mut socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut core_loop = CoreLoop::new(&socket);
-    let mut idle = Idle::new(false);
-    let mut late_ns: Vec<u64> = (0..25)
-        .map(|_| {
-            let at_ns = socket.now_ns() + 5_000_000;
-            let mut deadline = Deadline { at_ns, rounds: 0 };
-            core_loop.run(&mut socket, &mut idle, &mut deadline).unwrap();
-            assert!(deadline.rounds < 10, "{} rounds", deadline.rounds);
-            socket.now_ns() - at_ns
-        })
-        .collect();
-    late_ns.sort_unstable();
-    assert!(late_ns[late_ns.len() / 2] < 500_000, "{late_ns:?} ns late");
 }
