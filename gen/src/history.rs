@@ -220,6 +220,7 @@ impl History {
             incarnation,
             key,
             action,
+            is_cached: false,
             version,
             start_ns,
             end_ns: now_ns,

@@ -154,6 +154,7 @@ impl Sorter {
             incarnation: 0,
             key: self.keys.of(key),
             action,
+            is_cached: false,
             version: 0,
             start_ns,
             end_ns: end_ns.unwrap_or(start_ns),

@@ -6,7 +6,17 @@ use history::operation::{Action, Operation, ValueId};
 
 /// One operation on the only key.
 pub(crate) fn operation(client: u32, start_ns: u64, end_ns: u64, action: Action) -> Operation {
-    Operation { client, server: 0, incarnation: 1, key: 0, action, version: 0, start_ns, end_ns }
+    Operation {
+        client,
+        server: 0,
+        incarnation: 1,
+        key: 0,
+        action,
+        is_cached: false,
+        version: 0,
+        start_ns,
+        end_ns,
+    }
 }
 
 /// The value of a hand-written history's PUT.
