@@ -29,14 +29,15 @@ pub(crate) fn show(operations: &[Operation]) -> String {
     let mut sorted = operations.to_vec();
     sorted.sort_by_key(|operation| (operation.start_ns, operation.end_ns));
     let mut text = String::new();
-    for Operation { client, action, start_ns, end_ns, .. } in sorted {
+    for Operation { client, action, is_cached, start_ns, end_ns, .. } in sorted {
         let did = match action {
             Action::Found(value) => format!("GET found {}", name(value)),
             Action::NotFound => "GET found nothing".to_string(),
             Action::Stored(value) => format!("PUT stored {}", name(value)),
             Action::Indeterminate(value) => format!("PUT without answer {}", name(value)),
         };
-        writeln!(text, "  client {client}  {start_ns:>3} to {end_ns:>3}  {did}")
+        let cached = if is_cached { " in its cache" } else { "" };
+        writeln!(text, "  client {client}  {start_ns:>3} to {end_ns:>3}  {did}{cached}")
             .expect("a string takes all");
     }
     text
