@@ -396,8 +396,8 @@ impl<T> Calls<T> {
                 return Err(error);
             }
             let bytes = key.len() + value.len();
-            let is_full = self.waiting_calls >= LINE_CALLS_MAX
-                || self.waiting_bytes + bytes > LINE_BYTES_MAX;
+            let is_full =
+                self.waiting_calls >= LINE_CALLS_MAX || self.waiting_bytes + bytes > LINE_BYTES_MAX;
             if is_full {
                 self.counters.not_sent += 1;
                 return Err(Error::NotSent);
@@ -527,8 +527,7 @@ impl<T> Calls<T> {
     fn serve_line(&mut self, session: usize, ended: &mut impl FnMut(EndedCall<'_, T>)) {
         while let Some(waiting) = self.lines[session].front() {
             let (id, kind) = (waiting.call as u32, self.calls[waiting.call].kind);
-            let handed =
-                hand_over(&mut self.pool, session, id, kind, &waiting.key, &waiting.value);
+            let handed = hand_over(&mut self.pool, session, id, kind, &waiting.key, &waiting.value);
             if let Err(Blocked::WindowFull | Blocked::NotOpen) = handed {
                 return;
             }
