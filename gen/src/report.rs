@@ -220,9 +220,13 @@ fn loop_text(report: &ClientReport) -> String {
     let ClientReport { rate_ops_per_s, rate_reached, ops_per_s, backlog, .. } = report;
     let Some(rate) = rate_ops_per_s else { return "closed loop\n".to_owned() };
     let reached = if *rate_reached == Some(true) { "reached" } else { "not reached" };
+    let hits = report
+        .near_cache
+        .as_ref()
+        .map_or_else(String::new, |cache| format!(" and {:.1} by near caches", cache.hits_per_s));
     format!(
-        "open loop: asked for {rate} ops/s, {ops_per_s:.1} were answered, backlog {backlog}: \
-         {reached}\n"
+        "open loop: asked for {rate} ops/s, {ops_per_s:.1} were answered{hits}, backlog \
+         {backlog}: {reached}\n"
     )
 }
 
