@@ -3,20 +3,21 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use client::entropy::Entropy;
+use client::pool::{SessionPool, Share};
 use proto::transmit::{Flush, Path, Transmit};
 use udp::core_loop::Endpoint;
 use udp::counters::TransportCounters;
 
 use crate::coordination::{Coordination, INTERRUPTED_NS, LOOK_NS, ThreadReport, Window};
-use crate::entropy::Entropy;
 use crate::history::History;
 use crate::ledger::Ledger;
 use crate::plan::{Plan, check_value_fits};
 use crate::recorder::Recorder;
-use crate::sessions::SessionPool;
 use crate::silence::{self, Silence};
 use crate::streams::Streams;
+use crate::token::{Origin, Token};
 
 /// How long servers are asked for their counters, at the end.
 const COUNTERS_NS: u64 = 1_000_000_000;
@@ -55,7 +56,7 @@ pub struct Driver {
     coordination: Arc<Coordination>,
     thread: usize,
     stage: Stage,
-    sessions: SessionPool,
+    sessions: SessionPool<Token>,
     streams: Streams,
     ledger: Ledger,
     round_ns: u64,
@@ -78,8 +79,8 @@ impl Driver {
         let mut config = plan.client;
         config.reply_bytes_max = receive_buffer_bytes;
         let streams = Streams::new(&plan, thread, plan.threads, writer);
-        let sessions =
-            SessionPool::new(now_ns, &plan.servers, config, thread, plan.threads, entropy)?;
+        let share = Share { index: thread, of: plan.threads };
+        let sessions = SessionPool::new(now_ns, &plan.servers, config, share, entropy)?;
         Ok(Self {
             coordination,
             thread,
@@ -121,7 +122,7 @@ impl Driver {
         self.ledger.handle_timeout(now_ns)?;
         match self.stage {
             Stage::Connecting => {
-                if self.sessions.connect(now_ns)? {
+                if self.sessions.connect(now_ns).map_err(explain)? {
                     self.check_granted()?;
                     self.coordination.connected.fetch_add(1, Ordering::Relaxed);
                     self.stage = Stage::Loading { next: self.thread as u64 };
@@ -145,7 +146,7 @@ impl Driver {
             }
             Stage::Asking { until_ns } => {
                 if self.ledger.has_counters() || now_ns >= until_ns {
-                    self.close();
+                    self.close(now_ns);
                 }
             }
             Stage::Closing => {}
@@ -214,7 +215,11 @@ impl Driver {
             self.drain(window.end_ns, now_ns + self.plan.client.answer_timeout_ns);
             return Ok(());
         }
-        self.sessions.reopen(now_ns)?;
+        let Self { sessions, ledger, streams, plan, .. } = self;
+        sessions.maintain(now_ns, |worker, operation| {
+            ledger.ended(now_ns, worker, operation.token, &operation.outcome);
+            streams.ended(plan, worker.server, operation.token);
+        })?;
         self.check_granted()?;
         self.streams.pump(now_ns, &self.plan, &mut self.sessions, &mut self.ledger.history);
         Ok(())
@@ -245,12 +250,13 @@ impl Driver {
     }
 
     fn ask(&mut self, now_ns: u64) {
-        self.ledger.asked_for_counters(self.sessions.ask_for_counters(now_ns));
+        let token = Token::new(Origin::Counters, false, None, now_ns);
+        self.ledger.asked_for_counters(self.sessions.ask_for_counters(token));
         self.stage = Stage::Asking { until_ns: now_ns + COUNTERS_NS };
     }
 
-    fn close(&mut self) {
-        self.sessions.close();
+    fn close(&mut self, now_ns: u64) {
+        self.sessions.close(now_ns, |_, _| {});
         self.stage = Stage::Closing;
     }
 
@@ -267,9 +273,9 @@ impl Endpoint for Driver {
     fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
         self.turn(now_ns);
         let Self { sessions, ledger, streams, plan, .. } = self;
-        sessions.handle_datagram(now_ns, path.remote, datagram, |worker, token, outcome| {
-            ledger.ended(now_ns, worker, token, outcome);
-            streams.ended(plan, worker.server, token);
+        sessions.handle_datagram(now_ns, path.remote, datagram, |worker, operation| {
+            ledger.ended(now_ns, worker, operation.token, &operation.outcome);
+            streams.ended(plan, worker.server, operation.token);
         });
     }
 
@@ -280,9 +286,9 @@ impl Endpoint for Driver {
         // While replies wait in the socket, nobody can tell what was lost.
         if is_drained && now_ns >= self.session_timeout_ns {
             let Self { sessions, ledger, streams, plan, .. } = self;
-            sessions.handle_timeout(now_ns, |worker, token, outcome| {
-                ledger.ended(now_ns, worker, token, outcome);
-                streams.ended(plan, worker.server, token);
+            sessions.handle_timeout(now_ns, |worker, operation| {
+                ledger.ended(now_ns, worker, operation.token, &operation.outcome);
+                streams.ended(plan, worker.server, operation.token);
             });
         }
         if let Err(failure) = self.advance(now_ns) {
@@ -328,5 +334,15 @@ impl Endpoint for Driver {
             }
         }
         !is_over
+    }
+}
+
+/// A server that does not answer may only lack this flag.
+fn explain(error: client::Error) -> anyhow::Error {
+    match error {
+        client::Error::NoServer { mtu_bytes, .. } => {
+            anyhow!("{error} (--mtu {mtu_bytes})")
+        }
+        error => error.into(),
     }
 }

@@ -2,6 +2,7 @@
 //! report and, if a history is kept, written down.
 
 use anyhow::Result;
+use client::pool::RemoteWorker;
 use host::report::Counters;
 use proto::client::Outcome;
 
@@ -9,7 +10,6 @@ use crate::coordination::{ThreadReport, Window};
 use crate::excerpt::excerpt;
 use crate::history::History;
 use crate::recorder::Recorder;
-use crate::sessions::RemoteWorker;
 use crate::token::{Origin, Token};
 
 /// How a store answered an operation.
@@ -169,8 +169,11 @@ mod tests {
     use crate::recorder::Interval;
 
     const NOW_NS: u64 = 5_000;
-    const WORKER: RemoteWorker =
-        RemoteWorker { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400), server: 0 };
+    const WORKER: RemoteWorker = RemoteWorker {
+        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400),
+        server: 0,
+        incarnation: 1,
+    };
 
     fn ledger() -> (Ledger, Receiver<Interval>) {
         let (sender, intervals) = channel();

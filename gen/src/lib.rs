@@ -2,7 +2,7 @@
 //! datagrams of a few threads.
 //!
 //! [`run`] is one run from its flags to its report. Each thread runs a [`driver`]: the
-//! [`streams`] that draw operations from a [`workload`], the [`sessions`] that carry them,
+//! [`streams`] that draw operations from a [`workload`], the sessions that carry them (`client::pool`),
 //! and the [`ledger`] of those that ended, with a [`recorder`] of how fast they came back and,
 //! if asked for, a [`history`] of what they did. Threads share a [`coordination`],
 //! and tell each other's watcher whose [`silence`] they wait through. Other stores are driven for comparison by what is in [`baseline`].
@@ -12,7 +12,6 @@ pub mod arrivals;
 pub mod baseline;
 pub mod coordination;
 pub mod driver;
-pub mod entropy;
 pub mod excerpt;
 pub mod flags;
 pub mod history;
@@ -23,7 +22,6 @@ pub mod record;
 pub mod recorder;
 pub mod report;
 pub mod run;
-pub mod sessions;
 pub mod silence;
 pub mod streams;
 pub mod threads;

@@ -14,11 +14,11 @@ use proto::order::Order;
 
 use crate::baseline::ANSWER_TIMEOUT_UDP_DEFAULT;
 use crate::baseline::target::Protocol;
-use crate::entropy::Entropy;
 use crate::flags::{Flags, STDOUT};
 use crate::record::{KeyFormat, ValueFormat};
 use crate::workload::{Mix, Workload};
 use crate::zipf::Zipf;
+use client::entropy::Entropy;
 
 /// Bytes of the table that draws one record.
 const ZIPF_BYTES_PER_RECORD: u64 = 8;

@@ -18,7 +18,6 @@ use udp::clock::now_ns;
 use crate::baseline;
 use crate::baseline::stores::Baselines;
 use crate::coordination::{Coordination, ThreadReport, Window};
-use crate::entropy::Entropy;
 use crate::flags::{Flags, STDOUT};
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -26,6 +25,7 @@ use crate::recorder::{Interval, Recorder};
 use crate::report;
 use crate::silence::Silence;
 use crate::threads::{self, Common, ThreadHandle};
+use client::entropy::Entropy;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
+use client::pool::Silent;
+
 /// How often a thread looks.
 pub const LOOK_NS: u64 = 100_000_000;
 /// A server that answers may take so long.
@@ -13,15 +15,6 @@ const PATIENCE_NS: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub struct Silence {
     threads: Vec<Mutex<Vec<Silent>>>,
-}
-
-/// A worker that has not answered since a time, though it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Silent {
-    /// Its address.
-    pub worker: SocketAddr,
-    /// When it was last heard, or first asked.
-    pub since_ns: u64,
 }
 
 impl Silence {

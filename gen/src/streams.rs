@@ -6,16 +6,15 @@
 
 use std::collections::VecDeque;
 
+use client::pool::SessionPool;
 use history::operation::ValueId;
 use proto::client::Blocked;
 use proto::limits::KEY_BYTES_MAX;
 use proto::order::Barrier;
-use proto::placement::server_of;
 
 use crate::arrivals::Arrivals;
 use crate::history::{Call, History};
 use crate::plan::Plan;
-use crate::sessions::SessionPool;
 use crate::token::{Origin, Token};
 use crate::workload::{Draw, StreamRandom};
 
@@ -54,6 +53,8 @@ pub struct Streams {
     barriers: Vec<Barrier>,
     barriers_per_stream: usize,
     ready: VecDeque<u32>,
+    /// For each session, by its place, the streams whose next operation found no room there.
+    parked: Vec<VecDeque<u32>>,
     arrivals: Option<Arrivals>,
     writer: u64,
     values_written: u64,
@@ -89,6 +90,7 @@ impl Streams {
             barriers: vec![Barrier::default(); streams.len() * barriers_per_stream],
             barriers_per_stream,
             ready: VecDeque::with_capacity(streams.len()),
+            parked: Vec::new(),
             arrivals: None,
             writer,
             values_written: 0,
@@ -129,16 +131,17 @@ impl Streams {
         &mut self,
         now_ns: u64,
         plan: &Plan,
-        sessions: &mut SessionPool,
+        sessions: &mut SessionPool<Token>,
         history: &mut Option<History>,
     ) {
         self.take_arrivals(now_ns);
+        self.parked.resize_with(sessions.places().end, VecDeque::new);
         for session in sessions.places() {
-            while let Some(stream) = sessions.get_mut(session).parked.pop_front() {
+            while let Some(stream) = self.parked[session].pop_front() {
                 match self.run(stream, now_ns, plan, sessions, history) {
                     Stop::NoRoom { session: at, went_on: false } if at == session => {
                         // It was the first, and is the first again when there is room.
-                        let parked = &mut sessions.get_mut(session).parked;
+                        let parked = &mut self.parked[session];
                         parked.pop_back();
                         parked.push_front(stream);
                         break;
@@ -194,7 +197,7 @@ impl Streams {
         index: u32,
         now_ns: u64,
         plan: &Plan,
-        sessions: &mut SessionPool,
+        sessions: &mut SessionPool<Token>,
         history: &mut Option<History>,
     ) -> Stop {
         let stop = self.send_until_stopped(index, now_ns, plan, sessions, history);
@@ -202,7 +205,7 @@ impl Streams {
             Stop::NothingDue => StreamState::Idle,
             Stop::Barrier => StreamState::AtBarrier,
             Stop::NoRoom { session, .. } => {
-                sessions.get_mut(session).parked.push_back(index);
+                self.parked[session].push_back(index);
                 StreamState::Parked
             }
         };
@@ -215,7 +218,7 @@ impl Streams {
         index: u32,
         now_ns: u64,
         plan: &Plan,
-        sessions: &mut SessionPool,
+        sessions: &mut SessionPool<Token>,
         history: &mut Option<History>,
     ) -> Stop {
         let stream = &mut self.streams[index as usize];
@@ -227,7 +230,7 @@ impl Streams {
             }
             let operation = stream.next;
             let key = plan.keys.write(operation.key, &mut self.key);
-            let server = server_of(key, plan.servers.len());
+            let (server, session) = sessions.carrier(key);
             let barrier = &mut self.barriers[barriers_at + plan.order.barrier_of(server)];
             if !barrier.admits(plan.order, operation.write, plan.batch) {
                 return Stop::Barrier;
@@ -243,19 +246,17 @@ impl Streams {
             };
             let place = place_in(history, operation.key);
             let token = Token::new(Origin::Stream(index), operation.write, place, started_ns);
-            let session = sessions.carrier(server, operation.key);
-            let client = &mut sessions.get_mut(session).client;
             let id = ValueId { writer: self.writer, counter: self.values_written };
             let result = if operation.write {
                 plan.values.fill(&mut self.value, id);
-                client.put(token, key, &self.value)
+                sessions.send_put(session, token, key, &self.value)
             } else {
-                client.get(token, key)
+                sessions.send_get(session, token, key)
             };
             match result {
                 Ok(()) => {
                     if let Some(history) = history {
-                        let incarnation = client.granted().map_or(0, |granted| granted.incarnation);
+                        let incarnation = incarnation_of(sessions, session);
                         let counter = operation.write.then_some(id.counter);
                         let (key, server) = (operation.key, server as u16);
                         history.called(token, Call { key, server, incarnation, counter, now_ns });
@@ -282,25 +283,28 @@ impl Streams {
         record: u64,
         now_ns: u64,
         plan: &Plan,
-        sessions: &mut SessionPool,
+        sessions: &mut SessionPool<Token>,
         history: &mut Option<History>,
     ) -> bool {
         let key = plan.keys.write(record, &mut self.key);
-        let server = server_of(key, plan.servers.len());
+        let (server, session) = sessions.carrier(key);
         let id = ValueId { writer: self.writer, counter: self.values_written };
         plan.values.fill(&mut self.value, id);
         let token = Token::new(Origin::Load, true, place_in(history, record), now_ns);
-        let session = sessions.carrier(server, record);
-        let client = &mut sessions.get_mut(session).client;
-        let is_sent = client.put(token, key, &self.value).is_ok();
+        let is_sent = sessions.send_put(session, token, key, &self.value).is_ok();
         if let (Some(history), true) = (history, is_sent) {
-            let incarnation = client.granted().map_or(0, |granted| granted.incarnation);
+            let incarnation = incarnation_of(sessions, session);
             let (server, counter) = (server as u16, Some(id.counter));
             history.called(token, Call { key: record, server, incarnation, counter, now_ns });
         }
         self.values_written += u64::from(is_sent);
         is_sent
     }
+}
+
+/// Names the life of the server that a session is with.
+fn incarnation_of(sessions: &SessionPool<Token>, session: usize) -> u64 {
+    sessions.get(session).client.granted().map_or(0, |granted| granted.incarnation)
 }
 
 #[inline]

@@ -18,12 +18,12 @@ use crate::baseline::stores::Baselines;
 use crate::baseline::thread::{BaselineSetup, BaselineThread};
 use crate::coordination::{Coordination, ThreadReport};
 use crate::driver::{Driver, Setup};
-use crate::entropy::Entropy;
 use crate::flags::Flags;
 use crate::history::{self, History};
 use crate::plan::Plan;
 use crate::recorder::Recorder;
 use crate::silence::Silence;
+use client::entropy::Entropy;
 
 /// Ends with what the thread knows then, or with why it failed.
 pub type ThreadHandle = JoinHandle<Result<ThreadReport>>;

@@ -99,7 +99,7 @@ fn round_trip(criterion: &mut Criterion) {
         let mut answered = 0;
         while let Some(transmit) = server.poll_transmit(Flush::All) {
             for datagram in transmit.datagrams() {
-                client.handle_datagram(now_ns, datagram, |_, _| answered += 1);
+                client.handle_datagram(now_ns, datagram, |_| answered += 1);
             }
         }
         answered

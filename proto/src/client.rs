@@ -12,9 +12,9 @@ use crate::flight::Flight;
 use crate::handshake::{Granted, Handshake, Progress};
 use crate::limits::{
     ANSWER_TIMEOUT_NS, HANDSHAKE_TIMEOUT_NS, KEEPALIVE_NS, MTU_BYTES_DEFAULT, MTU_BYTES_MAX,
-    MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX,
+    MTU_BYTES_MIN, SESSION_STALE_NS, WINDOW_DEFAULT, WINDOW_MAX,
 };
-pub use crate::outcome::{Blocked, Outcome};
+pub use crate::outcome::{Blocked, Finished, Outcome};
 use crate::pack;
 use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed};
@@ -61,6 +61,9 @@ pub enum Ended {
     Forgotten,
     /// The server refused to open it.
     Refused(Reason),
+    /// Nobody ran it for so long that the server will have forgotten it; nothing was
+    /// outstanding.
+    Stale,
 }
 
 #[derive(Debug)]
@@ -179,13 +182,13 @@ impl<T: Copy> Client<T> {
 
     /// Tells the server that the session is over. What is outstanding is given up, so
     /// applications wait for [`Self::is_idle`] first.
-    pub fn close(&mut self, mut outcome: impl FnMut(T, Outcome<'_>)) {
+    pub fn close(&mut self, mut finished: impl FnMut(Finished<'_, T>)) {
         match &self.phase {
             Phase::Open(flight) => {
                 let session = flight.granted().session;
-                self.enter(Phase::Closing(session), &mut outcome);
+                self.enter(Phase::Closing(session), &mut finished);
             }
-            Phase::Connecting(_) => self.enter(Phase::Ended(Ended::Closed), &mut outcome),
+            Phase::Connecting(_) => self.enter(Phase::Ended(Ended::Closed), &mut finished),
             Phase::Closing(_) | Phase::Ended(_) => {}
         }
     }
@@ -196,16 +199,16 @@ impl<T: Copy> Client<T> {
         &mut self,
         now_ns: u64,
         datagram: &[u8],
-        mut outcome: impl FnMut(T, Outcome<'_>),
+        mut finished: impl FnMut(Finished<'_, T>),
     ) {
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
-        match self.dispatch(now_ns, datagram, &mut outcome) {
+        match self.dispatch(now_ns, datagram, &mut finished) {
             Ok(()) => {}
             Err(Malformed::OtherVersion(version)) => {
                 self.counters.other_version += 1;
                 if let Phase::Connecting(_) = self.phase {
-                    self.end(Ended::OtherVersion(version), &mut outcome);
+                    self.end(Ended::OtherVersion(version), &mut finished);
                 }
             }
             Err(_) => self.counters.malformed += 1,
@@ -213,14 +216,22 @@ impl<T: Copy> Client<T> {
     }
 
     /// Does what is due: sends again, asks again, gives up.
-    pub fn handle_timeout(&mut self, now_ns: u64, mut outcome: impl FnMut(T, Outcome<'_>)) {
-        let has_failed = match &mut self.phase {
-            Phase::Connecting(handshake) => handshake.has_failed(now_ns),
-            Phase::Open(flight) => flight.handle_timeout(now_ns, &mut self.counters).is_err(),
-            Phase::Closing(_) | Phase::Ended(_) => false,
+    pub fn handle_timeout(&mut self, now_ns: u64, mut finished: impl FnMut(Finished<'_, T>)) {
+        let ended = match &mut self.phase {
+            Phase::Connecting(handshake) => handshake.has_failed(now_ns).then_some(Ended::NoAnswer),
+            Phase::Open(flight) => {
+                let is_stale = flight.is_idle() && now_ns >= self.sent_ns + SESSION_STALE_NS;
+                if is_stale {
+                    Some(Ended::Stale)
+                } else {
+                    let overdue = flight.handle_timeout(now_ns, &mut self.counters);
+                    overdue.is_err().then_some(Ended::NoAnswer)
+                }
+            }
+            Phase::Closing(_) | Phase::Ended(_) => None,
         };
-        if has_failed {
-            self.end(Ended::NoAnswer, &mut outcome);
+        if let Some(ended) = ended {
+            self.end(ended, &mut finished);
         }
     }
 
@@ -299,7 +310,7 @@ impl<T: Copy> Client<T> {
         &mut self,
         now_ns: u64,
         datagram: &[u8],
-        outcome: &mut impl FnMut(T, Outcome<'_>),
+        finished: &mut impl FnMut(Finished<'_, T>),
     ) -> Result<(), Malformed> {
         let (kind, header) = unpack::header(datagram)?;
         match &mut self.phase {
@@ -316,18 +327,20 @@ impl<T: Copy> Client<T> {
                     Progress::Refused(Reason::Version) => self.counters.refusals += 1,
                     Progress::Refused(reason) => {
                         self.counters.refusals += 1;
-                        self.end(Ended::Refused(reason), outcome);
+                        self.end(Ended::Refused(reason), finished);
                     }
                 }
                 Ok(())
             }
             Phase::Open(flight) if header.session == flight.granted().session => match kind {
-                Kind::Reply => flight.reply(now_ns, &header, datagram, &mut self.counters, outcome),
+                Kind::Reply => {
+                    flight.reply(now_ns, &header, datagram, &mut self.counters, finished)
+                }
                 Kind::Refuse => {
                     let reason = unpack::reason(&header)?;
                     self.counters.refusals += 1;
                     if reason == Reason::UnknownSession {
-                        self.end(Ended::Forgotten, outcome);
+                        self.end(Ended::Forgotten, finished);
                     }
                     Ok(())
                 }
@@ -348,18 +361,18 @@ impl<T: Copy> Client<T> {
         }
     }
 
-    fn end(&mut self, ended: Ended, outcome: &mut impl FnMut(T, Outcome<'_>)) {
+    fn end(&mut self, ended: Ended, finished: &mut impl FnMut(Finished<'_, T>)) {
         self.counters.sessions_lost += 1;
         if let Phase::Open(flight) = &self.phase {
             flight.plant_lost(self.server);
         }
-        self.enter(Phase::Ended(ended), outcome);
+        self.enter(Phase::Ended(ended), finished);
     }
 
     /// Leaves a phase for ever; what was outstanding in it is given up.
-    fn enter(&mut self, phase: Phase<T>, outcome: &mut impl FnMut(T, Outcome<'_>)) {
+    fn enter(&mut self, phase: Phase<T>, finished: &mut impl FnMut(Finished<'_, T>)) {
         if let Phase::Open(flight) = std::mem::replace(&mut self.phase, phase) {
-            flight.give_up(&mut self.counters, outcome);
+            flight.give_up(&mut self.counters, finished);
         }
     }
 }

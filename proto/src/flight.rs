@@ -13,11 +13,11 @@ use crate::counters::ClientCounters;
 use crate::handshake::Granted;
 use crate::inflight::{Inflight, State};
 use crate::limits::{
-    BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN,
+    BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN, MUTATION_WINDOW_SHARE,
     SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
 };
 use crate::loss_detection::LossDetector;
-use crate::outcome::{Blocked, Outcome};
+use crate::outcome::{Blocked, Finished, Outcome};
 use crate::pack;
 use crate::reply_budget::ReplyBudget;
 use crate::rto::Rto;
@@ -116,13 +116,22 @@ impl<T: Copy> Flight<T> {
             return Err(Blocked::Length);
         }
         let reply_bytes = self.budget.charge_of(op);
-        if !self.budget.admits(reply_bytes) {
+        if !self.budget.admits(reply_bytes) || (op.is_mutation() && !self.admits_mutation()) {
             return Err(Blocked::WindowFull);
         }
         let entry_bytes = REQUEST_ENTRY_BYTES + key.len() + value.len();
         let index = self.slot_with_room(entry_bytes, Self::window).ok_or(Blocked::WindowFull)?;
         self.add(index, token, op, key, value, reply_bytes);
         Ok(())
+    }
+
+    /// Whether another mutation leaves reads their share of the window.
+    #[inline]
+    fn admits_mutation(&self) -> bool {
+        let (share, of) = MUTATION_WINDOW_SHARE;
+        let is_with_others =
+            (self.filling).is_some_and(|index| self.inflight.slot(index).mutations_waiting > 0);
+        is_with_others || self.inflight.with_mutations() < (self.window() * share / of).max(1)
     }
 
     /// Request datagrams that may be outstanding.
@@ -164,7 +173,7 @@ impl<T: Copy> Flight<T> {
     // Forced, as `operation` is.
     #[inline(always)]
     fn add(&mut self, index: u16, token: T, op: Op, key: &[u8], value: &[u8], reply: usize) {
-        self.inflight.slot_mut(index).push(token, op, key, value, reply);
+        self.inflight.push(index, token, op, key, value, reply);
         self.budget.charge(reply);
     }
 
@@ -236,7 +245,7 @@ impl<T: Copy> Flight<T> {
         header: &Header,
         datagram: &[u8],
         counters: &mut ClientCounters,
-        outcome: &mut impl FnMut(T, Outcome<'_>),
+        finished: &mut impl FnMut(Finished<'_, T>),
     ) -> Result<(), Malformed> {
         self.credit = usize::from(header.credit);
         let mut largest = REPLY_ENTRY_BYTES;
@@ -247,20 +256,20 @@ impl<T: Copy> Flight<T> {
                 counters.answers_late += 1;
                 continue;
             };
-            let slot = self.inflight.slot_mut(index);
             let entry_index = usize::from(answer.index);
-            let entry = slot.entries.get(entry_index).ok_or(Malformed::Entry)?;
+            let entry = self.inflight.slot(index).entries.get(entry_index);
+            let entry = *entry.ok_or(Malformed::Entry)?;
             if entry.is_done {
                 counters.answers_duplicate += 1;
                 continue;
             }
-            let (token, result) = (entry.token, Outcome::of(entry.op, &answer)?);
-            slot.finish(entry_index);
+            let outcome = Outcome::of(entry.op, &answer)?;
+            let slot = self.inflight.finish(index, entry_index);
             counters.operations_answered += 1;
+            finished(slot.finished(&entry, outcome));
             if slot.waiting == 0 {
                 self.complete(now_ns, index, u32::from(header.attempt), counters);
             }
-            outcome(token, result);
         }
         self.budget.note_answer(largest);
         Ok(())
@@ -365,17 +374,17 @@ impl<T: Copy> Flight<T> {
     /// Moves the unanswered reads of a slot to other datagrams, and frees it if nothing is
     /// left of it.
     fn ask_again(&mut self, index: u16, counters: &mut ClientCounters) {
-        let slot = self.inflight.slot_mut(index);
-        let waiting_since_ns = slot.waiting_since_ns;
+        let waiting_since_ns = self.inflight.slot(index).waiting_since_ns;
         let mut reads = Vec::new();
-        for entry in 0..slot.entries.len() {
+        for entry in 0..self.inflight.slot(index).entries.len() {
+            let slot = self.inflight.slot(index);
             let pending = slot.entries[entry];
             if !pending.is_done && !pending.op.is_mutation() {
                 reads.push((pending.token, pending.op, slot.key(&pending).to_vec()));
-                slot.finish(entry);
+                self.inflight.finish(index, entry);
             }
         }
-        if slot.waiting == 0 {
+        if self.inflight.slot(index).waiting == 0 {
             self.release(index);
         }
         for (token, op, key) in reads {
@@ -392,18 +401,19 @@ impl<T: Copy> Flight<T> {
 
     /// Ends all that is outstanding: nobody knows whether its mutations happened.
     pub fn give_up(
-        mut self,
+        self,
         counters: &mut ClientCounters,
-        outcome: &mut impl FnMut(T, Outcome<'_>),
+        finished: &mut impl FnMut(Finished<'_, T>),
     ) {
-        for (token, op) in self.inflight.abandon() {
-            if op.is_mutation() {
+        for (slot, entry) in self.inflight.outstanding() {
+            let outcome = if entry.op.is_mutation() {
                 counters.indeterminate += 1;
-                outcome(token, Outcome::Indeterminate);
+                Outcome::Indeterminate
             } else {
-                counters.unanswered_gets += u64::from(op == Op::Get);
-                outcome(token, Outcome::Unanswered);
-            }
+                counters.unanswered_gets += u64::from(entry.op == Op::Get);
+                Outcome::Unanswered
+            };
+            finished(slot.finished(entry, outcome));
         }
     }
 }

@@ -8,6 +8,7 @@
 //! only when nothing of it is waited for.
 
 use crate::limits::WINDOW_MAX;
+use crate::outcome::{Finished, Outcome};
 use crate::pack;
 use crate::planted::{Fault, is_planted};
 use crate::wire::{HEADER_BYTES, Op};
@@ -77,10 +78,8 @@ impl<T: Copy> RequestSlot<T> {
         &self.datagram
     }
 
-    /// Adds an operation.
-    // Forced, as `Flight::operation` is.
     #[inline(always)]
-    pub fn push(&mut self, token: T, op: Op, key: &[u8], value: &[u8], reply_bytes: usize) {
+    fn push(&mut self, token: T, op: Op, key: &[u8], value: &[u8], reply_bytes: usize) {
         assert_eq!(self.state, State::Filling);
         let key_at = (self.datagram.len() + crate::wire::REQUEST_ENTRY_BYTES) as u16;
         pack::request_entry(&mut self.datagram, op, key, value);
@@ -92,14 +91,22 @@ impl<T: Copy> RequestSlot<T> {
     }
 
     /// The key of one of its operations.
+    #[inline]
     #[must_use]
     pub fn key(&self, pending: &Pending<T>) -> &[u8] {
         &self.datagram[usize::from(pending.key_at)..][..usize::from(pending.key_bytes)]
     }
 
-    /// Notes that nothing more is waited for of an operation.
+    /// One of its operations at its end.
     #[inline]
-    pub fn finish(&mut self, index: usize) {
+    #[must_use]
+    pub fn finished<'a>(&'a self, pending: &Pending<T>, outcome: Outcome<'a>) -> Finished<'a, T> {
+        let (token, key, sent_ns) = (pending.token, self.key(pending), self.waiting_since_ns);
+        Finished { token, key, sent_ns, outcome }
+    }
+
+    #[inline]
+    fn finish(&mut self, index: usize) {
         let entry = &mut self.entries[index];
         assert!(!entry.is_done, "each operation ends once");
         entry.is_done = true;
@@ -113,6 +120,8 @@ impl<T: Copy> RequestSlot<T> {
 pub struct Inflight<T> {
     slots: Vec<RequestSlot<T>>,
     free: Vec<u16>,
+    /// Slots in which a mutation is waited for.
+    with_mutations: usize,
 }
 
 impl<T: Copy> Inflight<T> {
@@ -135,7 +144,11 @@ impl<T: Copy> Inflight<T> {
             reply_bytes: 0,
             datagram: Vec::new(),
         };
-        Self { slots: (0..window).map(slot).collect(), free: (0..window as u16).rev().collect() }
+        Self {
+            slots: (0..window).map(slot).collect(),
+            free: (0..window as u16).rev().collect(),
+            with_mutations: 0,
+        }
     }
 
     /// Slots in use.
@@ -143,6 +156,40 @@ impl<T: Copy> Inflight<T> {
     #[inline]
     pub fn used(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// Slots in which a mutation is waited for.
+    #[must_use]
+    #[inline]
+    pub const fn with_mutations(&self) -> usize {
+        self.with_mutations
+    }
+
+    /// Adds an operation to a slot.
+    // Forced, as `Flight::operation` is.
+    #[inline(always)]
+    pub fn push(
+        &mut self,
+        index: u16,
+        token: T,
+        op: Op,
+        key: &[u8],
+        value: &[u8],
+        reply_bytes: usize,
+    ) {
+        let slot = &mut self.slots[usize::from(index)];
+        slot.push(token, op, key, value, reply_bytes);
+        self.with_mutations += usize::from(op.is_mutation() && slot.mutations_waiting == 1);
+    }
+
+    /// Notes that nothing more is waited for of an operation of a slot.
+    #[inline]
+    pub fn finish(&mut self, index: u16, entry: usize) -> &RequestSlot<T> {
+        let slot = &mut self.slots[usize::from(index)];
+        let is_mutation = slot.entries[entry].op.is_mutation();
+        slot.finish(entry);
+        self.with_mutations -= usize::from(is_mutation && slot.mutations_waiting == 0);
+        slot
     }
 
     /// Whether a slot is free.
@@ -206,15 +253,11 @@ impl<T: Copy> Inflight<T> {
         (0..self.slots.len() as u16).filter(|&index| self.slot(index).state == State::Sent)
     }
 
-    /// Ends all that is outstanding, and hands out its tokens. The slots are of no use
-    /// afterwards.
-    pub fn abandon(&mut self) -> impl Iterator<Item = (T, Op)> + '_ {
-        self.free.clear();
-        self.slots.iter_mut().flat_map(|slot| {
-            slot.state = State::Free;
-            slot.waiting = 0;
-            slot.mutations_waiting = 0;
-            slot.entries.drain(..).filter(|entry| !entry.is_done).map(|e| (e.token, e.op))
+    /// All that is not done, in the order of the slots.
+    pub fn outstanding(&self) -> impl Iterator<Item = (&RequestSlot<T>, &Pending<T>)> {
+        let used = self.slots.iter().filter(|slot| slot.state != State::Free);
+        used.flat_map(|slot| {
+            slot.entries.iter().filter(|entry| !entry.is_done).map(move |entry| (slot, entry))
         })
     }
 }
@@ -252,17 +295,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_abandoned_is_what_was_not_done() {
+    fn what_is_outstanding_is_what_was_not_done() {
         let mut inflight: Inflight<u32> = Inflight::new(4);
         let index = inflight.take().unwrap();
-        let slot = inflight.slot_mut(index);
-        slot.push(1, Op::Get, b"a", b"", 0);
-        slot.push(2, Op::Put, b"b", b"v", 0);
-        slot.push(3, Op::Get, b"c", b"", 0);
-        slot.finish(0);
+        inflight.push(index, 1, Op::Get, b"a", b"", 0);
+        inflight.push(index, 2, Op::Put, b"b", b"v", 0);
+        inflight.push(index, 3, Op::Get, b"c", b"", 0);
+        inflight.finish(index, 0);
+        let slot = inflight.slot(index);
         assert_eq!(slot.key(&slot.entries[1]), b"b");
         assert_eq!((slot.waiting, slot.mutations_waiting), (2, 1));
-        let abandoned: Vec<_> = inflight.abandon().collect();
-        assert_eq!(abandoned, [(2, Op::Put), (3, Op::Get)]);
+        let outstanding = inflight.outstanding();
+        let outstanding: Vec<_> =
+            outstanding.map(|(slot, entry)| (entry.token, entry.op, slot.key(entry))).collect();
+        assert_eq!(outstanding, [(2, Op::Put, &b"b"[..]), (3, Op::Get, b"c")]);
     }
 }

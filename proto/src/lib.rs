@@ -36,7 +36,7 @@
 //!    only input makes anything due.
 //!
 //! ```
-//! use proto::client::{Client, ClientConfig, Outcome};
+//! use proto::client::{Client, ClientConfig, Finished};
 //! use proto::transmit::Flush;
 //!
 //! /// One round; returns when the next is due if nothing comes.
@@ -46,11 +46,11 @@
 //!     received: &[&[u8]],
 //!     send: impl Fn(&[u8]),
 //! ) -> Option<u64> {
-//!     let ended = |token: u32, outcome: Outcome<'_>| println!("operation {token}: {outcome:?}");
+//!     let finished = |operation: Finished<'_, u32>| println!("{operation:?}");
 //!     for datagram in received {
-//!         client.handle_datagram(now_ns, datagram, ended);
+//!         client.handle_datagram(now_ns, datagram, finished);
 //!     }
-//!     client.handle_timeout(now_ns, ended);
+//!     client.handle_timeout(now_ns, finished);
 //!     while let Some(transmit) = client.poll_transmit(now_ns, Flush::All) {
 //!         transmit.datagrams().for_each(&send);
 //!     }

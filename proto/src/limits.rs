@@ -29,12 +29,20 @@ pub const WINDOW_MAX: usize = 256;
 /// Window that a client asks for unless told otherwise.
 pub const WINDOW_DEFAULT: usize = 64;
 
+/// Mutations may be in at most 3 of 4 request datagrams that a session has outstanding: one
+/// that is never answered keeps its slot for as long as the session lives, and leaves room
+/// for reads.
+pub const MUTATION_WINDOW_SHARE: (usize, usize) = (3, 4);
+
 /// Sessions of one worker.
 pub const SESSIONS_PER_WORKER_MAX: usize = 1024;
 /// A session that was silent for so long is expired.
 pub const SESSION_IDLE_NS: u64 = 60_000_000_000;
 /// A client with nothing to ask shows after so long that it is still there.
 pub const KEEPALIVE_NS: u64 = 15_000_000_000;
+/// A client that could not show it for so long takes its session for expired, as long as it
+/// awaits nothing there.
+pub const SESSION_STALE_NS: u64 = SESSION_IDLE_NS - KEEPALIVE_NS;
 
 /// A cookie older than this is refused.
 pub const COOKIE_LIFETIME_NS: u64 = 10_000_000_000;
@@ -126,6 +134,8 @@ const _: () = {
     assert!(ENTRIES_PER_DATAGRAM_MAX <= u16::MAX as usize);
     assert!(SESSIONS_PER_WORKER_MAX <= 1 << 16);
     assert!(KEEPALIVE_NS * 2 < SESSION_IDLE_NS);
+    assert!(KEEPALIVE_NS < SESSION_STALE_NS && SESSION_STALE_NS < SESSION_IDLE_NS);
+    assert!(MUTATION_WINDOW_SHARE.0 < MUTATION_WINDOW_SHARE.1);
     // A client gives up before its server forgets: what it still waits for was never
     // refused for having expired.
     assert!(ANSWER_TIMEOUT_NS < SESSION_IDLE_NS);

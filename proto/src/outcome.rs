@@ -3,6 +3,20 @@
 use crate::unpack::{Answer, Malformed};
 use crate::wire::{Op, Status};
 
+/// An operation that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished<'a, T> {
+    /// What the application knows it by.
+    pub token: T,
+    /// Its key; empty for STATS.
+    pub key: &'a [u8],
+    /// When it was first sent: its effect is later. Of operations that share a datagram, the
+    /// earliest.
+    pub sent_ns: u64,
+    /// How it ended.
+    pub outcome: Outcome<'a>,
+}
+
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {

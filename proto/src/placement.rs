@@ -1,4 +1,4 @@
-//! Which server holds a key: the same in every program.
+//! Which server holds a key, the same in every program; and which of its workers is asked for it.
 
 use twox_hash::XxHash3_64;
 
@@ -17,7 +17,35 @@ pub fn server_of(key: &[u8], servers: usize) -> usize {
     if servers == 1 {
         return 0;
     }
-    ((u128::from(XxHash3_64::oneshot(key)) * servers as u128) >> 64) as usize
+    KeyHash::of(key).server_of(servers)
+}
+
+/// XXH3-64 of a key, for who needs its server and its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyHash(u64);
+
+impl KeyHash {
+    /// Of a key.
+    #[must_use]
+    #[inline]
+    pub fn of(key: &[u8]) -> Self {
+        Self(XxHash3_64::oneshot(key))
+    }
+
+    /// As [`server_of`]: the upper bits tell the server.
+    #[must_use]
+    #[inline]
+    pub fn server_of(self, servers: usize) -> usize {
+        ((u128::from(self.0) * servers as u128) >> 64) as usize
+    }
+
+    /// Which of a client's sessions with a server carries the key: the lower bits tell. All
+    /// workers of a server hold all of its keys, so clients need not agree on this.
+    #[must_use]
+    #[inline]
+    pub const fn session_of(self, sessions: usize) -> usize {
+        (((self.0 & 0xffff_ffff) * sessions as u64) >> 32) as usize
+    }
 }
 
 #[cfg(test)]
@@ -35,12 +63,19 @@ mod tests {
     const PLACES_OF_FIRST_EIGHT: [usize; 8] = [3, 3, 0, 3, 2, 3, 1, 3];
 
     #[test]
-    fn keys_spread_evenly_over_servers() {
-        let mut counts = [0u32; 7];
-        for key in 0u64..70_000 {
-            counts[server_of(&key.to_be_bytes(), 7)] += 1;
+    fn keys_spread_evenly_over_servers_and_over_the_sessions_with_each() {
+        let (mut servers, mut sessions) = ([0u32; 7], [0u32; 7]);
+        for key in 0u64..490_000 {
+            let hash = KeyHash::of(&key.to_be_bytes());
+            let server = hash.server_of(7);
+            assert_eq!(server, server_of(&key.to_be_bytes(), 7));
+            servers[server] += 1;
+            if server == 3 {
+                sessions[hash.session_of(7)] += 1;
+            }
         }
-        // Five standard deviations of a binomial with n = 70,000 and p = 1/7.
-        assert!(counts.iter().all(|&count| count.abs_diff(10_000) < 463), "{counts:?}");
+        // Five standard deviations of binomials with p = 1/7.
+        assert!(servers.iter().all(|&count| count.abs_diff(70_000) < 1225), "{servers:?}");
+        assert!(sessions.iter().all(|&count| count.abs_diff(10_000) < 463), "{sessions:?}");
     }
 }

@@ -10,7 +10,7 @@ use common::random::Random;
 use common::store::MapStore;
 use common::weather::{Network, Side, Weather};
 use common::{End, START_NS, Tokens, client_address, server_config, server_sends};
-use proto::client::{Blocked, Client, ClientConfig, Ended};
+use proto::client::{Blocked, Client, ClientConfig, Ended, Finished};
 use proto::counters::ClientCounters;
 use proto::limits::{ANSWER_TIMEOUT_NS, value_bytes_max};
 use proto::server::{Server, ServerConfig};
@@ -191,13 +191,15 @@ impl History {
             }
         }
         let Self { client, tokens, .. } = self;
-        client.handle_timeout(self.now_ns, |token, outcome| tokens.came_back(token, outcome));
+        client.handle_timeout(self.now_ns, |Finished { token, outcome, .. }| {
+            tokens.came_back(token, outcome)
+        });
         self.server.handle_timeout(self.now_ns);
     }
 
     fn hand_to_client(&mut self, datagram: &[u8]) {
         let Self { client, tokens, asked, store, .. } = self;
-        client.handle_datagram(self.now_ns, datagram, |token, outcome| {
+        client.handle_datagram(self.now_ns, datagram, |Finished { token, outcome, .. }| {
             tokens.came_back(token, outcome);
             check(&asked[&token], tokens.end(token).unwrap(), store);
         });
@@ -205,7 +207,7 @@ impl History {
 
     fn end_session(&mut self) {
         let Self { client, tokens, .. } = self;
-        client.close(|token, outcome| tokens.came_back(token, outcome));
+        client.close(|Finished { token, outcome, .. }| tokens.came_back(token, outcome));
         let counters = self.client.counters();
         self.counters.add(counters);
     }

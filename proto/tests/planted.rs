@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use proto::client::{Client, ClientConfig, Outcome};
+use proto::client::{Client, ClientConfig, Finished, Outcome};
 use proto::order::{Barrier, Order};
 use proto::planted::{Fault, is_due, is_planted, plant};
 use proto::server::{Server, ServerConfig};
@@ -107,9 +107,13 @@ impl Pair {
         while let Some(transmit) = self.server.poll_transmit(Flush::All) {
             for reply in transmit.bytes.chunks(transmit.segment_bytes) {
                 if self.is_server_heard {
-                    self.client.handle_datagram(self.now_ns, reply, |token, outcome| {
-                        self.told.push((token, text(outcome)));
-                    });
+                    self.client.handle_datagram(
+                        self.now_ns,
+                        reply,
+                        |Finished { token, outcome, .. }| {
+                            self.told.push((token, text(outcome)));
+                        },
+                    );
                 }
             }
         }
@@ -209,7 +213,7 @@ fn a_late_answer_is_taken_for_that_of_the_next_use() {
         pair.client.get(7, b"key").unwrap();
         let transmit = pair.client.poll_transmit(pair.now_ns, Flush::All).unwrap();
         let request = transmit.bytes.to_vec();
-        pair.client.handle_datagram(pair.now_ns, &late, |token, outcome| {
+        pair.client.handle_datagram(pair.now_ns, &late, |Finished { token, outcome, .. }| {
             pair.told.push((token, text(outcome)));
         });
         pair.deliver(&request);
@@ -253,7 +257,7 @@ fn what_a_lost_session_leaves_is_executed_under_the_next() {
         pair.run();
         while pair.client.ended().is_none() {
             pair.now_ns += MS;
-            pair.client.handle_timeout(pair.now_ns, |token, outcome| {
+            pair.client.handle_timeout(pair.now_ns, |Finished { token, outcome, .. }| {
                 pair.told.push((token, text(outcome)));
             });
         }

@@ -5,7 +5,7 @@ mod common;
 use common::{End, Pair, header_of, kind_of, only, other_address, server_config, with_window};
 use proto::client::{Blocked, ClientConfig, Ended};
 use proto::limits::{
-    ANSWER_TIMEOUT_NS, KEEPALIVE_NS, RTO_NS_MAX, SESSION_IDLE_NS, SESSION_SCAN_NS,
+    ANSWER_TIMEOUT_NS, KEEPALIVE_NS, RTO_NS_MAX, SESSION_IDLE_NS, SESSION_SCAN_NS, SESSION_STALE_NS,
 };
 use proto::server::{Server, ServerConfig};
 use proto::store::Store as _;
@@ -124,6 +124,25 @@ fn a_session_is_good_until_its_idle_time_is_over() {
 
     // Expect: the session lives.
     assert_eq!(pair.end(1), Some(&End::Stored(1)));
+}
+
+#[test]
+fn a_session_that_nobody_ran_ends_before_its_server_forgets_it() {
+    // State: a client that nobody ran for almost as long as a session may be silent; once
+    // nothing is outstanding, once a PUT is.
+    let mut pair = opened();
+    pair.wait(SESSION_STALE_NS - 1);
+    assert_eq!(pair.client.ended(), None, "there is time yet");
+    pair.put(1, b"key", b"value");
+    pair.request();
+    pair.wait(2);
+    assert_eq!(pair.client.ended(), None, "a PUT is outstanding");
+    let mut idle = opened();
+    idle.wait(SESSION_STALE_NS);
+
+    // Expect: it ends by itself, and nothing of its application's is in doubt.
+    assert_eq!(idle.client.ended(), Some(Ended::Stale));
+    assert_eq!(idle.client.counters().indeterminate, 0);
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn a_full_window_blocks_until_an_answer_comes() {
     let mut pair = opened(2);
     pair.put(1, b"a", b"1");
     let first = pair.request();
-    pair.put(2, b"b", b"2");
+    pair.get(2, b"b");
     pair.request();
 
     // Expect: no third, but after an answer.

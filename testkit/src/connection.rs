@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use proto::client::{Client, ClientConfig, Outcome};
+use proto::client::{Client, ClientConfig, Finished, Outcome};
 use proto::handshake::Granted;
 use proto::transmit::{Account, Flush, Path, Transmit};
 use udp::core_loop::{CoreLoop, Endpoint, Round};
@@ -162,13 +162,16 @@ impl Endpoint for Asking {
     fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
         let Self { client, ends, .. } = self;
         if path.remote == client.server() {
-            client.handle_datagram(now_ns, datagram, |token, outcome| note(ends, token, &outcome));
+            client.handle_datagram(now_ns, datagram, |Finished { token, outcome, .. }| {
+                note(ends, token, &outcome)
+            });
         }
     }
 
     fn handle_timeout(&mut self, now_ns: u64, _is_drained: bool) {
         let Self { client, ends, .. } = self;
-        client.handle_timeout(now_ns, |token, outcome| note(ends, token, &outcome));
+        client
+            .handle_timeout(now_ns, |Finished { token, outcome, .. }| note(ends, token, &outcome));
     }
 
     fn poll_timeout(&self) -> Option<u64> {

@@ -44,8 +44,8 @@ pub enum Round {
 
 /// Longest sleep, so that a loop notices when it is told to end.
 pub const SLEEP_NS_MAX: u64 = 50_000_000;
-/// The kernel sleeps by milliseconds; shorter waits are spun, where that is allowed.
-const SLEEP_MIN: Duration = Duration::from_millis(1);
+/// Waking up takes a good part of a shorter sleep: it is spun, where that is allowed.
+const SLEEP_NS_MIN: u64 = 1_000_000;
 /// How long timers may wait for the transport to be drained.
 const UNDRAINED_NS_MAX: u64 = 20_000_000;
 
@@ -60,6 +60,35 @@ impl<I: Inbox> CoreLoop<I> {
     /// Before the first round.
     pub fn new(transport: &impl Transport<Inbox = I>) -> Self {
         Self { inbox: transport.inbox(), drained_ns: transport.now_ns() }
+    }
+
+    /// Runs an endpoint until it has enough: rounds, and rest between them. May be called
+    /// again, with the same endpoint or another.
+    pub fn run(
+        &mut self,
+        transport: &mut impl Transport<Inbox = I>,
+        idle: &mut Idle,
+        endpoint: &mut impl Endpoint,
+    ) -> io::Result<()> {
+        // How long nobody ran it says nothing about who else used this core.
+        idle.woke();
+        loop {
+            match self.round(transport, endpoint)? {
+                Round::Over => return Ok(()),
+                Round::Worked => idle.worked(),
+                Round::Idle { timeout_ns } => {
+                    let now = transport.now_ns();
+                    if idle.nothing(now, waited_ns) == Rest::Sleep {
+                        let until_ns = timeout_ns.unwrap_or(u64::MAX);
+                        let rest_ns = until_ns.saturating_sub(now).min(SLEEP_NS_MAX);
+                        if rest_ns >= SLEEP_NS_MIN || !idle.may_spin_at(now) {
+                            transport.wait(Duration::from_nanos(rest_ns))?;
+                            idle.woke();
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Receives a burst, executes it, does what is due, and sends what came of it.
@@ -117,28 +146,5 @@ pub fn run(
     mut idle: Idle,
     endpoint: &mut impl Endpoint,
 ) -> io::Result<()> {
-    let mut core_loop = CoreLoop::new(transport);
-    loop {
-        match core_loop.round(transport, endpoint)? {
-            Round::Over => return Ok(()),
-            Round::Worked => idle.worked(),
-            Round::Idle { timeout_ns } => {
-                let now = transport.now_ns();
-                if idle.nothing(now, waited_ns) == Rest::Sleep {
-                    let rest = sleep(now, timeout_ns);
-                    if rest >= SLEEP_MIN || !idle.may_spin_at(now) {
-                        transport.wait(rest)?;
-                        idle.woke();
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn sleep(now_ns: u64, timeout_ns: Option<u64>) -> Duration {
-    let until_ns = timeout_ns.unwrap_or(u64::MAX);
-    let rest = Duration::from_nanos(until_ns.saturating_sub(now_ns).min(SLEEP_NS_MAX));
-    // What is left of a millisecond would be rounded up to a whole one.
-    if rest > SLEEP_MIN { Duration::from_millis(rest.as_millis() as u64) } else { rest }
+    CoreLoop::new(transport).run(transport, &mut idle, endpoint)
 }

@@ -1,5 +1,7 @@
 //! Rounds of the core loop over a transport made by hand.
 
+mod common;
+
 use std::collections::VecDeque;
 use std::io;
 use std::task::Waker;
@@ -8,7 +10,10 @@ use std::time::Duration;
 use proto::transmit::{Account, Flush, Path, Transmit};
 use udp::core_loop::{CoreLoop, Endpoint, Round};
 use udp::counters::TransportCounters;
+use udp::idle::Idle;
 use udp::transport::{Inbox, Received, Transport};
+
+use common::Deadline;
 
 const MESSAGES_PER_ROUND: usize = 2;
 
@@ -19,6 +24,9 @@ struct ByHand {
     incoming: VecDeque<Vec<u8>>,
     sent: Vec<Vec<u8>>,
     flushed: u32,
+    waited: Vec<Duration>,
+    /// How long it takes to receive.
+    round_ns: u64,
     counters: TransportCounters,
 }
 
@@ -43,6 +51,7 @@ impl Transport for ByHand {
     }
 
     fn receive(&mut self, inbox: &mut Messages) -> io::Result<Received> {
+        self.now_ns += self.round_ns;
         let messages = self.incoming.len().min(MESSAGES_PER_ROUND);
         inbox.0 = self.incoming.drain(..messages).collect();
         Ok(Received { messages, is_drained: messages < MESSAGES_PER_ROUND })
@@ -57,8 +66,11 @@ impl Transport for ByHand {
         0
     }
 
-    fn wait(&mut self, _: Duration) -> io::Result<()> {
-        unreachable!("a round never waits")
+    /// The longest of waits.
+    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        self.waited.push(timeout);
+        self.now_ns += timeout.as_nanos() as u64;
+        Ok(())
     }
 
     fn waker(&mut self) -> io::Result<Waker> {
@@ -149,4 +161,33 @@ fn timers_of_a_transport_that_is_never_drained_have_their_turn_after_a_time() {
         drained.push(echo.calls.iter().any(|call| call.contains("drained=true")));
     }
     assert_eq!(drained, [false, false, false, true, false]);
+}
+
+#[test]
+fn one_loop_is_run_again_and_again_and_rests_until_something_is_due() {
+    const REST: Duration = Duration::from_micros(4_700);
+    let mut transport = ByHand::default();
+    let mut core_loop = CoreLoop::new(&transport);
+    let mut idle = Idle::new(false);
+    for _ in 0..3 {
+        transport.now_ns += 1_000_000_000;
+        let at_ns = transport.now_ns + REST.as_nanos() as u64;
+        let mut deadline = Deadline { at_ns, rounds: 0 };
+        core_loop.run(&mut transport, &mut idle, &mut deadline).unwrap();
+        assert_eq!((transport.now_ns, deadline.rounds), (at_ns, 2));
+    }
+    assert_eq!(transport.waited, [REST; 3]);
+}
+
+#[test]
+fn who_has_the_core_alone_spins_through_a_rest_of_less_than_a_millisecond() {
+    const ROUND_NS: u64 = 50_000;
+    for (rest_ns, waits) in [(1_000_000, 0), (2_000_000, 1)] {
+        let now_ns = 1_000_000_000;
+        let mut transport = ByHand { now_ns, round_ns: ROUND_NS, ..ByHand::default() };
+        let mut core_loop = CoreLoop::new(&transport);
+        let mut deadline = Deadline { at_ns: now_ns + rest_ns, rounds: 0 };
+        core_loop.run(&mut transport, &mut Idle::new(true), &mut deadline).unwrap();
+        assert_eq!(transport.waited.len(), waits);
+    }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use client::pool::Silent;
 use mio::{Events, Poll, Token};
 use udp::clock::now_ns;
 use udp::idle::{Idle, Rest, waited_ns};
@@ -26,7 +27,7 @@ use crate::coordination::{Coordination, INTERRUPTED_NS, LOOK_NS, ThreadReport, W
 use crate::ledger::Ledger;
 use crate::plan::Plan;
 use crate::recorder::Recorder;
-use crate::silence::{self, Silence, Silent};
+use crate::silence::{self, Silence};
 
 /// How often a connection that is not there yet is looked at.
 const CONNECT_LOOK: Duration = Duration::from_millis(1);

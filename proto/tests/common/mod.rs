@@ -15,7 +15,7 @@ pub(crate) mod weather;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use proto::client::{Blocked, Client, ClientConfig, Outcome};
+use proto::client::{Blocked, Client, ClientConfig, Finished, Outcome};
 use proto::server::{Server, ServerConfig};
 use proto::transmit::{Flush, Path};
 use proto::unpack;
@@ -180,7 +180,7 @@ impl Pair {
     /// Closes the session at the client's end.
     pub(crate) fn close(&mut self) {
         let Self { client, tokens, .. } = self;
-        client.close(|token, outcome| tokens.came_back(token, outcome));
+        client.close(|Finished { token, outcome, .. }| tokens.came_back(token, outcome));
     }
 
     /// What the client has to send now.
@@ -225,7 +225,7 @@ impl Pair {
 
     pub(crate) fn hand_to_client(&mut self, datagram: &[u8]) {
         let Self { now_ns, client, tokens, .. } = self;
-        client.handle_datagram(*now_ns, datagram, |token, outcome| {
+        client.handle_datagram(*now_ns, datagram, |Finished { token, outcome, .. }| {
             tokens.came_back(token, outcome);
         });
     }
@@ -281,7 +281,9 @@ impl Pair {
 
     fn run_timers(&mut self) {
         let Self { now_ns, client, server, tokens, .. } = self;
-        client.handle_timeout(*now_ns, |token, outcome| tokens.came_back(token, outcome));
+        client.handle_timeout(*now_ns, |Finished { token, outcome, .. }| {
+            tokens.came_back(token, outcome)
+        });
         server.handle_timeout(*now_ns);
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use proto::client::{Blocked, Client, ClientConfig, Outcome};
+use proto::client::{Blocked, Client, ClientConfig, Finished, Outcome};
 use proto::limits::MTU_BYTES_MAX;
 use proto::server::{Server, ServerConfig};
 use proto::transmit::{Flush, Path};
@@ -151,7 +151,7 @@ impl Pair {
 
     pub(crate) fn hand_to_client(&mut self, datagram: &[u8]) -> Ends {
         self.collect(|client, now_ns, ends| {
-            client.handle_datagram(now_ns, datagram, |token, outcome| {
+            client.handle_datagram(now_ns, datagram, |Finished { token, outcome, .. }| {
                 ends.push((token, outcome.into()));
             });
         })
@@ -159,13 +159,15 @@ impl Pair {
 
     pub(crate) fn run_client_timers(&mut self) -> Ends {
         self.collect(|client, now_ns, ends| {
-            client.handle_timeout(now_ns, |token, outcome| ends.push((token, outcome.into())));
+            client.handle_timeout(now_ns, |Finished { token, outcome, .. }| {
+                ends.push((token, outcome.into()))
+            });
         })
     }
 
     pub(crate) fn close(&mut self) -> Ends {
         self.collect(|client, _, ends| {
-            client.close(|token, outcome| ends.push((token, outcome.into())));
+            client.close(|Finished { token, outcome, .. }| ends.push((token, outcome.into())));
         })
     }
 

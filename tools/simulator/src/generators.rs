@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::Waker;
 
 use anyhow::Result;
+use client::entropy::Entropy;
 use generator::coordination::{Coordination, ThreadReport, Window};
 use generator::driver::{Driver, Setup};
-use generator::entropy::Entropy;
 use generator::history::{History, header};
 use generator::plan::Plan;
 use generator::record::{KeyFormat, ValueFormat};

@@ -2,6 +2,7 @@
 
 mod inbox;
 mod options;
+mod rest;
 mod sender;
 mod waker;
 
@@ -20,6 +21,7 @@ use crate::counters::TransportCounters;
 use crate::transport::{Received, Transport};
 use crate::way_out::WayOut;
 use inbox::MESSAGES_MAX;
+use rest::rest;
 
 pub use inbox::Inbox;
 pub use sender::Sender;
@@ -191,13 +193,13 @@ impl Transport for Socket {
         let Self { poll, events, way_out, .. } = self;
         let timeout = if way_out.has_backlog() { timeout.min(BACKLOG_WAIT) } else { timeout };
         if !way_out.is_full() {
-            return poll.poll(events, Some(timeout)).or_else(ignore_interruption);
+            return rest(poll, events, timeout);
         }
         let io = &mut way_out.sink_mut().io;
         poll.registry().reregister(io, Token(0), Interest::READABLE | Interest::WRITABLE)?;
-        let waited = poll.poll(events, Some(timeout));
+        let waited = rest(poll, events, timeout);
         poll.registry().reregister(io, Token(0), Interest::READABLE)?;
-        waited.or_else(ignore_interruption)
+        waited
     }
 
     fn waker(&mut self) -> io::Result<Waker> {
@@ -250,10 +252,6 @@ fn sender(
         options::set_packet_info_v6(&sender.io, is_wildcard)?;
     }
     Ok(sender)
-}
-
-fn ignore_interruption(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
 }
 
 #[cfg(test)]

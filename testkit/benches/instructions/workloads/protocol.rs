@@ -101,7 +101,7 @@ impl ConnectedEnds {
         let mut answered = 0;
         while let Some(transmit) = server.poll_transmit(Flush::All) {
             for datagram in transmit.datagrams() {
-                client.handle_datagram(*now_ns, datagram, |_, _| answered += 1);
+                client.handle_datagram(*now_ns, datagram, |_| answered += 1);
             }
         }
         answered

@@ -1,10 +1,11 @@
 //! Where random names come from: the system's, or a seed that a simulated run repeats.
 
-use anyhow::{Result, anyhow};
+use std::io;
+
 use rand::{Rng as _, SeedableRng as _};
 use rand_pcg::Mcg128Xsl64;
 
-/// Draws the names of sessions and writers.
+/// Draws the names of sessions.
 #[derive(Clone, Debug)]
 pub enum Entropy {
     /// The system's random bytes: no two processes draw the same.
@@ -20,16 +21,23 @@ impl Entropy {
         Self::Seeded(Mcg128Xsl64::seed_from_u64(seed))
     }
 
-    /// The next 64 bits; an error if the system has none.
-    pub fn next_u64(&mut self) -> Result<u64> {
+    /// The next 64 bits.
+    ///
+    /// # Errors
+    /// If the system has no random bytes.
+    pub fn next_u64(&mut self) -> io::Result<u64> {
         match self {
-            Self::System => getrandom::u64().map_err(|error| anyhow!("no random bytes: {error}")),
+            Self::System => getrandom::u64()
+                .map_err(|error| io::Error::other(format!("no random bytes: {error}"))),
             Self::Seeded(random) => Ok(random.next_u64()),
         }
     }
 
-    /// The next 128 bits; an error if the system has none.
-    pub fn next_id(&mut self) -> Result<[u8; 16]> {
+    /// The next 128 bits.
+    ///
+    /// # Errors
+    /// If the system has no random bytes.
+    pub fn next_id(&mut self) -> io::Result<[u8; 16]> {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.next_u64()?.to_le_bytes());
         id[8..].copy_from_slice(&self.next_u64()?.to_le_bytes());

@@ -1,0 +1,99 @@
+//! What calls are answered with.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// Version of a record: it grows with each mutation of its key, not always by one. It names
+/// the life of the server as well, so that a version of another life equals none of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Version {
+    incarnation: u64,
+    number: u64,
+}
+
+impl Version {
+    /// Of a record in one life of its server.
+    #[must_use]
+    pub const fn new(incarnation: u64, number: u64) -> Self {
+        Self { incarnation, number }
+    }
+
+    /// Names the life of the server: drawn at random when it starts.
+    #[must_use]
+    pub const fn incarnation(self) -> u64 {
+        self.incarnation
+    }
+
+    /// Counts the mutations of the record's key within that life; comparable only there.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.number
+    }
+}
+
+impl fmt::Display for Version {
+    /// As `NUMBER@INCARNATION`, the incarnation in 16 hexadecimal digits.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}@{:016x}", self.number, self.incarnation)
+    }
+}
+
+/// Where an answer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The server answered this call: the value was current at one instant of the call.
+    Server,
+    /// The near cache: the value was current no longer ago than the cache's largest age.
+    Cache,
+}
+
+/// A record that a GET found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The value; cheap to clone.
+    pub value: Bytes,
+    /// Its version.
+    pub version: Version,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// The answer to one operation of a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// A GET found this record.
+    Found(Record),
+    /// A GET found none.
+    NotFound,
+    /// A PUT was executed, once, and wrote this version.
+    Stored(Version),
+}
+
+/// What one worker of a server counted since its start; `docs/COUNTERS.md` of the project
+/// explains each counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerStats {
+    /// Its server, as it was given to `connect`.
+    pub server: SocketAddr,
+    /// The worker's own address.
+    pub worker: SocketAddr,
+    /// Counters by their names.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// One round trip to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ping {
+    /// The worker's address.
+    pub worker: SocketAddr,
+    /// From the call to its answer.
+    pub round_trip: Duration,
+}

@@ -1,0 +1,260 @@
+//! What can become of a call, and what its caller may do then.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use proto::client::{ClientConfig, Ended};
+use proto::wire::{Reason, VERSION};
+
+/// Why a call failed, and with it whether it was executed.
+///
+/// | error | a mutation was executed | retry |
+/// |---|---|---|
+/// | [`NotSent`](Self::NotSent), [`NotExecuted`](Self::NotExecuted), [`NoServer`](Self::NoServer) | no | yes |
+/// | [`Refused`](Self::Refused) | no | yes, later |
+/// | [`Indeterminate`](Self::Indeterminate) | nobody knows | only if twice does no harm |
+/// | [`Unanswered`](Self::Unanswered) | it was a read | yes |
+/// | the others | no | no: the same would happen again |
+///
+/// [`Self::may_retry`] says the same to a program. `docs/CLIENT.md` of the project says for
+/// each what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// Too many calls wait for room already: this one was not taken. Slow down, and call
+    /// again.
+    NotSent,
+    /// The call was withdrawn before it was sent: certainly it was not executed.
+    NotExecuted(Why),
+    /// The server answered, and would not.
+    Refused(Refusal),
+    /// A mutation was sent and not answered: it may have been executed, once, or it may not,
+    /// or be executed yet while its session lasts.
+    Indeterminate(Why),
+    /// A read was sent and not answered. It changed nothing.
+    Unanswered(Why),
+    /// A key or value is outside of the limits.
+    TooLarge {
+        /// What is, and by how much.
+        what: TooLarge,
+    },
+    /// No server answers there; nothing was executed.
+    NoServer {
+        /// The worker that was asked.
+        server: SocketAddr,
+        /// Bytes of a datagram that the path has to carry, or no server answers.
+        mtu_bytes: usize,
+    },
+    /// A server of another release answered; nothing was executed.
+    OtherVersion {
+        /// The worker that was asked.
+        server: SocketAddr,
+        /// The version of the protocol that it speaks.
+        theirs: u8,
+    },
+    /// A server answered what none should; nothing was executed.
+    InvalidServer {
+        /// The worker that was asked.
+        server: SocketAddr,
+        /// What it claims.
+        claims: &'static str,
+    },
+    /// The list of servers is empty, or a host's name is not known.
+    NoAddress(String),
+    /// The calling process is a fork of the one that connected. It has no part in that one's
+    /// sessions, and has to connect for itself.
+    Forked,
+    /// The system failed: a socket, or its random bytes.
+    Io {
+        /// What kind of failure it is.
+        kind: io::ErrorKind,
+        /// What the system says.
+        text: String,
+    },
+}
+
+/// Why a call came to its end without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// Its deadline is over.
+    Deadline,
+    /// Its session was lost: the server started again, forgot it, or did not answer for long.
+    SessionLost,
+    /// The handle or connection was closed or dropped meanwhile, or its thread has ended.
+    Closed,
+}
+
+/// Why a server would not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Its memory is at its cap. What it stores stays stored; a value that is no longer than
+    /// the one before may still find room.
+    MemoryFull,
+    /// It holds as many sessions as it can.
+    SessionsFull,
+}
+
+/// What was outside of the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TooLarge {
+    /// A key has to have from 1 to `max` bytes.
+    Key {
+        /// It has so many.
+        bytes: usize,
+        /// The most that it may have.
+        max: usize,
+    },
+    /// A value has to fit in a datagram with its key.
+    Value {
+        /// It has so many bytes.
+        bytes: usize,
+        /// The most that it may have with this key.
+        max: usize,
+    },
+    /// A stored value is longer than a datagram of this connection carries.
+    Answer,
+    /// A batch for a handle has so many calls at most.
+    Batch {
+        /// It has so many.
+        calls: usize,
+        /// The most that it may have.
+        max: usize,
+    },
+}
+
+impl Error {
+    /// Whether the same call may be made again without doing anything twice.
+    ///
+    /// `false` means that it could be executed twice ([`Error::Indeterminate`]), or that it
+    /// would fail again for the same reason.
+    #[must_use]
+    pub const fn may_retry(&self) -> bool {
+        match self {
+            Self::NotSent
+            | Self::NotExecuted(_)
+            | Self::Refused(_)
+            | Self::Unanswered(_)
+            | Self::NoServer { .. } => true,
+            Self::Indeterminate(_)
+            | Self::TooLarge { .. }
+            | Self::OtherVersion { .. }
+            | Self::InvalidServer { .. }
+            | Self::NoAddress(_)
+            | Self::Forked
+            | Self::Io { .. } => false,
+        }
+    }
+
+    /// Whether nobody knows if the call was executed. If not, it certainly was not.
+    #[must_use]
+    pub const fn is_indeterminate(&self) -> bool {
+        matches!(self, Self::Indeterminate(_))
+    }
+
+    pub(crate) fn of_lost(server: SocketAddr, ended: Ended, config: &ClientConfig) -> Self {
+        match ended {
+            Ended::OtherVersion(theirs) => Self::OtherVersion { server, theirs },
+            Ended::Refused(Reason::SessionsFull) => Self::Refused(Refusal::SessionsFull),
+            Ended::Refused(_) => {
+                Self::InvalidServer { server, claims: "a reason that it cannot have" }
+            }
+            Ended::NoAnswer | Ended::Forgotten | Ended::Closed | Ended::Stale => {
+                Self::NoServer { server, mtu_bytes: config.mtu_bytes }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent => write!(
+                formatter,
+                "not sent: too many calls wait already; slow down, then call again"
+            ),
+            Self::NotExecuted(why) => write!(formatter, "not executed: {why}"),
+            Self::Refused(Refusal::MemoryFull) => {
+                write!(formatter, "refused: the server's memory is full")
+            }
+            Self::Refused(Refusal::SessionsFull) => write!(
+                formatter,
+                "refused: the server has all the sessions that it can hold; try again later"
+            ),
+            Self::Indeterminate(why) => {
+                write!(formatter, "indeterminate, it may have been executed: {why}")
+            }
+            Self::Unanswered(why) => write!(formatter, "not answered: {why}"),
+            Self::TooLarge { what } => write!(formatter, "{what}"),
+            Self::NoServer { server, mtu_bytes } => write!(
+                formatter,
+                "no answer from {server}: is kv running there, and does the path carry \
+                 datagrams of {mtu_bytes} bytes?"
+            ),
+            Self::OtherVersion { server, theirs } => write!(
+                formatter,
+                "{server} speaks version {theirs} of the protocol, this program version \
+                 {VERSION}: use programs of the same release"
+            ),
+            Self::InvalidServer { server, claims } => {
+                write!(formatter, "the server {server} claims {claims}")
+            }
+            Self::NoAddress(text) => write!(formatter, "no server to connect to: {text}"),
+            Self::Forked => write!(
+                formatter,
+                "this process is a fork of the one that connected: connect after the fork"
+            ),
+            Self::Io { text, .. } => write!(formatter, "the system failed: {text}"),
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Deadline => "its time was over",
+            Self::SessionLost => "the session was lost",
+            Self::Closed => "the client was closed",
+        })
+    }
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { bytes, max } => {
+                write!(formatter, "a key has 1 to {max} bytes, and this one has {bytes}")
+            }
+            Self::Value { bytes, max } => write!(
+                formatter,
+                "a value with this key has at most {max} bytes, so that it fits in a datagram, \
+                 and this one has {bytes}"
+            ),
+            Self::Answer => write!(
+                formatter,
+                "the value is longer than a datagram of this connection carries: connect with \
+                 a larger MTU"
+            ),
+            Self::Batch { calls, max } => {
+                write!(formatter, "a batch has at most {max} calls, and this one has {calls}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io { kind: error.kind(), text: error.to_string() }
+    }
+}
+
+/// How long a deadline that was asked for is waited for, in nanoseconds.
+pub(crate) fn timeout_ns(timeout: Duration) -> u64 {
+    timeout.min(crate::limits::TIMEOUT_MAX).as_nanos() as u64
+}

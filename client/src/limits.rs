@@ -1,0 +1,40 @@
+//! Every bound of the client library. Those of the protocol are in `proto::limits`.
+
+use std::time::Duration;
+
+/// Longest wait for the answer to a call, unless told otherwise.
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
+/// Longest timeout of a call; a longer one is cut to it.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+/// Longest time that connecting takes, unless told otherwise.
+pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// A session that a server refused is tried again after so long; the wait doubles with each
+/// refusal.
+pub const REOPEN_NS_MIN: u64 = 100_000_000;
+/// Longest wait before a refused session is tried again.
+pub const REOPEN_NS_MAX: u64 = 5_000_000_000;
+
+/// Calls that wait for room in their sessions; more are not taken.
+pub const LINE_CALLS_MAX: usize = 1 << 18;
+/// Bytes of keys and values of calls that wait for room.
+pub const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// Commands on their way to the thread of a handle, each of one call or of a batch.
+pub const COMMANDS_MAX: usize = 4096;
+/// Calls of one batch that is handed to a handle.
+pub const BATCH_CALLS_MAX: usize = 1 << 16;
+/// Bytes of keys and values in commands on their way to the thread of a handle.
+pub const COMMAND_BYTES_MAX: usize = 64 << 20;
+
+/// Keys that are told apart while they are written: a near cache keeps nothing of keys that
+/// share one of so many places with one that is.
+pub const FENCES_MAX: usize = 1 << 16;
+/// Least of them.
+pub const FENCES_MIN: usize = 1 << 10;
+
+const _: () = {
+    assert!(REOPEN_NS_MIN < REOPEN_NS_MAX);
+    assert!(BATCH_CALLS_MAX < LINE_CALLS_MAX);
+    assert!(FENCES_MIN.is_power_of_two() && FENCES_MAX.is_power_of_two());
+};
