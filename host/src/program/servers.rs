@@ -4,8 +4,8 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// The addresses of servers that are named as HOST:PORT, each once and all of one family.
-/// Errors say that `source`, such as `--servers`, names them.
+/// The addresses of servers that are named as HOST:PORT, each once. Errors say that `source`,
+/// such as `--servers`, names them.
 pub fn resolve(source: &str, names: &[impl AsRef<str>]) -> Result<Vec<SocketAddr>> {
     let servers = names.iter().map(|name| address(name.as_ref())).collect::<Result<Vec<_>>>()?;
     for (index, server) in servers.iter().enumerate() {
@@ -14,15 +14,19 @@ pub fn resolve(source: &str, names: &[impl AsRef<str>]) -> Result<Vec<SocketAddr
             "{source} names {server} twice: each server holds a share of its own"
         );
     }
+    Ok(servers)
+}
+
+/// Refuses servers that one socket cannot speak with.
+pub fn check_family(source: &str, servers: &[SocketAddr]) -> Result<()> {
     ensure!(
         servers.iter().all(|server| server.is_ipv4() == servers[0].is_ipv4()),
         "{source} mixes IPv4 and IPv6 addresses: one socket speaks one of them"
     );
-    Ok(servers)
+    Ok(())
 }
 
-/// The address of a server that is named as HOST:PORT.
-pub fn address(name: &str) -> Result<SocketAddr> {
+fn address(name: &str) -> Result<SocketAddr> {
     let name = name.trim();
     let addresses = name.to_socket_addrs().with_context(|| {
         format!("cannot resolve the server '{name}' (expected HOST:PORT, such as 127.0.0.1:7400)")
@@ -47,7 +51,9 @@ mod tests {
         let two = resolve(&["127.0.0.1:1", " localhost:2"]).unwrap();
         assert_eq!(two, ["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()]);
         assert!(resolve(&["127.0.0.1:1", "127.0.0.1:1"]).unwrap_err().contains("twice"));
-        assert!(resolve(&["127.0.0.1:1", "[::1]:1"]).unwrap_err().contains("mixes"));
+        let mixed = resolve(&["127.0.0.1:1", "[::1]:1"]).unwrap();
+        assert!(check_family("--servers", &mixed).is_err_and(|e| e.to_string().contains("mixes")));
+        check_family("--servers", &two).unwrap();
         for wrong in ["", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:70000"] {
             assert!(resolve(&[wrong]).unwrap_err().contains("server"), "{wrong}");
         }

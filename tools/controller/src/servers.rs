@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use host::servers::resolve;
+use host::servers::{check_family, resolve};
 
 use crate::flags::{SERVER_DEFAULT, SERVERS_VARIABLE};
 
@@ -21,5 +21,7 @@ pub(crate) fn find(flag: Option<&[String]>) -> Result<Vec<SocketAddr>, String> {
 }
 
 fn resolve_all(source: &str, names: &[impl AsRef<str>]) -> Result<Vec<SocketAddr>, String> {
-    resolve(source, names).map_err(|error| format!("{error:#}"))
+    let servers = resolve(source, names);
+    let servers = servers.and_then(|servers| check_family(source, &servers).map(|()| servers));
+    servers.map_err(|error| format!("{error:#}"))
 }
