@@ -33,6 +33,8 @@ pub(crate) fn run(mut runner: Runner) -> Result<Status, Failure> {
         match editor.readline(&prompt) {
             Ok(line) => {
                 history.add(&mut editor, &line);
+                // Ctrl-C ends what runs, and not the prompt.
+                runner.interrupt.begin()?;
                 match runner.run_line(line.as_bytes(), Source::Prompt) {
                     Ok(Led::To(_)) => {}
                     Ok(Led::ToTheEnd) | Err(_) => return Ok(Status::Done),

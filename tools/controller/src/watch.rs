@@ -18,17 +18,8 @@ use crate::status::Status;
 use crate::store::Store;
 use crate::table::aligned;
 
-const HEADER: [&str; 9] = [
-    "worker",
-    "ops/s",
-    "get/s",
-    "put/s",
-    "not found/s",
-    "in MB/s",
-    "out MB/s",
-    "sessions",
-    "trouble/s",
-];
+const HEADER: [&str; 9] =
+    ["worker", "ops/s", "get/s", "put/s", "miss/s", "in MB/s", "out MB/s", "sessions", "trouble/s"];
 
 /// Shows what each worker does until Ctrl-C, or so many times.
 pub(crate) fn watch(
@@ -260,7 +251,7 @@ mod tests {
         let lines = rates.lines(&now);
         assert_eq!(
             lines,
-            ["127.0.0.1:7400 ops/s 120, get/s 100, put/s 20, not found/s 0, in MB/s 0.0, \
+            ["127.0.0.1:7400 ops/s 120, get/s 100, put/s 20, miss/s 0, in MB/s 0.0, \
              out MB/s 0.0, sessions 3, trouble/s 2"]
         );
         let table = rates.table(&now);
