@@ -1,7 +1,9 @@
 //! The records of a file, in each of its formats, with the lines where they begin.
 
+use std::cell::Cell;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 use serde::Deserialize;
 
@@ -130,25 +132,29 @@ fn of_tsv(line: &[u8]) -> Result<Record, String> {
 
 /// A record a row, below a header.
 pub(crate) struct Rows<R> {
-    reader: csv::Reader<R>,
+    reader: csv::Reader<Rationed<R>>,
+    ration: Rc<Cell<u64>>,
     key: usize,
     value: usize,
 }
 
 impl<R: Read> Rows<R> {
     fn open(reader: R) -> Result<Self, String> {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(reader);
+        let ration = Rc::new(Cell::new(LINE_BYTES_MAX));
+        let rationed = Rationed { reader, left: ration.clone() };
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(rationed);
         let header = reader.byte_headers().map_err(|error| error.to_string())?;
         let column = |name: &str| {
             let at = header.iter().position(|column| column == name.as_bytes());
             at.ok_or_else(|| format!("its first line is no header with a column '{name}'"))
         };
         let (key, value) = (column("key")?, column("value")?);
-        Ok(Self { reader, key, value })
+        Ok(Self { reader, ration, key, value })
     }
 
     fn next(&mut self) -> io::Result<Option<Entry>> {
         let mut row = csv::ByteRecord::new();
+        self.ration.set(LINE_BYTES_MAX);
         if !self.reader.read_byte_record(&mut row).map_err(io::Error::other)? {
             return Ok(None);
         }
@@ -158,6 +164,24 @@ impl<R: Read> Rows<R> {
             _ => Err("the row has fewer columns than the header".to_owned()),
         };
         Ok(Some(Entry { line, record }))
+    }
+}
+
+/// Reads so many bytes for a row, and fails then: a quote that is not closed would take the
+/// whole file into memory.
+struct Rationed<R> {
+    reader: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Rationed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        let left = self.left.get().checked_sub(read as u64).ok_or_else(|| {
+            io::Error::other(format!("a row has more than {LINE_BYTES_MAX} bytes: a quote is open"))
+        })?;
+        self.left.set(left);
+        Ok(read)
     }
 }
 
@@ -220,6 +244,13 @@ mod tests {
         assert_bad(&entries[2], 5, "fewer columns");
         assert_eq!(entries[3], good(6, b"l", b"\xff"));
         assert!(Records::open(&b"a,b\n"[..], Format::Csv).is_err_and(|e| e.contains("'key'")));
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_takes_no_memory() {
+        let text = [&b"key,value\na,\""[..], &vec![b'x'; 2 * LINE_BYTES_MAX as usize]].concat();
+        let mut records = Records::open(&text[..], Format::Csv).unwrap();
+        assert!(records.next().unwrap_err().to_string().contains("a quote is open"));
     }
 
     #[test]
