@@ -110,6 +110,11 @@ impl Config {
             let text = format!("{first} and {other} are of two families: use IPv4 or IPv6");
             return Err(Error::InvalidConfig(text));
         }
+        let twice = (1..servers.len()).find(|&at| servers[..at].contains(&servers[at]));
+        if let Some(at) = twice {
+            let text = format!("{} is in the list of servers twice", servers[at]);
+            return Err(Error::InvalidConfig(text));
+        }
         match self.mtu_bytes {
             Some(bytes) if !(MTU_BYTES_MIN..=MTU_BYTES_MAX).contains(&bytes) => {
                 Err(Error::InvalidConfig(format!(
