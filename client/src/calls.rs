@@ -187,6 +187,9 @@ pub struct Calls<T> {
     counters: CallCounters,
     /// Why sessions could not be opened again, the last time.
     trouble: Option<Error>,
+    /// Whether the first sessions are not open yet: then one that ends is not opened again,
+    /// but tells why.
+    is_connecting: bool,
 }
 
 impl<T> Calls<T> {
@@ -215,6 +218,7 @@ impl<T> Calls<T> {
             config,
             counters: CallCounters::default(),
             trouble: None,
+            is_connecting: false,
         })
     }
 
@@ -283,7 +287,9 @@ impl<T> Calls<T> {
     /// # Errors
     /// Why the first that would not open did not.
     pub fn connect(&mut self, now_ns: u64) -> Result<bool, Error> {
-        self.pool.connect(now_ns)
+        let connected = self.pool.connect(now_ns);
+        self.is_connecting = connected == Ok(false);
+        connected
     }
 
     /// Takes a datagram that came from `from`; tells of each call that it ended.
@@ -324,7 +330,9 @@ impl<T> Calls<T> {
         if is_drained {
             pool.handle_timeout(now_ns, &mut conclude);
         }
-        self.trouble = pool.maintain(now_ns, conclude).err();
+        if !self.is_connecting {
+            self.trouble = pool.maintain(now_ns, conclude).err();
+        }
         self.count_again(again);
         if is_drained && now_ns >= self.next_deadline_ns {
             self.end_late(now_ns, &mut ended);

@@ -2,13 +2,14 @@
 //! made.
 
 use std::fs::OpenOptions;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use history::operation::ValueId;
+use host::servers::{check_family, resolve};
 use proto::client::ClientConfig;
 use proto::limits::{WINDOW_DEFAULT, gets_per_datagram, value_bytes_max};
 use proto::order::Order;
@@ -160,19 +161,10 @@ fn check_memory(flags: &Flags) -> Result<()> {
 
 fn find_servers(flags: &Flags) -> Result<Vec<SocketAddr>> {
     let named = if flags.target.is_empty() { "--servers" } else { "--target" };
-    let addresses = flags.addresses();
-    let servers = addresses.iter().map(|name| resolve(name)).collect::<Result<Vec<_>>>()?;
-    for (index, server) in servers.iter().enumerate() {
-        ensure!(
-            !servers[..index].contains(server),
-            "{named} names {server} twice: each server holds a share of its own"
-        );
+    let servers = resolve(named, &flags.addresses())?;
+    if flags.baseline().is_none() {
+        check_family(named, &servers)?;
     }
-    ensure!(
-        flags.baseline().is_some()
-            || servers.iter().all(|server| server.is_ipv4() == servers[0].is_ipv4()),
-        "{named} mixes IPv4 and IPv6 addresses: one socket speaks one of them"
-    );
     Ok(servers)
 }
 
@@ -222,21 +214,6 @@ pub fn check_value_fits(value_size: usize, key_size: usize, mtu_bytes: usize) ->
         );
     }
     Ok(())
-}
-
-fn resolve(name: &str) -> Result<SocketAddr> {
-    let name = name.trim();
-    let addresses = name.to_socket_addrs().with_context(|| {
-        format!("cannot resolve the server '{name}' (expected HOST:PORT, such as 127.0.0.1:7400)")
-    })?;
-    // A name with both is asked by IPv4 first, which `kv` binds unless told otherwise.
-    let mut addresses: Vec<SocketAddr> = addresses.collect();
-    addresses.sort_by_key(SocketAddr::is_ipv6);
-    match addresses.first() {
-        Some(address) if address.port() > 0 => Ok(*address),
-        Some(_) => bail!("the server '{name}' has port 0: give the port that it listens on"),
-        None => bail!("the server '{name}' has no address"),
-    }
 }
 
 fn nanoseconds(seconds: f64) -> u64 {
