@@ -1,0 +1,60 @@
+//! What a seed draws for its applications, from a source of chance of their own: a seed draws
+//! the rest as it did before there were any.
+
+use crate::random::Random;
+
+/// Least and largest age of what a near cache answers.
+const CACHE_AGE_NS_MIN: u64 = 10_000;
+const CACHE_AGE_NS_MAX: u64 = 500_000_000;
+
+/// Longest time of a call.
+pub const CALL_NS_MAX: u64 = 2_000_000_000;
+
+/// What an application does.
+#[derive(Clone, Debug)]
+pub struct ApplicationConfig {
+    /// Largest age of what its near cache answers, if it has one.
+    pub cache_age_ns: Option<u64>,
+    /// Bursts of calls that it makes while the streams run.
+    pub bursts: u64,
+    /// Of so many bursts one is followed by the end of its sessions, and new ones; 0 for none.
+    pub reopens_one_in: u64,
+    /// It calls for records below this.
+    pub records: u64,
+    /// Of a hundred calls so many are PUTs.
+    pub puts_pct: u64,
+    /// Whether each call has time enough to be answered in calm.
+    pub is_patient: bool,
+    /// Times that it stops for a while.
+    pub pauses: u64,
+    /// Times that it and a server do not reach each other for a while.
+    pub cuts: u64,
+    /// Times that its clock jumps ahead.
+    pub clock_jumps: u64,
+}
+
+impl ApplicationConfig {
+    /// The applications of a world; half of all worlds have none. `calm`: nothing goes wrong.
+    pub fn draw_all(random: &mut Random, records: u64, calm: bool) -> Vec<Self> {
+        let count = if random.below(2) == 0 { 0 } else { random.between(1, 3) };
+        (0..count).map(|_| Self::draw(random, records, calm)).collect()
+    }
+
+    fn draw(random: &mut Random, records: u64, calm: bool) -> Self {
+        let mut times = |often: u64| if calm { 0 } else { random.below(3) * random.below(often) };
+        let (pauses, cuts, clock_jumps) = (times(3), times(3), times(3));
+        let one_in = |of: &[u64], random: &mut Random| if calm { 0 } else { random.pick(of) };
+        Self {
+            cache_age_ns: (random.below(3) > 0)
+                .then(|| random.magnitude(CACHE_AGE_NS_MIN, CACHE_AGE_NS_MAX)),
+            bursts: random.magnitude(4, 100),
+            reopens_one_in: one_in(&[0, 10, 40], random),
+            records: random.magnitude(1, records.min(20)),
+            puts_pct: random.pick(&[5, 30, 60]),
+            is_patient: calm || random.below(4) == 0,
+            pauses,
+            cuts,
+            clock_jumps,
+        }
+    }
+}
