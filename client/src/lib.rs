@@ -7,6 +7,7 @@ pub mod entropy;
 mod error;
 pub mod limits;
 pub mod near_cache;
+mod planted;
 pub mod pool;
 
 pub use answer::{Answer, Ping, Record, Source, Version, WorkerStats};

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use proto::client::{Blocked, Client, ClientConfig, Ended, Finished};
 use proto::counters::ClientCounters;
 use proto::placement::KeyHash;
+use proto::planted::{Fault, is_planted};
 use proto::transmit::{Flush, Transmit};
 
 use crate::entropy::Entropy;
@@ -268,6 +269,7 @@ impl<T: Copy> SessionPool<T> {
         let server = &mut self.servers[index];
         if let (Some(_), true, Some(cache)) =
             (server.workers, server.incarnation != granted.incarnation, &self.cache)
+            && !is_planted(Fault::CacheOutlivesLife)
         {
             cache.clear();
         }

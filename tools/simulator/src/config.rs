@@ -226,7 +226,7 @@ impl Config {
             parts_strangers: links.below(2) == 0,
             messages_per_round: links.pick(&[1, 3, 64, 64]),
             early_wakes: links.pick(&[0, 0, 1_000, 200_000]),
-            applications: ApplicationConfig::draw_all(apps, records, calm),
+            applications: ApplicationConfig::draw_all(apps, records, 2 * delay_ns, calm),
         }
     }
 

@@ -32,7 +32,10 @@ pub enum Mishap {
         until_ns: u64,
     },
     /// A server is killed and starts again.
-    Restart,
+    Restart {
+        /// Who drew it.
+        whom: Whom,
+    },
     /// A process's clock jumps ahead.
     ClockJump {
         /// Whose.

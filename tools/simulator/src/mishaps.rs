@@ -10,7 +10,7 @@ enum Kind {
     Cut(Whom),
     ServerPause,
     ClientPause(Whom),
-    Restart,
+    Restart(Whom),
     ClockJump(Whom),
     Hostile,
     Silence,
@@ -34,7 +34,7 @@ pub fn plan(world: &mut World, start_ns: u64) {
         (config.cuts, Kind::Cut(Whom::Generators)),
         (config.server_pauses, Kind::ServerPause),
         (config.generator_pauses, Kind::ClientPause(Whom::Generators)),
-        (config.restarts, Kind::Restart),
+        (config.restarts, Kind::Restart(Whom::Generators)),
         (config.clock_jumps, Kind::ClockJump(Whom::Generators)),
         (config.hostile_datagrams, Kind::Hostile),
         (config.silences, Kind::Silence),
@@ -48,6 +48,7 @@ pub fn plan(world: &mut World, start_ns: u64) {
             (application.cuts, Kind::Cut(Whom::Applications)),
             (application.pauses, Kind::ClientPause(Whom::Applications)),
             (application.clock_jumps, Kind::ClockJump(Whom::Applications)),
+            (application.restarts, Kind::Restart(Whom::Applications)),
         ] {
             for _ in 0..count {
                 plan_one(world, kind, run);
@@ -66,7 +67,7 @@ pub fn plan_early(world: &mut World, start_ns: u64) {
             Kind::Cut(Whom::Generators),
             Kind::ServerPause,
             Kind::ClientPause(Whom::Generators),
-            Kind::Restart,
+            Kind::Restart(Whom::Generators),
             Kind::ClockJump(Whom::Generators),
         ]);
         plan_one(world, kind, early);
@@ -76,7 +77,9 @@ pub fn plan_early(world: &mut World, start_ns: u64) {
 fn plan_one(world: &mut World, kind: Kind, Span { start_ns, end_ns }: Span) {
     let (servers, _) = world.processes_of(Whom::Generators);
     let random = match kind {
-        Kind::Cut(whom) | Kind::ClientPause(whom) | Kind::ClockJump(whom) => world.chance(whom),
+        Kind::Cut(whom) | Kind::ClientPause(whom) | Kind::Restart(whom) | Kind::ClockJump(whom) => {
+            world.chance(whom)
+        }
         _ => &mut world.random,
     };
     let time_ns = start_ns + random.below(end_ns - start_ns);
@@ -92,7 +95,7 @@ fn plan_one(world: &mut World, kind: Kind, Span { start_ns, end_ns }: Span) {
             let process = first + world.chance(whom).below(count as u64) as usize;
             Mishap::Pause { process, until_ns }
         }
-        Kind::Restart => Mishap::Restart,
+        Kind::Restart(whom) => Mishap::Restart { whom },
         Kind::ClockJump(whom) => Mishap::ClockJump { whom },
         Kind::Hostile => Mishap::Hostile,
     };
@@ -128,8 +131,9 @@ pub fn happen(world: &mut World, mishap: Mishap) {
             *paused = until_ns.max(*paused);
             world.tell(format!("process {process} stops until {until_ns}"));
         }
-        Mishap::Restart => {
-            let server = world.random.below(u64::from(world.config.servers)) as usize;
+        Mishap::Restart { whom } => {
+            let servers = u64::from(world.config.servers);
+            let server = world.chance(whom).below(servers) as usize;
             world.restart(server);
             world.tell(format!("server {server} is killed and starts again, empty"));
         }

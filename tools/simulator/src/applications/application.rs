@@ -1,6 +1,8 @@
 //! One application: bursts of calls with deadlines, until everything heals; then it waits for
 //! their ends, and closes its sessions.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +33,6 @@ use crate::random::Random;
 const CACHE_ENTRIES: usize = 1 << 14;
 /// Calls of a burst.
 const BURST_CALLS: [u64; 6] = [1, 1, 1, 2, 8, 40];
-/// Of a million calls that end, so many are followed by one for the same record.
-const FOLLOWED_PER_MILLION: u32 = 500_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -58,8 +58,8 @@ pub struct Application {
     random: Random,
     calls: Calls<usize>,
     stage: Stage,
-    /// Records that are called for next, because a call for them ended.
-    followed: Vec<u64>,
+    /// When it calls again, and for which records: a call for them ended.
+    followed: BinaryHeap<Reverse<(u64, u64)>>,
     ended: Vec<Ended>,
     /// The true time, and until when the machine had stopped.
     now_ns: u64,
@@ -99,11 +99,15 @@ impl Application {
     }
 
     fn advance(&mut self, clock_ns: u64) {
-        for key in std::mem::take(&mut self.followed) {
-            if let Stage::Running { .. } = self.stage {
-                let timeout_ns = self.draw_timeout_ns();
-                self.call(clock_ns, key, timeout_ns);
-            }
+        if !matches!(self.stage, Stage::Running { .. }) {
+            self.followed.clear();
+        }
+        while let Some(&Reverse((at_ns, key))) = self.followed.peek()
+            && at_ns <= clock_ns
+        {
+            self.followed.pop();
+            let timeout_ns = self.draw_timeout_ns();
+            self.call(clock_ns, key, timeout_ns);
         }
         match self.stage {
             Stage::Running { next_ns, end_ns } if clock_ns >= next_ns => {
@@ -164,6 +168,7 @@ impl Application {
         if !is_put && let Some(cached) = calls.cached(clock_ns, key_bytes) {
             let value = identity(&plan.values, &cached.value);
             ledger.hit(*now_ns, key, server, cached.version, value);
+            self.follow(clock_ns, key);
             return;
         }
         let value = is_put.then(|| ledger.next_value());
@@ -190,23 +195,30 @@ impl Application {
         }
     }
 
+    /// A call has ended, and another one for its record may follow.
+    fn follow(&mut self, clock_ns: u64, key: u64) {
+        if self.random.happens(self.config.followed_per_million) {
+            let longest_ns = self.config.cache_age_ns.unwrap_or(self.round_trip_ns);
+            let pause_ns = self.random.pick(&[0, 1]) * self.random.magnitude(1_000, longest_ns);
+            self.followed.push(Reverse((clock_ns + 1 + pause_ns, key)));
+        }
+    }
+
     fn close(&mut self, clock_ns: u64) {
         let Self { calls, ended, plan, .. } = self;
         calls.close(clock_ns, |call| ended.push(Ended::of(call, plan)));
-        self.write_down();
+        self.write_down(clock_ns);
     }
 
     /// Writes down the calls that have ended.
-    fn write_down(&mut self) {
-        for Ended { token, worker, result } in self.ended.drain(..) {
+    fn write_down(&mut self, clock_ns: u64) {
+        for Ended { token, worker, result } in std::mem::take(&mut self.ended) {
             let sessions = self.calls.pool().all();
             let incarnation = sessions
                 .filter(|session| session.client.server() == worker)
                 .find_map(|session| Some(session.client.granted()?.incarnation));
             let incarnation = incarnation.unwrap_or(0);
-            if self.random.happens(FOLLOWED_PER_MILLION) {
-                self.followed.push(self.ledger.calls[token].key);
-            }
+            self.follow(clock_ns, self.ledger.calls[token].key);
             self.ledger.end(self.now_ns, self.paused_until_ns, token, incarnation, result);
         }
     }
@@ -226,20 +238,22 @@ impl Endpoint for Application {
         calls.handle_datagram(now_ns, path.remote, datagram, |call| {
             ended.push(Ended::of(call, plan));
         });
-        self.write_down();
+        self.write_down(now_ns);
     }
 
     fn handle_timeout(&mut self, now_ns: u64, is_drained: bool) {
         let Self { calls, ended, plan, .. } = self;
         calls.handle_timeout(now_ns, is_drained, |call| ended.push(Ended::of(call, plan)));
-        self.write_down();
+        self.write_down(now_ns);
         self.advance(now_ns);
     }
 
     fn poll_timeout(&self) -> Option<u64> {
         let next_ns = match self.stage {
-            _ if !self.followed.is_empty() => Some(0),
-            Stage::Running { next_ns, .. } => Some(next_ns),
+            Stage::Running { next_ns, .. } => match self.followed.peek() {
+                Some(&Reverse((at_ns, _))) => Some(at_ns.min(next_ns)),
+                None => Some(next_ns),
+            },
             _ => None,
         };
         next_ns.into_iter().chain(self.calls.poll_timeout()).min()
@@ -279,7 +293,7 @@ pub fn application(
         window_ns: 0,
         random,
         stage: Stage::Waiting,
-        followed: Vec::new(),
+        followed: BinaryHeap::new(),
         ended: Vec::new(),
         now_ns,
         paused_until_ns: 0,

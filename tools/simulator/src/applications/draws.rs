@@ -3,9 +3,8 @@
 
 use crate::random::Random;
 
-/// Least and largest age of what a near cache answers.
-const CACHE_AGE_NS_MIN: u64 = 10_000;
-const CACHE_AGE_NS_MAX: u64 = 500_000_000;
+/// Largest age of what a near cache answers.
+const CACHE_AGE_NS_MAX: u64 = 1_000_000_000;
 
 /// Longest time of a call.
 pub const CALL_NS_MAX: u64 = 2_000_000_000;
@@ -17,6 +16,8 @@ pub struct ApplicationConfig {
     pub cache_age_ns: Option<u64>,
     /// Bursts of calls that it makes while the streams run.
     pub bursts: u64,
+    /// Of a million calls that end, so many are followed by one for the same record.
+    pub followed_per_million: u32,
     /// Of so many bursts one is followed by the end of its sessions, and new ones; 0 for none.
     pub reopens_one_in: u64,
     /// It calls for records below this.
@@ -25,6 +26,8 @@ pub struct ApplicationConfig {
     pub puts_pct: u64,
     /// Whether each call has time enough to be answered in calm.
     pub is_patient: bool,
+    /// Times that a server starts again, empty, for its sake.
+    pub restarts: u64,
     /// Times that it stops for a while.
     pub pauses: u64,
     /// Times that it and a server do not reach each other for a while.
@@ -35,23 +38,34 @@ pub struct ApplicationConfig {
 
 impl ApplicationConfig {
     /// The applications of a world; half of all worlds have none. `calm`: nothing goes wrong.
-    pub fn draw_all(random: &mut Random, records: u64, calm: bool) -> Vec<Self> {
+    pub fn draw_all(
+        random: &mut Random,
+        records: u64,
+        round_trip_ns: u64,
+        calm: bool,
+    ) -> Vec<Self> {
         let count = if random.below(2) == 0 { 0 } else { random.between(1, 3) };
-        (0..count).map(|_| Self::draw(random, records, calm)).collect()
+        (0..count).map(|_| Self::draw(random, records, round_trip_ns, calm)).collect()
     }
 
-    fn draw(random: &mut Random, records: u64, calm: bool) -> Self {
+    fn draw(random: &mut Random, records: u64, round_trip_ns: u64, calm: bool) -> Self {
         let mut times = |often: u64| if calm { 0 } else { random.below(3) * random.below(often) };
-        let (pauses, cuts, clock_jumps) = (times(3), times(3), times(3));
+        let (pauses, cuts, clock_jumps, restarts) = (times(3), times(3), times(3), times(3));
         let one_in = |of: &[u64], random: &mut Random| if calm { 0 } else { random.pick(of) };
         Self {
-            cache_age_ns: (random.below(3) > 0)
-                .then(|| random.magnitude(CACHE_AGE_NS_MIN, CACHE_AGE_NS_MAX)),
-            bursts: random.magnitude(4, 100),
+            cache_age_ns: match random.below(4) {
+                0 => None,
+                // Some are over while an answer is on its way, and others outlive a server.
+                1 => Some(random.magnitude(round_trip_ns, 8 * round_trip_ns)),
+                _ => Some(random.magnitude(20 * round_trip_ns, CACHE_AGE_NS_MAX)),
+            },
+            bursts: random.magnitude(4, 60),
+            followed_per_million: random.pick(&[0, 500_000, 800_000]),
             reopens_one_in: one_in(&[0, 10, 40], random),
-            records: random.magnitude(1, records.min(20)),
-            puts_pct: random.pick(&[5, 30, 60]),
+            records: random.between(1, records.min(20)),
+            puts_pct: random.pick(&[0, 5, 5, 50]),
             is_patient: calm || random.below(4) == 0,
+            restarts,
             pauses,
             cuts,
             clock_jumps,

@@ -194,7 +194,10 @@ impl Ledger {
     /// A client was closed, and is no more.
     pub fn closed(&mut self, calls: &Calls<usize>) {
         self.counters.add(&calls.session_counters());
-        *self.ends.entry("reads asked again").or_default() += calls.counters().asked_again;
+        let again = calls.counters().asked_again;
+        if again > 0 {
+            *self.ends.entry("reads asked again").or_default() += again;
+        }
     }
 
     fn answered(&mut self, now_ns: u64, call: &Call, incarnation: u64, answer: Answer) {
