@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::error::Error;
+
+/// Results of calls that were made together, in the order of the calls.
+pub type Results<T> = Vec<Result<T, Error>>;
+
 /// Version of a record: it grows with each mutation of its key, not always by one. It names
 /// the life of the server as well, so that a version of another life equals none of this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,16 +89,16 @@ pub struct WorkerStats {
     pub server: SocketAddr,
     /// The worker's own address.
     pub worker: SocketAddr,
-    /// Counters by their names.
-    pub counters: BTreeMap<String, u64>,
+    /// Counters by their names, or why it did not tell them.
+    pub counters: Result<BTreeMap<String, u64>, Error>,
 }
 
 /// One round trip to a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ping {
     /// The worker's address.
     pub worker: SocketAddr,
-    /// From the call to its answer.
-    pub round_trip: Duration,
+    /// From the call to its answer, or why there was none.
+    pub round_trip: Result<Duration, Error>,
 }

@@ -69,6 +69,28 @@ pub struct EndedCall<'a, T> {
     pub result: Result<Reply<'a>, Error>,
 }
 
+/// A call that was not taken, and why; its caller has to be told.
+#[derive(Debug)]
+pub struct NotTaken<T> {
+    /// What the caller knows it by.
+    pub token: T,
+    /// The worker that would have been asked.
+    pub worker: SocketAddr,
+    /// Place of its server in the cluster's list.
+    pub server: usize,
+    /// Why.
+    pub error: Error,
+}
+
+impl<T> NotTaken<T> {
+    /// The same as the end of a call.
+    #[must_use]
+    pub fn ended(self) -> EndedCall<'static, T> {
+        let Self { token, worker, server, error } = self;
+        EndedCall { token, worker, server, result: Err(error) }
+    }
+}
+
 /// What happened to calls, beside what their sessions count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -205,6 +227,13 @@ impl<T> Calls<T> {
         self.pool.places().filter(|&place| !self.pool.is_retired(place))
     }
 
+    /// The worker of a session, and the place of its server in the cluster's list.
+    #[must_use]
+    pub fn worker(&self, session: usize) -> (SocketAddr, usize) {
+        let session = self.pool.get(session);
+        (session.client.server(), session.server)
+    }
+
     /// What the near cache has for a key.
     #[must_use]
     #[inline]
@@ -283,8 +312,7 @@ impl<T> Calls<T> {
     /// # Errors
     /// Why it was not taken: its caller is not told anything else.
     #[inline]
-    pub fn get(&mut self, token: T, deadline_ns: u64, key: &[u8]) -> Result<(), Error> {
-        self.check_key(key)?;
+    pub fn get(&mut self, token: T, deadline_ns: u64, key: &[u8]) -> Result<(), NotTaken<T>> {
         let (_, session) = self.pool.carrier(key);
         self.take(token, Kind::Get, deadline_ns, session, key, &[])
     }
@@ -300,14 +328,8 @@ impl<T> Calls<T> {
         deadline_ns: u64,
         key: &[u8],
         value: &[u8],
-    ) -> Result<(), Error> {
-        self.check_key(key)?;
+    ) -> Result<(), NotTaken<T>> {
         let (_, session) = self.pool.carrier(key);
-        let max = self.value_bytes_max(session, key);
-        if value.len() > max {
-            let what = TooLarge::Value { bytes: value.len(), max };
-            return Err(Error::TooLarge { what });
-        }
         self.take(token, Kind::Put, deadline_ns, session, key, value)
     }
 
@@ -315,7 +337,7 @@ impl<T> Calls<T> {
     ///
     /// # Errors
     /// Why it was not taken: its caller is not told anything else.
-    pub fn stats(&mut self, token: T, deadline_ns: u64, session: usize) -> Result<(), Error> {
+    pub fn stats(&mut self, token: T, deadline_ns: u64, session: usize) -> Result<(), NotTaken<T>> {
         self.take(token, Kind::Stats, deadline_ns, session, &[], &[])
     }
 
@@ -323,7 +345,7 @@ impl<T> Calls<T> {
     ///
     /// # Errors
     /// Why it was not taken: its caller is not told anything else.
-    pub fn ping(&mut self, token: T, deadline_ns: u64, session: usize) -> Result<(), Error> {
+    pub fn ping(&mut self, token: T, deadline_ns: u64, session: usize) -> Result<(), NotTaken<T>> {
         self.take(token, Kind::Ping, deadline_ns, session, PING_KEY, &[])
     }
 
@@ -358,14 +380,6 @@ impl<T> Calls<T> {
 
     // ---------------------------------------------------------------- inside
 
-    fn check_key(&self, key: &[u8]) -> Result<(), Error> {
-        if (KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&key.len()) {
-            return Ok(());
-        }
-        let what = TooLarge::Key { bytes: key.len(), max: KEY_BYTES_MAX };
-        Err(Error::TooLarge { what })
-    }
-
     /// The longest value that a session carries with a key.
     fn value_bytes_max(&self, session: usize, key: &[u8]) -> usize {
         let granted = self.pool.get(session).client.granted();
@@ -382,39 +396,81 @@ impl<T> Calls<T> {
         session: usize,
         key: &[u8],
         value: &[u8],
-    ) -> Result<(), Error> {
+    ) -> Result<(), NotTaken<T>> {
         let is_first = self.lines.get(session).is_none_or(VecDeque::is_empty);
         let entry = self.calls.vacant_entry();
         let id = entry.key();
-        let state = match is_first {
-            true => match hand_over(&mut self.pool, session, id as u32, kind, key, value) {
-                Ok(()) => State::Sent,
-                Err(Blocked::WindowFull | Blocked::NotOpen) => State::Waiting { was_sent: false },
-                Err(Blocked::Length) => unreachable!("lengths were checked against the session"),
-            },
-            false => State::Waiting { was_sent: false },
+        let handed = match is_first {
+            true => hand_over(&mut self.pool, session, id as u32, kind, key, value),
+            false => Err(Blocked::WindowFull),
         };
-        if state != State::Sent {
-            if let Some(error) = self.refusal(session) {
-                return Err(error);
-            }
-            let bytes = key.len() + value.len();
-            let is_full = self.waiting_calls >= LINE_CALLS_MAX
-                || self.waiting_bytes + bytes > LINE_BYTES_MAX;
-            if is_full {
-                self.counters.not_sent += 1;
-                return Err(Error::NotSent);
-            }
-            self.waiting_calls += 1;
-            self.waiting_bytes += bytes;
-            let waiting = Waiting { call: id, key: key.into(), value: value.into() };
-            line(&mut self.lines, session).push_back(waiting);
-        }
+        let state = match handed {
+            Ok(()) => State::Sent,
+            Err(blocked) => match self.wait_in_line(blocked, session, id, kind, key, value) {
+                Ok(()) => State::Waiting { was_sent: false },
+                Err(error) => {
+                    let (worker, server) = self.worker(session);
+                    return Err(NotTaken { token, worker, server, error });
+                }
+            },
+        };
         let kept = Kept::of(value);
         self.calls.insert(Call { token: Some(token), kind, state, deadline_ns, session, kept });
         self.counters.taken += 1;
         self.next_deadline_ns = self.next_deadline_ns.min(deadline_ns);
         Ok(())
+    }
+
+    /// A call that its session does not take now waits, unless that is of no use.
+    #[cold]
+    fn wait_in_line(
+        &mut self,
+        blocked: Blocked,
+        session: usize,
+        call: usize,
+        kind: Kind,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), Error> {
+        self.check_lengths(blocked, session, kind, key, value)?;
+        if let Some(error) = self.refusal(session) {
+            return Err(error);
+        }
+        let bytes = key.len() + value.len();
+        if self.waiting_calls >= LINE_CALLS_MAX || self.waiting_bytes + bytes > LINE_BYTES_MAX {
+            self.counters.not_sent += 1;
+            return Err(Error::NotSent);
+        }
+        self.waiting_calls += 1;
+        self.waiting_bytes += bytes;
+        if let (Kind::Put, Some(cache)) = (kind, self.pool.cache()) {
+            cache.mutation_begins(key);
+        }
+        let waiting = Waiting { call, key: key.into(), value: value.into() };
+        line(&mut self.lines, session).push_back(waiting);
+        Ok(())
+    }
+
+    /// Whether a session carries such a key and value, once it has room.
+    fn check_lengths(
+        &self,
+        blocked: Blocked,
+        session: usize,
+        kind: Kind,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), Error> {
+        let max = self.value_bytes_max(session, key);
+        let has_key = (KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&key.len());
+        let what = if !has_key && kind != Kind::Stats {
+            TooLarge::Key { bytes: key.len(), max: KEY_BYTES_MAX }
+        } else if value.len() > max {
+            TooLarge::Value { bytes: value.len(), max }
+        } else {
+            assert_ne!(blocked, Blocked::Length, "the session has the same limits");
+            return Ok(());
+        };
+        Err(Error::TooLarge { what })
     }
 
     /// Why a session will not open before it is tried again, if a server said so.
@@ -486,6 +542,15 @@ impl<T> Calls<T> {
         }
     }
 
+    /// A call was taken out of its line.
+    fn left_line(&mut self, waiting: &Waiting) {
+        self.waiting_calls -= 1;
+        self.waiting_bytes -= waiting.bytes();
+        if let (Kind::Put, Some(cache)) = (self.calls[waiting.call].kind, self.pool.cache()) {
+            cache.mutation_handed_on(&waiting.key);
+        }
+    }
+
     /// Ends a call that was taken out of its line.
     fn end_waiting(
         &mut self,
@@ -493,8 +558,7 @@ impl<T> Calls<T> {
         error: &Error,
         ended: &mut impl FnMut(EndedCall<'_, T>),
     ) {
-        self.waiting_calls -= 1;
-        self.waiting_bytes -= waiting.bytes();
+        self.left_line(waiting);
         let call = self.calls.remove(waiting.call);
         let State::Waiting { was_sent } = call.state else { unreachable!("it was in a line") };
         let session = self.pool.get(call.session);
@@ -531,15 +595,13 @@ impl<T> Calls<T> {
     fn serve_line(&mut self, session: usize, ended: &mut impl FnMut(EndedCall<'_, T>)) {
         while let Some(waiting) = self.lines[session].front() {
             let (id, kind) = (waiting.call as u32, self.calls[waiting.call].kind);
-            let handed =
-                hand_over(&mut self.pool, session, id, kind, &waiting.key, &waiting.value);
+            let handed = hand_over(&mut self.pool, session, id, kind, &waiting.key, &waiting.value);
             if let Err(Blocked::WindowFull | Blocked::NotOpen) = handed {
                 return;
             }
             let waiting = self.lines[session].pop_front().expect("it was just seen");
             if handed.is_ok() {
-                self.waiting_calls -= 1;
-                self.waiting_bytes -= waiting.bytes();
+                self.left_line(&waiting);
                 self.calls[waiting.call].state = State::Sent;
             } else {
                 // The session that opened meanwhile carries shorter datagrams.

@@ -61,8 +61,8 @@ pub enum Error {
         /// What it claims.
         claims: &'static str,
     },
-    /// The list of servers is empty, or a host's name is not known.
-    NoAddress(String),
+    /// What was asked for when connecting makes no sense, and why.
+    InvalidConfig(String),
     /// The calling process is a fork of the one that connected. It has no part in that one's
     /// sessions, and has to connect for itself.
     Forked,
@@ -144,7 +144,7 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::OtherVersion { .. }
             | Self::InvalidServer { .. }
-            | Self::NoAddress(_)
+            | Self::InvalidConfig(_)
             | Self::Forked
             | Self::Io { .. } => false,
         }
@@ -203,7 +203,7 @@ impl fmt::Display for Error {
             Self::InvalidServer { server, claims } => {
                 write!(formatter, "the server {server} claims {claims}")
             }
-            Self::NoAddress(text) => write!(formatter, "no server to connect to: {text}"),
+            Self::InvalidConfig(text) => write!(formatter, "cannot connect: {text}"),
             Self::Forked => write!(
                 formatter,
                 "this process is a fork of the one that connected: connect after the fork"

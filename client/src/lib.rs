@@ -3,13 +3,23 @@
 
 mod answer;
 pub mod calls;
+mod commands;
+mod config;
+mod connection;
 pub mod entropy;
 mod error;
+mod gather;
+mod handle;
 pub mod limits;
 pub mod near_cache;
 mod planted;
 pub mod pool;
+mod service;
+mod socket;
 
-pub use answer::{Answer, Ping, Record, Source, Version, WorkerStats};
+pub use answer::{Answer, Ping, Record, Results, Source, Version, WorkerStats};
+pub use config::Config;
+pub use connection::{Connection, Pipeline};
 pub use error::{Error, Refusal, TooLarge, Why};
+pub use handle::{Call, Client};
 pub use near_cache::CacheConfig;

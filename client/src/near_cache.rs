@@ -93,9 +93,14 @@ impl NearCache {
     pub fn mutation_ended(&self, now_ns: u64, key: &[u8]) {
         let mut fences = self.fences();
         let fence = fences.fence(key);
-        assert!(fence.outstanding > 0, "each mutation ends once");
-        fence.outstanding -= 1;
+        fence.end();
         fence.released_ns = fence.released_ns.max(now_ns);
+    }
+
+    /// Who knew of a mutation of `key` knows nothing of it any more, because another does, or
+    /// because it was never sent.
+    pub fn mutation_handed_on(&self, key: &[u8]) {
+        self.fences().fence(key).end();
     }
 
     /// Keeps what a GET read that was sent at `sent_ns`, if it may be kept.
@@ -180,6 +185,13 @@ struct Fence {
     outstanding: u32,
     /// When the last of them ended.
     released_ns: u64,
+}
+
+impl Fence {
+    fn end(&mut self) {
+        assert!(self.outstanding > 0, "each mutation ends once");
+        self.outstanding -= 1;
+    }
 }
 
 impl Fences {

@@ -192,7 +192,7 @@ impl History {
         }
         let Self { client, tokens, .. } = self;
         client.handle_timeout(self.now_ns, |Finished { token, outcome, .. }| {
-            tokens.came_back(token, outcome)
+            tokens.came_back(token, outcome);
         });
         self.server.handle_timeout(self.now_ns);
     }

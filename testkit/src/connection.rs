@@ -163,7 +163,7 @@ impl Endpoint for Asking {
         let Self { client, ends, .. } = self;
         if path.remote == client.server() {
             client.handle_datagram(now_ns, datagram, |Finished { token, outcome, .. }| {
-                note(ends, token, &outcome)
+                note(ends, token, &outcome);
             });
         }
     }

@@ -227,6 +227,17 @@ impl Ended {
     }
 }
 
+/// Where programs of the workspace are, as one of them: for tests of a package that has none.
+///
+/// # Panics
+/// If the calling test is not where Cargo puts tests.
+#[must_use]
+pub fn any_program() -> String {
+    let test = std::env::current_exe().expect("a test is a file");
+    let folder = test.parent().and_then(Path::parent).expect("it is in a folder of a profile");
+    folder.join("any").to_str().expect("a path in UTF-8").to_owned()
+}
+
 /// The program of that name beside another of the workspace's. Cargo builds only the
 /// programs of the packages under test; another's is built here if it is not there, and
 /// taken as it is if it is: `cargo test --workspace` has it up to date.

@@ -91,6 +91,16 @@ impl<I: Inbox> CoreLoop<I> {
         }
     }
 
+    /// Sends what the endpoint has, without a look at what came: for who begins something.
+    pub fn send(
+        &mut self,
+        transport: &mut impl Transport<Inbox = I>,
+        endpoint: &mut impl Endpoint,
+        now_ns: u64,
+    ) {
+        transmit(transport, endpoint, now_ns, Flush::All);
+    }
+
     /// Receives a burst, executes it, does what is due, and sends what came of it.
     pub fn round(
         &mut self,

@@ -282,7 +282,7 @@ impl Pair {
     fn run_timers(&mut self) {
         let Self { now_ns, client, server, tokens, .. } = self;
         client.handle_timeout(*now_ns, |Finished { token, outcome, .. }| {
-            tokens.came_back(token, outcome)
+            tokens.came_back(token, outcome);
         });
         server.handle_timeout(*now_ns);
     }

@@ -160,7 +160,7 @@ impl Pair {
     pub(crate) fn run_client_timers(&mut self) -> Ends {
         self.collect(|client, now_ns, ends| {
             client.handle_timeout(now_ns, |Finished { token, outcome, .. }| {
-                ends.push((token, outcome.into()))
+                ends.push((token, outcome.into()));
             });
         })
     }

@@ -190,8 +190,8 @@ impl Application {
                 calls.put(token, deadline_ns, key_bytes, &value)
             }
         };
-        if let Err(error) = taken {
-            ledger.end(*now_ns, self.paused_until_ns, token, 0, Err(error));
+        if let Err(not_taken) = taken {
+            ledger.end(*now_ns, self.paused_until_ns, token, 0, Err(not_taken.error));
         }
     }
 

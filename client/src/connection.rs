@@ -1,0 +1,504 @@
+//! A connection that its caller drives: no thread, no hop, the least latency.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::limits::KEEPALIVE_NS;
+use proto::transmit::{Flush, Path, Transmit};
+use udp::core_loop::{CoreLoop, Endpoint};
+use udp::counters::TransportCounters;
+use udp::idle::Idle;
+use udp::socket::{Inbox, Socket};
+use udp::transport::Transport as _;
+
+use crate::answer::{Answer, Ping, Record, Results, Version, WorkerStats};
+use crate::calls::{CallCounters, Calls, EndedCall, NotTaken};
+use crate::config::Config;
+use crate::error::{Error, timeout_ns};
+use crate::gather::{Gathered, WorkerEnd, answer_of, cached_record, found, stored};
+use crate::near_cache::NearCache;
+use crate::socket;
+
+/// Calls that may wait for room before a batch drives the connection; a part of what one
+/// session has outstanding.
+const BATCH_WAITING_MAX: usize = 1024;
+
+/// Sessions with all workers of all servers, driven by calls on this thread.
+///
+/// Each call sends, and receives until its answer is there or its time is over; while it
+/// waits it spins for a tenth of a millisecond, if the core seems to be free, and then sleeps.
+/// Between calls nothing runs. Dropping the connection tells the servers that it is over.
+///
+/// ```no_run
+/// use client::Connection;
+///
+/// # fn main() -> Result<(), client::Error> {
+/// let mut connection = Connection::connect(&["127.0.0.1:7400".parse().unwrap()])?;
+/// connection.put(b"greeting", b"hello")?;
+/// let record = connection.get(b"greeting")?.expect("it was just written");
+/// assert_eq!(record.value, &b"hello"[..]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    servers: Vec<SocketAddr>,
+    socket: Socket,
+    core_loop: CoreLoop<Inbox>,
+    idle: Idle,
+    calls: Calls<Token>,
+    timeout_ns: u64,
+    /// Numbers the batches of calls: what is left of one whose caller has gone is nobody's.
+    batch: u64,
+    answers: Answers,
+    driven_ns: u64,
+    process: u32,
+    failure: Option<Error>,
+}
+
+/// What a connection knows a call by.
+#[derive(Clone, Copy, Debug)]
+struct Token {
+    batch: u64,
+    place: usize,
+}
+
+impl Connection {
+    /// Connects to all workers of all servers, given by their first worker's addresses. Every
+    /// client of a cluster has to list its servers in the same order: it decides who holds
+    /// which key.
+    ///
+    /// # Errors
+    /// [`Error::NoServer`], [`Error::OtherVersion`] or [`Error::Refused`] name the first server
+    /// that cannot be reached within the connect timeout.
+    pub fn connect(servers: &[SocketAddr]) -> Result<Self, Error> {
+        Self::connect_with(servers, &Config::default())
+    }
+
+    /// As [`Self::connect`], with other settings.
+    ///
+    /// # Errors
+    /// As [`Self::connect`], and [`Error::InvalidConfig`].
+    pub fn connect_with(servers: &[SocketAddr], config: &Config) -> Result<Self, Error> {
+        let cache = config.cache.map(|cache| Arc::new(NearCache::new(cache)));
+        let (socket, calls) = socket::open(servers, config, cache)?;
+        let mut connection = Self {
+            servers: servers.to_vec(),
+            core_loop: CoreLoop::new(&socket),
+            idle: Idle::new(true),
+            calls,
+            timeout_ns: timeout_ns(config.timeout),
+            batch: 0,
+            answers: Answers::default(),
+            driven_ns: socket.now_ns(),
+            process: std::process::id(),
+            failure: None,
+            socket,
+        };
+        let mut connecting = Connecting(Ok(false));
+        drive(&mut connection, &mut connecting)?;
+        connecting.0.map(|_| connection)
+    }
+
+    /// The longest time that the calls that follow may take; an hour at most.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout_ns = timeout_ns(timeout);
+    }
+
+    /// Reads a record; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Unanswered`], [`Error::NotExecuted`] or [`Error::NoServer`] if no answer came in
+    /// time; [`Error::TooLarge`] for a key that is outside of the limits.
+    pub fn get(&mut self, key: &[u8]) -> Result<Option<Record>, Error> {
+        self.only(Operation::Get(key)).map(found)
+    }
+
+    /// Writes a record, and returns its new version.
+    ///
+    /// # Errors
+    /// [`Error::Indeterminate`] if it was sent and no answer came in time; otherwise it was not
+    /// executed: [`Error::Refused`] if the server's memory is full, [`Error::TooLarge`],
+    /// [`Error::NotExecuted`], [`Error::NoServer`].
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<Version, Error> {
+        self.only(Operation::Put(key, value)).map(stored)
+    }
+
+    /// Reads many records at once; the results are in the order of the keys. All of them
+    /// share one deadline.
+    pub fn get_many<K: AsRef<[u8]>>(&mut self, keys: &[K]) -> Results<Option<Record>> {
+        let mut pipeline = self.pipeline();
+        keys.iter().for_each(|key| pipeline.get(key.as_ref()));
+        pipeline.finish().map(|answer| answer.map(found)).collect()
+    }
+
+    /// Writes many records at once; the results are in the order of the records. All of them
+    /// share one deadline. Writes of one key in one call are concurrent: any may be the last.
+    pub fn put_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        records: &[(K, V)],
+    ) -> Results<Version> {
+        let mut pipeline = self.pipeline();
+        records.iter().for_each(|(key, value)| pipeline.put(key.as_ref(), value.as_ref()));
+        pipeline.finish().map(|answer| answer.map(stored)).collect()
+    }
+
+    /// Begins a pipeline: operations that share datagrams, and whose answers are waited for
+    /// together.
+    pub fn pipeline(&mut self) -> Pipeline<'_> {
+        let (now_ns, failure) = match self.begin() {
+            Ok(now_ns) => (now_ns, None),
+            Err(failure) => (0, Some(failure)),
+        };
+        Pipeline { deadline_ns: now_ns.saturating_add(self.timeout_ns), connection: self, failure }
+    }
+
+    /// Asks each worker of each server for its counters.
+    ///
+    /// # Errors
+    /// If the connection is of no use any more. That a worker does not answer stands with
+    /// that worker.
+    pub fn stats(&mut self) -> Result<Vec<WorkerStats>, Error> {
+        let deadline_ns = self.begin()? + self.timeout_ns;
+        let mut ends = Workers::new(self.batch);
+        for place in self.calls.workers().collect::<Vec<_>>() {
+            ends.ask(self.calls.stats(ends.next(), deadline_ns, place));
+        }
+        drive(self, &mut ends)?;
+        let stats = ends.gathered.take().map(|end| WorkerStats {
+            server: self.servers[end.server],
+            worker: end.worker,
+            counters: end.result,
+        });
+        Ok(stats.collect())
+    }
+
+    /// Measures one round trip to each worker of each server, one after the other: of the GET
+    /// of a key of one byte, zero, whatever it finds.
+    ///
+    /// # Errors
+    /// If the connection is of no use any more. That a worker does not answer stands with
+    /// that worker.
+    pub fn ping(&mut self) -> Result<Vec<Ping>, Error> {
+        self.begin()?;
+        let mut pings = Vec::new();
+        for place in self.calls.workers().collect::<Vec<_>>() {
+            let start_ns = self.begin()?;
+            let mut ends = Workers::new(self.batch);
+            let asked = self.calls.ping(ends.next(), start_ns + self.timeout_ns, place);
+            ends.ask(asked);
+            drive(self, &mut ends)?;
+            pings.extend(ends.gathered.take().map(|end| {
+                let taken = Duration::from_nanos(end.ended_ns.saturating_sub(start_ns));
+                Ping { worker: end.worker, round_trip: end.result.map(|_| taken) }
+            }));
+        }
+        Ok(pings)
+    }
+
+    /// What happened to calls so far.
+    #[must_use]
+    pub const fn call_counters(&self) -> &CallCounters {
+        self.calls.counters()
+    }
+
+    /// Whether calls can be made at all, and the time; what is due comes first if nobody drove
+    /// the connection for long.
+    fn begin(&mut self) -> Result<u64, Error> {
+        if self.process != std::process::id() {
+            return Err(Error::Forked);
+        }
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let now_ns = self.socket.now_ns();
+        self.batch += 1;
+        if now_ns > self.driven_ns + KEEPALIVE_NS {
+            // Sessions that the servers have forgotten end now, with nothing outstanding.
+            let nobody = &mut Workers::new(self.batch);
+            let Self { socket, core_loop, calls, .. } = self;
+            core_loop.round(socket, &mut Driven { calls, waits: nobody })?;
+        }
+        self.driven_ns = now_ns;
+        Ok(now_ns)
+    }
+
+    /// One operation, from its call to its end.
+    #[inline]
+    fn only(&mut self, operation: Operation<'_>) -> Result<Answer, Error> {
+        let now_ns = self.begin()?;
+        self.submit(now_ns, now_ns + self.timeout_ns, operation);
+        self.finish()?;
+        let mut answers = self.answers.gathered.take();
+        answers.next().expect("one was waited for")
+    }
+
+    /// Hands an operation to its session, or answers it from the cache.
+    #[inline]
+    fn submit(&mut self, now_ns: u64, deadline_ns: u64, operation: Operation<'_>) {
+        let Self { calls, answers, batch, .. } = self;
+        answers.batch = *batch;
+        let place = answers.gathered.wait();
+        let token = Token { batch: *batch, place };
+        let taken = match operation {
+            Operation::Get(key) => match calls.cached(now_ns, key) {
+                Some(cached) => {
+                    let record = cached_record(cached);
+                    return answers.gathered.end(place, Ok(Answer::Found(record)));
+                }
+                None => calls.get(token, deadline_ns, key),
+            },
+            Operation::Put(key, value) => calls.put(token, deadline_ns, key, value),
+        };
+        if let Err(not_taken) = taken {
+            answers.gathered.end(place, Err(not_taken.error));
+        }
+    }
+
+    /// Waits until all operations have ended.
+    fn finish(&mut self) -> Result<(), Error> {
+        let mut answers = std::mem::take(&mut self.answers);
+        let driven = drive(self, &mut answers);
+        self.answers = answers;
+        driven
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The sessions of a fork are those of the process that connected.
+        if self.process != std::process::id() {
+            return;
+        }
+        let now_ns = self.socket.now_ns();
+        self.calls.close(now_ns, |_| {});
+        while let Some(burst) = self.calls.poll_transmit(now_ns, Flush::All) {
+            self.socket.send(now_ns, burst);
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Operation<'a> {
+    Get(&'a [u8]),
+    Put(&'a [u8], &'a [u8]),
+}
+
+/// Operations that share datagrams, and whose answers are waited for together.
+///
+/// They are concurrent: a GET may be answered with what a PUT of the same pipeline wrote, or
+/// with what was there before. One deadline holds for all: the pipeline's beginning and the
+/// connection's timeout.
+///
+/// ```no_run
+/// # fn main() -> Result<(), client::Error> {
+/// # let mut connection = client::Connection::connect(&["127.0.0.1:7400".parse().unwrap()])?;
+/// let mut pipeline = connection.pipeline();
+/// pipeline.put(b"one", b"1");
+/// pipeline.put(b"two", b"2");
+/// pipeline.get(b"three");
+/// for answer in pipeline.run() {
+///     println!("{:?}", answer?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Pipeline<'a> {
+    connection: &'a mut Connection,
+    deadline_ns: u64,
+    failure: Option<Error>,
+}
+
+impl Pipeline<'_> {
+    /// Reads a record.
+    #[inline]
+    pub fn get(&mut self, key: &[u8]) {
+        self.operation(Operation::Get(key));
+    }
+
+    /// Writes a record.
+    #[inline]
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.operation(Operation::Put(key, value));
+    }
+
+    /// Waits for all operations, and returns their results in the order of the calls.
+    pub fn run(self) -> Results<Answer> {
+        self.finish().collect()
+    }
+
+    #[inline]
+    fn operation(&mut self, operation: Operation<'_>) {
+        if let Some(failure) = &self.failure {
+            let gathered = &mut self.connection.answers.gathered;
+            let place = gathered.wait();
+            return gathered.end(place, Err(failure.clone()));
+        }
+        let now_ns = self.connection.driven_ns;
+        self.connection.submit(now_ns, self.deadline_ns, operation);
+        if self.connection.calls.waiting() >= BATCH_WAITING_MAX {
+            self.make_room();
+        }
+    }
+
+    /// Drives the connection until less wait for room.
+    #[cold]
+    fn make_room(&mut self) {
+        let connection = &mut *self.connection;
+        connection.answers.waiting_max = BATCH_WAITING_MAX / 2;
+        self.failure = connection.finish().err();
+        connection.answers.waiting_max = 0;
+        connection.driven_ns = connection.socket.now_ns();
+    }
+
+    fn finish(self) -> impl Iterator<Item = Result<Answer, Error>> {
+        let Self { connection, failure, .. } = self;
+        if failure.is_none() {
+            // What has not ended then has failed with the connection, and is told so.
+            let _ = connection.finish();
+        }
+        connection.answers.take_all(connection.failure.as_ref())
+    }
+}
+
+/// What drives a connection waits for something.
+trait Waits {
+    fn ended(&mut self, now_ns: u64, call: EndedCall<'_, Token>);
+
+    fn is_over(&mut self, now_ns: u64, calls: &mut Calls<Token>) -> bool;
+}
+
+/// Runs the core loop until what is waited for is there.
+#[inline]
+fn drive(connection: &mut Connection, waits: &mut impl Waits) -> Result<(), Error> {
+    let Connection { socket, core_loop, idle, calls, failure, .. } = connection;
+    let now_ns = socket.now_ns();
+    let mut driven = Driven { calls, waits };
+    if driven.waits.is_over(now_ns, driven.calls) {
+        return Ok(());
+    }
+    core_loop.send(socket, &mut driven, now_ns);
+    core_loop.run(socket, idle, &mut driven).map_err(|error| {
+        let error = Error::from(error);
+        *failure = Some(error.clone());
+        error
+    })
+}
+
+/// The calls in the core loop.
+struct Driven<'a, W> {
+    calls: &'a mut Calls<Token>,
+    waits: &'a mut W,
+}
+
+impl<W: Waits> Endpoint for Driven<'_, W> {
+    #[inline]
+    fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
+        let Self { calls, waits } = self;
+        calls.handle_datagram(now_ns, path.remote, datagram, |call| waits.ended(now_ns, call));
+    }
+
+    #[inline]
+    fn handle_timeout(&mut self, now_ns: u64, is_drained: bool) {
+        let Self { calls, waits } = self;
+        calls.handle_timeout(now_ns, is_drained, |call| waits.ended(now_ns, call));
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        self.calls.poll_timeout()
+    }
+
+    #[inline]
+    fn poll_transmit(&mut self, now_ns: u64, flush: Flush) -> Option<Transmit<'_>> {
+        self.calls.poll_transmit(now_ns, flush)
+    }
+
+    #[inline]
+    fn goes_on(&mut self, now_ns: u64, _transport: &TransportCounters) -> bool {
+        !self.waits.is_over(now_ns, self.calls)
+    }
+}
+
+/// Waits until the sessions are open, or one will not open.
+struct Connecting(Result<bool, Error>);
+
+impl Waits for Connecting {
+    fn ended(&mut self, _now_ns: u64, _call: EndedCall<'_, Token>) {}
+
+    fn is_over(&mut self, now_ns: u64, calls: &mut Calls<Token>) -> bool {
+        self.0 = calls.connect(now_ns);
+        self.0 != Ok(false)
+    }
+}
+
+/// Waits for the answers to GETs and PUTs, all or all but some.
+#[derive(Debug, Default)]
+struct Answers {
+    batch: u64,
+    gathered: Gathered<Result<Answer, Error>>,
+    /// It is enough if no more calls than this wait for room.
+    waiting_max: usize,
+}
+
+impl Answers {
+    /// All results; what has not ended is told of the failure.
+    fn take_all(&mut self, failure: Option<&Error>) -> impl Iterator<Item = Result<Answer, Error>> {
+        self.gathered.end_rest(|| Err(failure.expect("all else has ended").clone()));
+        self.gathered.take()
+    }
+}
+
+impl Waits for Answers {
+    #[inline]
+    fn ended(&mut self, _now_ns: u64, call: EndedCall<'_, Token>) {
+        if call.token.batch == self.batch {
+            let result = call.result.map(|reply| answer_of(&reply));
+            self.gathered.end(call.token.place, result);
+        }
+    }
+
+    #[inline]
+    fn is_over(&mut self, _now_ns: u64, calls: &mut Calls<Token>) -> bool {
+        self.gathered.is_complete() || (calls.waiting() <= self.waiting_max && self.waiting_max > 0)
+    }
+}
+
+/// Waits for what workers answer.
+#[derive(Debug)]
+struct Workers {
+    batch: u64,
+    gathered: Gathered<WorkerEnd>,
+}
+
+impl Workers {
+    fn new(batch: u64) -> Self {
+        Self { batch, gathered: Gathered::default() }
+    }
+
+    /// The token of the next question.
+    fn next(&self) -> Token {
+        Token { batch: self.batch, place: self.gathered.len() }
+    }
+
+    /// The next question was asked, or could not be.
+    fn ask(&mut self, asked: Result<(), NotTaken<Token>>) {
+        let place = self.gathered.wait();
+        if let Err(not_taken) = asked {
+            self.gathered.end(place, WorkerEnd::of(0, not_taken.ended()));
+        }
+    }
+}
+
+impl Waits for Workers {
+    fn ended(&mut self, now_ns: u64, call: EndedCall<'_, Token>) {
+        if call.token.batch == self.batch {
+            self.gathered.end(call.token.place, WorkerEnd::of(now_ns, call));
+        }
+    }
+
+    fn is_over(&mut self, _now_ns: u64, _calls: &mut Calls<Token>) -> bool {
+        self.gathered.is_complete()
+    }
+}

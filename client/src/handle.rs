@@ -1,0 +1,343 @@
+//! A handle for programs with threads: cheap to clone, over one background thread.
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use udp::clock;
+use udp::core_loop;
+use udp::idle::Idle;
+use udp::transport::Transport as _;
+
+use crate::answer::{Ping, Record, Results, Version, WorkerStats};
+use crate::commands::{Batch, Command, Commands, Fence};
+use crate::config::Config;
+use crate::error::{Error, TooLarge, Why, timeout_ns};
+use crate::gather::cached_record;
+use crate::limits::BATCH_CALLS_MAX;
+use crate::near_cache::NearCache;
+use crate::service::Service;
+use crate::socket;
+
+/// How much longer than its deadline a blocking wait bears with the background thread.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Sessions with all workers of all servers, run by a background thread that all clones of
+/// the handle share.
+///
+/// Each call returns a [`Call`]: wait for it, or await it in any executor. Calls that are made
+/// while others are under way share datagrams, so many of them at once are cheap. When the
+/// last clone is dropped, calls that are outstanding end, the servers are told, and the thread
+/// ends.
+///
+/// ```no_run
+/// use client::Client;
+///
+/// # fn main() -> Result<(), client::Error> {
+/// let client = Client::connect(&["127.0.0.1:7400".parse().unwrap()])?;
+/// client.put(b"greeting", b"hello").wait()?;
+/// let reader = client.clone();
+/// let read = std::thread::spawn(move || reader.get(b"greeting").wait());
+/// assert_eq!(read.join().unwrap()?.unwrap().value, &b"hello"[..]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+    timeout_ns: u64,
+}
+
+struct Inner {
+    commands: Arc<Commands>,
+    cache: Option<Arc<NearCache>>,
+    process: u32,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Client {
+    /// Connects to all workers of all servers, given by their first worker's addresses; blocks
+    /// until that is done. Every client of a cluster has to list its servers in the same
+    /// order: it decides who holds which key.
+    ///
+    /// # Errors
+    /// [`Error::NoServer`], [`Error::OtherVersion`] or [`Error::Refused`] name the first server
+    /// that cannot be reached within the connect timeout.
+    pub fn connect(servers: &[SocketAddr]) -> Result<Self, Error> {
+        Self::connect_with(servers, &Config::default())
+    }
+
+    /// As [`Self::connect`], with other settings.
+    ///
+    /// # Errors
+    /// As [`Self::connect`], and [`Error::InvalidConfig`].
+    pub fn connect_with(servers: &[SocketAddr], config: &Config) -> Result<Self, Error> {
+        let cache = config.cache.map(|cache| Arc::new(NearCache::new(cache)));
+        let (mut socket, calls) = socket::open(servers, config, cache.clone())?;
+        let commands = Arc::new(Commands::new(socket.waker()?));
+        let (ready, connected) = oneshot::channel();
+        let mut service = Service::new(calls, servers.to_vec(), commands.clone(), ready);
+        let over = EndOnDrop(commands.clone());
+        let thread = Builder::new().name("kv-client".to_owned()).spawn(move || {
+            if let Err(error) = core_loop::run(&mut socket, Idle::new(false), &mut service) {
+                service.abandon(clock::now_ns());
+                over.0.end(error.into());
+            }
+        })?;
+        let inner = Inner {
+            commands,
+            cache,
+            process: std::process::id(),
+            thread: Mutex::new(Some(thread)),
+        };
+        let client = Self { inner: Arc::new(inner), timeout_ns: timeout_ns(config.timeout) };
+        match connected.recv() {
+            Ok(Ok(())) => Ok(client),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(client.inner.commands.failure()),
+        }
+    }
+
+    /// The same sessions, with another longest time of each call; an hour at most.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { inner: self.inner.clone(), timeout_ns: timeout_ns(timeout) }
+    }
+
+    /// Reads a record; `None` if there is none.
+    ///
+    /// # Errors
+    /// Of the call: [`Error::Unanswered`], [`Error::NotExecuted`] or [`Error::NoServer`] if no
+    /// answer came in time; [`Error::NotSent`]; [`Error::TooLarge`] for a key that is outside of
+    /// the limits.
+    pub fn get(&self, key: &[u8]) -> Call<Option<Record>> {
+        let now_ns = clock::now_ns();
+        if let Some(cached) = self.inner.cache.as_ref().and_then(|cache| cache.get(now_ns, key)) {
+            return Call::ended(Ok(Some(cached_record(cached))));
+        }
+        self.call(now_ns, false, |deadline_ns, sender| Command::Get {
+            key: key.into(),
+            deadline_ns,
+            sender,
+        })
+    }
+
+    /// Writes a record; the answer is its new version.
+    ///
+    /// # Errors
+    /// Of the call: [`Error::Indeterminate`] if it was sent and no answer came in time;
+    /// otherwise it was not executed: [`Error::Refused`] if the server's memory is full,
+    /// [`Error::TooLarge`], [`Error::NotSent`], [`Error::NotExecuted`], [`Error::NoServer`].
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Call<Version> {
+        let fence = self.inner.fence([key]);
+        self.call(clock::now_ns(), true, |deadline_ns, sender| Command::Put {
+            key: key.into(),
+            value: value.into(),
+            deadline_ns,
+            sender,
+            fence,
+        })
+    }
+
+    /// Reads many records at once, at most 65,536; the results are in the order of the keys.
+    /// All of them share one deadline.
+    ///
+    /// # Errors
+    /// Of the call: [`Error::TooLarge`] for too many of them, [`Error::NotSent`]. What becomes
+    /// of each key stands with it.
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Call<Results<Option<Record>>> {
+        if let Err(error) = check_batch(keys.len()) {
+            return Call::ended(Err(error));
+        }
+        let now_ns = clock::now_ns();
+        let batch = Batch::of(keys.iter().map(|key| (key.as_ref(), &[][..])));
+        self.call(now_ns, false, |deadline_ns, sender| Command::GetMany {
+            batch,
+            deadline_ns,
+            sender,
+        })
+    }
+
+    /// Writes many records at once, at most 65,536; the results are in the order of the
+    /// records. All of them share one deadline. Writes of one key in one call are concurrent:
+    /// any may be the last.
+    ///
+    /// # Errors
+    /// Of the call: [`Error::TooLarge`] for too many of them, [`Error::NotSent`]. What becomes
+    /// of each record stands with it.
+    pub fn put_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        records: &[(K, V)],
+    ) -> Call<Results<Version>> {
+        if let Err(error) = check_batch(records.len()) {
+            return Call::ended(Err(error));
+        }
+        let fence = self.inner.fence(records.iter().map(|(key, _)| key.as_ref()));
+        let batch = Batch::of(records.iter().map(|(key, value)| (key.as_ref(), value.as_ref())));
+        self.call(clock::now_ns(), true, |deadline_ns, sender| Command::PutMany {
+            batch,
+            deadline_ns,
+            sender,
+            fence,
+        })
+    }
+
+    /// Asks each worker of each server for its counters.
+    ///
+    /// # Errors
+    /// Of the call: if the client is of no use any more. That a worker does not answer stands
+    /// with that worker.
+    pub fn stats(&self) -> Call<Vec<WorkerStats>> {
+        self.call(clock::now_ns(), false, |deadline_ns, sender| Command::Stats {
+            deadline_ns,
+            sender,
+        })
+    }
+
+    /// Measures a round trip to each worker of each server, all at once: of the GET of a key
+    /// of one byte, zero, whatever it finds.
+    ///
+    /// # Errors
+    /// Of the call: if the client is of no use any more. That a worker does not answer stands
+    /// with that worker.
+    pub fn ping(&self) -> Call<Vec<Ping>> {
+        self.call(clock::now_ns(), false, |deadline_ns, sender| Command::Ping {
+            deadline_ns,
+            sender,
+        })
+    }
+
+    fn call<T>(
+        &self,
+        now_ns: u64,
+        is_mutation: bool,
+        command: impl FnOnce(u64, oneshot::Sender<Result<T, Error>>) -> Command,
+    ) -> Call<T> {
+        if self.inner.process != std::process::id() {
+            return Call::ended(Err(Error::Forked));
+        }
+        let (sender, receiver) = oneshot::channel();
+        let command = command(now_ns + self.timeout_ns, sender);
+        if let Err(error) = self.inner.commands.push(command) {
+            return Call::ended(Err(error));
+        }
+        let timeout = Duration::from_nanos(self.timeout_ns) + GRACE;
+        Call(State::Waiting { receiver, is_mutation, give_up: Instant::now() + timeout })
+    }
+}
+
+/// However the thread ends, nothing is taken any more.
+struct EndOnDrop(Arc<Commands>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end(Error::NotExecuted(Why::Closed));
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let timeout = Duration::from_nanos(self.timeout_ns);
+        formatter.debug_struct("Client").field("timeout", &timeout).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// From now on nothing is answered from the cache for these keys, until what comes of
+    /// their writes is known: who writes and then reads, without waiting, reads what it wrote.
+    fn fence<'a>(&self, keys: impl IntoIterator<Item = &'a [u8]>) -> Option<Fence> {
+        let cache = self.cache.as_ref()?;
+        Some(Fence::new(cache.clone(), keys))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A fork has neither the thread nor a part in the sessions.
+        if self.process != std::process::id() {
+            return;
+        }
+        self.commands.close();
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // Whoever is woken on the thread itself may drop the last handle there.
+        if let Some(thread) =
+            thread.filter(|thread| thread.thread().id() != std::thread::current().id())
+        {
+            // Its panic was told on stderr, and to each call by its end.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn check_batch(calls: usize) -> Result<(), Error> {
+    if calls <= BATCH_CALLS_MAX {
+        return Ok(());
+    }
+    Err(Error::TooLarge { what: TooLarge::Batch { calls, max: BATCH_CALLS_MAX } })
+}
+
+/// A call under way: a future, which any executor can await, and which a thread can
+/// [wait](Self::wait) for.
+///
+/// It was handed over when it was made, and goes on when this is dropped; nobody is told how
+/// it ends then.
+#[must_use = "nobody is told how the call ends unless it is awaited or waited for"]
+#[derive(Debug)]
+pub struct Call<T>(State<T>);
+
+#[derive(Debug)]
+enum State<T> {
+    Ended(Option<Result<T, Error>>),
+    Waiting { receiver: oneshot::Receiver<Result<T, Error>>, is_mutation: bool, give_up: Instant },
+}
+
+impl<T> Call<T> {
+    const fn ended(result: Result<T, Error>) -> Self {
+        Self(State::Ended(Some(result)))
+    }
+
+    /// Blocks until the call has ended: at its deadline at the latest.
+    ///
+    /// # Errors
+    /// Those of the call.
+    ///
+    /// # Panics
+    /// If it was awaited to its end before.
+    pub fn wait(self) -> Result<T, Error> {
+        match self.0 {
+            State::Ended(result) => result.expect("a call ends once"),
+            State::Waiting { receiver, is_mutation, give_up } => {
+                // The thread ends each call at its deadline. Where it is no more, nobody does.
+                receiver.recv_deadline(give_up).unwrap_or_else(|_| Err(lost(is_mutation)))
+            }
+        }
+    }
+}
+
+impl<T: Unpin> Future for Call<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Ended(result) => Poll::Ready(result.take().expect("a call ends once")),
+            State::Waiting { receiver, is_mutation, .. } => {
+                let is_mutation = *is_mutation;
+                let Poll::Ready(received) = Pin::new(receiver).poll(context) else {
+                    return Poll::Pending;
+                };
+                self.0 = State::Ended(None);
+                Poll::Ready(received.unwrap_or_else(|_| Err(lost(is_mutation))))
+            }
+        }
+    }
+}
+
+/// What is told of a call of which the thread does not tell any more.
+const fn lost(is_mutation: bool) -> Error {
+    if is_mutation { Error::Indeterminate(Why::Closed) } else { Error::Unanswered(Why::Closed) }
+}
