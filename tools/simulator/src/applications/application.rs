@@ -10,6 +10,7 @@ use std::time::Duration;
 use client::CacheConfig;
 use client::calls::{Calls, EndedCall};
 use client::entropy::Entropy;
+use client::limits::LINE_CALLS_MAX;
 use client::near_cache::NearCache;
 use generator::plan::Plan;
 use proto::client::ClientConfig;
@@ -33,6 +34,11 @@ use crate::random::Random;
 const CACHE_ENTRIES: usize = 1 << 14;
 /// Calls of a burst.
 const BURST_CALLS: [u64; 6] = [1, 1, 1, 2, 8, 40];
+/// Calls of a flood beyond those that may wait, and their time.
+const FLOOD_CALLS: u64 = 5_000;
+const FLOOD_NS: u64 = 2_000_000;
+/// Calls that are still to follow others, at most.
+const FOLLOWED_MAX: usize = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -132,8 +138,11 @@ impl Application {
 
     /// Makes the calls of a burst; returns what comes next.
     fn burst(&mut self, clock_ns: u64, end_ns: u64) -> Stage {
-        let timeout_ns = self.draw_timeout_ns();
-        for _ in 0..self.random.pick(&BURST_CALLS) {
+        let (count, timeout_ns) = match std::mem::take(&mut self.config.floods) {
+            true => (LINE_CALLS_MAX as u64 + FLOOD_CALLS, FLOOD_NS),
+            false => (self.random.pick(&BURST_CALLS), self.draw_timeout_ns()),
+        };
+        for _ in 0..count {
             let key = self.random.below(self.config.records);
             self.call(clock_ns, key, timeout_ns);
         }
@@ -197,7 +206,8 @@ impl Application {
 
     /// A call has ended, and another one for its record may follow.
     fn follow(&mut self, clock_ns: u64, key: u64) {
-        if self.random.happens(self.config.followed_per_million) {
+        let happens = self.random.happens(self.config.followed_per_million);
+        if happens && self.followed.len() < FOLLOWED_MAX {
             let longest_ns = self.config.cache_age_ns.unwrap_or(self.round_trip_ns);
             let pause_ns = self.random.pick(&[0, 1]) * self.random.magnitude(1_000, longest_ns);
             self.followed.push(Reverse((clock_ns + 1 + pause_ns, key)));

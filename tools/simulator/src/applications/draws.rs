@@ -16,6 +16,8 @@ pub struct ApplicationConfig {
     pub cache_age_ns: Option<u64>,
     /// Bursts of calls that it makes while the streams run.
     pub bursts: u64,
+    /// Whether its first burst has more calls than may wait for room.
+    pub floods: bool,
     /// Of a million calls that end, so many are followed by one for the same record.
     pub followed_per_million: u32,
     /// Of so many bursts one is followed by the end of its sessions, and new ones; 0 for none.
@@ -60,6 +62,7 @@ impl ApplicationConfig {
                 _ => Some(random.magnitude(20 * round_trip_ns, CACHE_AGE_NS_MAX)),
             },
             bursts: random.magnitude(4, 60),
+            floods: !calm && random.below(100) == 0,
             followed_per_million: random.pick(&[0, 500_000, 800_000]),
             reopens_one_in: one_in(&[0, 10, 40], random),
             records: random.between(1, records.min(20)),

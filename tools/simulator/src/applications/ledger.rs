@@ -276,6 +276,7 @@ fn name(ended: &Result<Answer, Error>) -> &'static str {
         Ok(Answer::Stored(_)) => "stored",
         Err(Error::NotExecuted(Why::Deadline)) => "withdrawn at the deadline",
         Err(Error::NotExecuted(_)) => "withdrawn",
+        Err(Error::NotSent) => "not sent",
         Err(Error::NoServer { .. }) => "no server",
         Err(Error::OtherVersion { .. }) => "other version",
         Err(Error::Refused(_)) => "refused",
