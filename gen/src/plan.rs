@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use history::operation::ValueId;
@@ -20,9 +21,13 @@ use crate::record::{KeyFormat, ValueFormat};
 use crate::workload::{Mix, Workload};
 use crate::zipf::Zipf;
 use client::entropy::Entropy;
+use client::near_cache::CacheConfig;
 
 /// Bytes of the table that draws one record.
 const ZIPF_BYTES_PER_RECORD: u64 = 8;
+
+/// Bytes of a record in a near cache, beside its key and its value.
+const CACHE_BYTES_PER_RECORD: usize = 160;
 
 /// Bits of a seed that is drawn: as many as every reader of JSON keeps of a number.
 const SEED_BITS: u32 = 53;
@@ -60,6 +65,8 @@ pub struct Plan {
     pub warmup_ns: u64,
     /// What is measured.
     pub measure_ns: u64,
+    /// The near cache of each thread, if they have one.
+    pub cache: Option<CacheConfig>,
     /// What sessions are told; each thread sets its share of the receive buffer.
     pub client: ClientConfig,
 }
@@ -112,6 +119,7 @@ impl Plan {
             load: flags.load,
             warmup_ns: if flags.secs > 0.0 { nanoseconds(flags.warmup) } else { 0 },
             measure_ns: nanoseconds(flags.secs),
+            cache: cache_config(flags)?,
             client,
         })
     }
@@ -173,6 +181,27 @@ fn client_config(flags: &Flags, server: IpAddr) -> ClientConfig {
         handshake_timeout_ns: nanoseconds(flags.connect_timeout),
         answer_timeout_ns: nanoseconds(answer_timeout),
     }
+}
+
+/// Refuses a cache that may take more than half of this machine's memory.
+fn cache_config(flags: &Flags) -> Result<Option<CacheConfig>> {
+    let (Some(entries), Some(max_age_ns)) = (flags.cache, flags.cache_max_age) else {
+        return Ok(None);
+    };
+    // There are no more to keep.
+    let entries = usize::try_from(flags.records).map_or(entries, |records| entries.min(records));
+    let record_bytes = flags.key_size + flags.value_size + CACHE_BYTES_PER_RECORD;
+    let cache_bytes =
+        (flags.threads as u64).saturating_mul(entries as u64).saturating_mul(record_bytes as u64);
+    let machine_bytes = host::machine::facts().mem_bytes;
+    ensure!(
+        machine_bytes == 0 || cache_bytes <= machine_bytes / 2,
+        "--cache {entries} of {} threads may take {} MiB, more than half of this machine's memory: \
+         keep fewer records",
+        flags.threads,
+        cache_bytes >> 20
+    );
+    Ok(Some(CacheConfig::new(entries, Duration::from_nanos(max_age_ns))))
 }
 
 /// Refuses a value that no datagram of `mtu_bytes` carries.

@@ -1,5 +1,5 @@
 //! The client library beside a bare echo, the generator, and the `redis` crate with Redis:
-//! `cargo bench -p tools --bench clients -- [ROUNDS] [SECS]`.
+//! `cargo bench -p tools --features beside-redis --bench clients -- [ROUNDS] [SECS]`.
 //!
 //! All take their turns in each round, so that what the machine does meanwhile meets them
 //! alike. One core is the server's; a driven connection, the generator and the echo have
