@@ -21,6 +21,7 @@ use std::sync::Arc;
 use proto::client::{Blocked, ClientConfig, Ended, Finished, Outcome};
 use proto::counters::ClientCounters;
 use proto::limits::{KEY_BYTES_MAX, KEY_BYTES_MIN, value_bytes_max};
+use proto::planted::{Fault, is_planted};
 use proto::transmit::{Flush, Transmit};
 use slab::Slab;
 
@@ -29,6 +30,7 @@ use crate::entropy::Entropy;
 use crate::error::{Error, Refusal, TooLarge, Why};
 use crate::limits::{LINE_BYTES_MAX, LINE_CALLS_MAX};
 use crate::near_cache::{Cached, NearCache};
+use crate::planted::Kept;
 use crate::pool::{RemoteWorker, SessionPool, Share};
 
 /// The key that a ping reads: what it finds does not matter.
@@ -130,6 +132,7 @@ struct Call<T> {
     deadline_ns: u64,
     /// Place of its session.
     session: usize,
+    kept: Kept,
 }
 
 /// A call in a line.
@@ -451,7 +454,8 @@ impl<T> Calls<T> {
                 }
             },
         };
-        self.calls.insert(Call { token: Some(token), kind, state, deadline_ns, session });
+        let kept = Kept::of(value);
+        self.calls.insert(Call { token: Some(token), kind, state, deadline_ns, session, kept });
         self.counters.taken += 1;
         self.next_deadline_ns = self.next_deadline_ns.min(deadline_ns);
         Ok(())
@@ -541,7 +545,7 @@ impl<T> Calls<T> {
                 next_ns = next_ns.min(call.deadline_ns);
             } else if let State::Waiting { .. } = call.state {
                 waits = true;
-            } else {
+            } else if !is_planted(Fault::DeadlineIgnored) {
                 self.counters.late += 1;
                 let session = self.pool.get(call.session);
                 ended(EndedCall {
@@ -699,8 +703,11 @@ fn hand_over(
 }
 
 /// What a call is told that was sent and not answered.
-const fn unanswered(kind: Kind, why: Why) -> Error {
+fn unanswered(kind: Kind, why: Why) -> Error {
     match kind {
+        Kind::Put if why == Why::Deadline && is_planted(Fault::LateToldNotExecuted) => {
+            Error::NotExecuted(why)
+        }
         Kind::Put => Error::Indeterminate(why),
         Kind::Get | Kind::Stats | Kind::Ping => Error::Unanswered(why),
     }
@@ -718,15 +725,19 @@ fn conclude<T>(
     ended: &mut impl FnMut(EndedCall<'_, T>),
 ) -> Again {
     let id = operation.token as usize;
-    let is_asked_again = operation.outcome == Outcome::Unanswered
-        && why == Why::SessionLost
-        && calls[id].token.is_some();
-    if is_asked_again {
+    let is_lost = why == Why::SessionLost && calls[id].token.is_some();
+    let again = match operation.outcome {
+        Outcome::Unanswered if is_lost => Some(Box::default()),
+        Outcome::Indeterminate if is_lost => calls[id].kept.take(),
+        _ => None,
+    };
+    if let Some(value) = again {
         let call = &mut calls[id];
         call.state = State::Waiting { was_sent: true };
-        let waiting = Waiting { call: id, key: operation.key.into(), value: Box::default() };
+        let waiting = Waiting { call: id, key: operation.key.into(), value };
+        let bytes = waiting.bytes();
         line(lines, call.session).of(call.kind).push_front(waiting);
-        return (1, operation.key.len());
+        return (1, bytes);
     }
     let Call { token, kind, .. } = calls.remove(id);
     // Who was told at the deadline is not told again.
