@@ -1,6 +1,6 @@
 //! A program that runs beside the test, and never outlives it.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, PipeReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -133,6 +133,17 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether all its threads are in a state, as proc(5) names it.
+    #[must_use]
+    pub fn threads_are_in(&self, state: char) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("Linux has it");
+        threads.map_while(Result::ok).all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // Behind the name, which may hold anything.
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state))
+        })
     }
 
     /// Sends a signal.
