@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::client::{Finished, Outcome};
+use proto::planted::{Fault, is_planted};
 use quick_cache::sync::Cache;
 use twox_hash::XxHash3_64;
 
@@ -83,7 +84,9 @@ impl NearCache {
     pub fn mutation_begins(&self, key: &[u8]) {
         // Nobody keeps anything of the key between the two.
         self.fences().fence(key).outstanding += 1;
-        self.records.remove(key);
+        if !is_planted(Fault::CachedWhileWritten) {
+            self.records.remove(key);
+        }
     }
 
     /// A mutation of `key` was answered, or will never be.
@@ -102,12 +105,14 @@ impl NearCache {
 
     /// Keeps what a GET read that was sent at `sent_ns`, if it may be kept.
     pub fn keep(&self, now_ns: u64, sent_ns: u64, key: &[u8], version: Version, value: &[u8]) {
-        if now_ns.saturating_sub(sent_ns) > self.max_age_ns {
+        let read_ns = if is_planted(Fault::AgeFromAnswer) { now_ns } else { sent_ns };
+        if now_ns.saturating_sub(read_ns) > self.max_age_ns {
             return;
         }
         let mut fences = self.fences();
         let fence = fences.fence(key);
-        if fence.outstanding > 0 || sent_ns <= fence.released_ns {
+        let is_old = sent_ns <= fence.released_ns && !is_planted(Fault::OldReadCached);
+        if fence.outstanding > 0 || is_old {
             return;
         }
         // Answers may come in another order than they were read.
@@ -117,7 +122,7 @@ impl NearCache {
         });
         if !is_older {
             let value = Bytes::copy_from_slice(value);
-            self.records.insert(key.into(), Cached { value, version, read_ns: sent_ns });
+            self.records.insert(key.into(), Cached { value, version, read_ns });
         }
     }
 

@@ -17,11 +17,12 @@ use std::sync::Arc;
 use proto::client::{Blocked, Client, ClientConfig, Ended, Finished};
 use proto::counters::ClientCounters;
 use proto::placement::KeyHash;
+use proto::planted::{Fault, is_planted};
 use proto::transmit::{Flush, Transmit};
 
 use crate::entropy::Entropy;
 use crate::error::Error;
-use crate::limits::{REOPEN_NS_MAX, REOPEN_NS_MIN};
+use crate::limits::{REOPEN_NS_MAX, REOPEN_NS_MIN, WORKERS_MAX};
 use crate::near_cache::NearCache;
 
 /// The worker that a session is with.
@@ -124,6 +125,7 @@ pub struct SessionPool<T> {
     /// How many of them were lost, by worker.
     lost: BTreeMap<SocketAddr, u64>,
     entropy: Entropy,
+    is_closed: bool,
 }
 
 impl<T: Copy> SessionPool<T> {
@@ -152,6 +154,7 @@ impl<T: Copy> SessionPool<T> {
             past: ClientCounters::default(),
             lost: BTreeMap::new(),
             entropy,
+            is_closed: false,
         };
         for (server, &address) in servers.iter().enumerate() {
             sessions.add(now_ns, server, address)?;
@@ -197,7 +200,7 @@ impl<T: Copy> SessionPool<T> {
     /// Opens a new session in the place of each that was lost; what was outstanding there is
     /// not sent again. One that was refused waits for its time. Where a server has other
     /// workers in another life, sessions with workers that are no more end. Called once a
-    /// round.
+    /// round; after [`Self::close`] it does nothing.
     ///
     /// # Errors
     /// If the system has no random bytes to name sessions with, or a server claims workers on
@@ -207,6 +210,9 @@ impl<T: Copy> SessionPool<T> {
         now_ns: u64,
         mut finished: impl FnMut(&RemoteWorker, &Finished<'_, T>),
     ) -> Result<(), Error> {
+        if self.is_closed {
+            return Ok(());
+        }
         self.meet_opened(now_ns, &mut finished)?;
         for place in 0..self.all.len() {
             let session = &self.all[place];
@@ -260,9 +266,14 @@ impl<T: Copy> SessionPool<T> {
         let Some(&granted) = session.client.granted() else { return Ok(()) };
         session.backoff_ns = REOPEN_NS_MIN;
         let (index, address) = (session.server, session.client.server());
+        if granted.workers > WORKERS_MAX {
+            let claims = "more workers than a server has";
+            return Err(Error::InvalidServer { server: address, claims });
+        }
         let server = &mut self.servers[index];
         if let (Some(_), true, Some(cache)) =
             (server.workers, server.incarnation != granted.incarnation, &self.cache)
+            && !is_planted(Fault::CacheOutlivesLife)
         {
             cache.clear();
         }
@@ -290,6 +301,13 @@ impl<T: Copy> SessionPool<T> {
         let mine = (0..workers).filter(|&worker| self.share.has(worker, workers));
         let mine =
             mine.map(|worker| worker_address(base, worker)).collect::<Result<Vec<_>, _>>()?;
+        let is_of_both = |session: &&PooledSession<T>| {
+            session.server != server && mine.contains(&session.client.server())
+        };
+        if let Some(session) = self.all().find(is_of_both) {
+            let claims = "to be a worker of two servers of the list";
+            return Err(Error::InvalidServer { server: session.client.server(), claims });
+        }
         let before = std::mem::take(&mut self.servers[server].sessions);
         let (stay, leave): (Vec<_>, Vec<_>) =
             before.into_iter().partition(|&place| mine.contains(&self.all[place].client.server()));
@@ -431,7 +449,9 @@ impl<T: Copy> SessionPool<T> {
         now_ns: u64,
         mut finished: impl FnMut(&RemoteWorker, &Finished<'_, T>),
     ) {
+        self.is_closed = true;
         for place in self.places() {
+            self.all[place].reopen_ns = None;
             self.close_one(now_ns, place, &mut finished);
         }
     }

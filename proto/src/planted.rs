@@ -51,11 +51,25 @@ pub enum Fault {
     ChecksumIgnored,
     /// What is dropped for want of room on the way out is not counted.
     UnsentUncounted,
+    /// A client tells a mutation that was sent and is late as not executed.
+    LateToldNotExecuted,
+    /// A client sends a mutation again whose session was lost, as it does with reads.
+    LostMutationAskedAgain,
+    /// A call that was sent has no deadline.
+    DeadlineIgnored,
+    /// A near cache keeps what a GET read that was sent before an own mutation was answered.
+    OldReadCached,
+    /// A near cache keeps what it has of a key while the key is written.
+    CachedWhileWritten,
+    /// A near cache keeps what it has when a server begins another life.
+    CacheOutlivesLife,
+    /// The age of what a near cache answers counts from the answer of the GET that read it.
+    AgeFromAnswer,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::DuplicateExecuted,
         Self::OldRequestExecuted,
         Self::RepliedBeforeWrite,
@@ -67,6 +81,13 @@ impl Fault {
         Self::StaleRead,
         Self::ChecksumIgnored,
         Self::UnsentUncounted,
+        Self::LateToldNotExecuted,
+        Self::LostMutationAskedAgain,
+        Self::DeadlineIgnored,
+        Self::OldReadCached,
+        Self::CachedWhileWritten,
+        Self::CacheOutlivesLife,
+        Self::AgeFromAnswer,
     ];
 
     /// How many overwriting PUTs there are for one that [`Self::LostUpdate`] loses.
@@ -91,6 +112,13 @@ impl Fault {
             Self::StaleRead => "stale-read",
             Self::ChecksumIgnored => "checksum-ignored",
             Self::UnsentUncounted => "unsent-uncounted",
+            Self::LateToldNotExecuted => "late-told-not-executed",
+            Self::LostMutationAskedAgain => "lost-mutation-asked-again",
+            Self::DeadlineIgnored => "deadline-ignored",
+            Self::OldReadCached => "old-read-cached",
+            Self::CachedWhileWritten => "cached-while-written",
+            Self::CacheOutlivesLife => "cache-outlives-life",
+            Self::AgeFromAnswer => "age-from-answer",
         }
     }
 

@@ -47,7 +47,7 @@ pub const SLEEP_NS_MAX: u64 = 50_000_000;
 /// Waking up takes a good part of a shorter sleep: it is spun, where that is allowed.
 const SLEEP_NS_MIN: u64 = 1_000_000;
 /// How long timers may wait for the transport to be drained.
-const UNDRAINED_NS_MAX: u64 = 20_000_000;
+pub const UNDRAINED_NS_MAX: u64 = 20_000_000;
 
 /// The state of a loop between its rounds.
 #[derive(Debug)]

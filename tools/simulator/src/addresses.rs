@@ -1,9 +1,10 @@
-//! Who is where: servers, generators and strangers each have a network of their own.
+//! Who is where: servers, generators, applications and strangers each have a network of their own.
 
 use std::net::{IpAddr, SocketAddr};
 
 const SERVERS: u8 = 0;
 const GENERATORS: u8 = 1;
+const APPLICATIONS: u8 = 2;
 const STRANGERS: u8 = 9;
 
 /// Where a worker is.
@@ -18,6 +19,12 @@ pub fn thread_address(generator: usize, thread: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, GENERATORS, generator as u8 + 1], 9000 + thread as u16))
 }
 
+/// Where an application is.
+#[must_use]
+pub fn application_address(application: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, APPLICATIONS, application as u8 + 1], 5000))
+}
+
 /// Where one is who has no business with the servers.
 #[must_use]
 pub fn stranger_address(number: u64) -> SocketAddr {
@@ -28,6 +35,12 @@ pub fn stranger_address(number: u64) -> SocketAddr {
 #[must_use]
 pub fn is_server(address: SocketAddr) -> bool {
     network(address) == SERVERS
+}
+
+/// Whether an application is there.
+#[must_use]
+pub fn is_application(address: SocketAddr) -> bool {
+    network(address) == APPLICATIONS
 }
 
 /// Whether it is one of ours, and no stranger's.

@@ -7,19 +7,25 @@ use proto::counters::{ClientCounters, ServerCounters};
 use proto::order::Order;
 use udp::counters::TransportCounters;
 
+use crate::applications;
+use crate::applications::ledger::Ends;
 use crate::failure::Failure;
 use crate::world::World;
 
 /// What the clients and the servers counted, all together.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sums {
-    /// The clients'.
+    /// All clients'.
     pub clients: ClientCounters,
+    /// The generators' alone.
+    pub generators: ClientCounters,
     /// The servers', in all of their lives.
     pub servers: ServerCounters,
+    /// How calls of applications ended, those that were answered from a near cache among them.
+    pub ends: Ends,
     /// All transports'.
     pub transport: TransportCounters,
-    /// PUTs that were answered as executed.
+    /// PUTs of generators that were answered as executed.
     pub puts_answered: u64,
     /// Questions for counters that were answered.
     pub stats_answered: u64,
@@ -31,9 +37,16 @@ impl Sums {
     pub fn of(world: &World) -> Self {
         let mut sums = Self { transport: world.transport_counters(), ..Self::default() };
         for report in world.generators.iter().flat_map(|generator| &generator.reports) {
-            sums.clients.add(&report.client);
+            sums.generators.add(&report.client);
             sums.puts_answered += report.puts_answered;
             sums.stats_answered += report.servers.len() as u64;
+        }
+        sums.clients = sums.generators;
+        for ledger in &world.applications {
+            sums.clients.add(&ledger.counters);
+            for (&name, count) in &ledger.ends {
+                *sums.ends.entry(name).or_default() += count;
+            }
         }
         for server in 0..world.nodes.len() {
             sums.servers.add(&world.counters_of(server));
@@ -48,7 +61,9 @@ pub fn check(world: &World, sums: &Sums, histories: &[Vec<Operation>]) -> Result
     for history in histories {
         check_order(world.config.order, history)?;
     }
-    let all: Vec<Operation> = histories.iter().flatten().copied().collect();
+    let mut all: Vec<Operation> = histories.iter().flatten().copied().collect();
+    let recorded = all.len() as u64;
+    all.extend(applications::checks::check(world)?);
     if let Err(violation) = checker::verify(&all) {
         let key = violation.key.as_ref().and_then(|key| key.parse().ok());
         let name = violation.key.unwrap_or_default();
@@ -56,7 +71,7 @@ pub fn check(world: &World, sums: &Sums, histories: &[Vec<Operation>]) -> Result
         return Err(Failure { check: "linearizable", key, text });
     }
     if world.generators.iter().all(|generator| generator.failures.is_empty()) {
-        check_counters(world, sums, all.len() as u64)?;
+        check_counters(world, sums, recorded)?;
     }
     Ok(())
 }
@@ -115,10 +130,13 @@ fn check_order(order: Order, history: &[Operation]) -> Result<(), Failure> {
 
 /// Nothing is hidden (invariant 8): the counters of both ends tell of everything.
 fn check_counters(world: &World, sums: &Sums, recorded: u64) -> Result<(), Failure> {
-    let Sums { clients, servers, puts_answered, stats_answered, .. } = *sums;
+    let Sums { clients, generators, servers, puts_answered, stats_answered, .. } = *sums;
     let tally = world.tally;
     let damaged_taken = world.damaged_taken();
     let executed = world.written.len();
+    let by_applications: u64 =
+        world.applications.iter().map(|ledger| world.written.by(ledger.writer)).sum();
+    let by_generators = executed - by_applications;
     let given_up = clients.indeterminate + clients.unanswered_gets;
     let stats_unanswered =
         clients.operations_sent.wrapping_sub(clients.operations_answered + given_up);
@@ -127,7 +145,7 @@ fn check_counters(world: &World, sums: &Sums, recorded: u64) -> Result<(), Failu
     let repeated = clients.retransmits + clients.gets_asked_again;
     let refused = servers.puts_refused + servers.gets_too_large;
     let (told, ended) =
-        (recorded + stats_answered, clients.operations_answered + clients.indeterminate);
+        (recorded + stats_answered, generators.operations_answered + generators.indeterminate);
     let again = clients.answers_duplicate
         + clients.answers_late
         + servers.requests_duplicate
@@ -144,8 +162,8 @@ fn check_counters(world: &World, sums: &Sums, recorded: u64) -> Result<(), Failu
         // What was refused is answered and not recorded; a refusal may also be lost.
         ("no more is recorded than ended", told <= ended),
         ("all that ended is recorded or was refused", ended <= told + refused),
-        ("every PUT answered was executed", puts_answered <= executed),
-        ("no PUT was executed unasked", executed <= puts_answered + clients.indeterminate),
+        ("every PUT answered was executed", puts_answered <= by_generators),
+        ("no PUT was executed unasked", by_generators <= puts_answered + generators.indeterminate),
         ("PUTs are counted", executed == servers.puts),
         ("GETs are counted", world.written.reads == servers.gets + servers.gets_repeated),
         ("sessions are opened by their server", clients.sessions_opened <= servers.sessions_opened),

@@ -6,6 +6,7 @@ use proto::limits::{
 };
 use proto::order::Order;
 
+use crate::applications::ApplicationConfig;
 use crate::random::Random;
 use generator::workload::Mix;
 
@@ -124,12 +125,14 @@ pub struct Config {
     pub clock_jump_ns_max: u64,
     /// Datagrams of one who has no business here.
     pub hostile_datagrams: u64,
+    /// Applications over the client library.
+    pub applications: Vec<ApplicationConfig>,
 }
 
 impl Config {
-    /// What `random` draws, and `links` for the machines' links: so a seed draws the rest as it
-    /// did before there were any.
-    pub fn draw(random: &mut Random, links: &mut Random) -> Self {
+    /// What `random` draws, `links` for the machines' links, and `apps` for the applications: so
+    /// a seed draws the rest as it did before there were any.
+    pub fn draw(random: &mut Random, links: &mut Random, apps: &mut Random) -> Self {
         let key_bytes = random.pick(&[1, 4, 8, 8, 8, 16, 40, 300]);
         let mtu_bytes = random.pick(&[MTU_BYTES_MIN, 800, 1472, 1472, 4000, MTU_BYTES_MAX]);
         let server_mtu_bytes = random.pick(&[MTU_BYTES_MIN, 1472, 1472, MTU_BYTES_MAX]);
@@ -223,6 +226,7 @@ impl Config {
             parts_strangers: links.below(2) == 0,
             messages_per_round: links.pick(&[1, 3, 64, 64]),
             early_wakes: links.pick(&[0, 0, 1_000, 200_000]),
+            applications: ApplicationConfig::draw_all(apps, records, 2 * delay_ns, calm),
         }
     }
 

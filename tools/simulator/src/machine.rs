@@ -1,4 +1,4 @@
-//! The machines of a simulation: workers and generator threads, each in the production's
+//! The machines of a simulation: workers, generator threads and applications, each in the production's
 //! core loop.
 
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use proto::transmit::{Flush, Path, Transmit};
 use udp::core_loop::{CoreLoop, Endpoint};
 use udp::counters::TransportCounters;
 
+use crate::applications::Application;
 use crate::config::Config;
 use crate::link::{Arrived, Link, Mail};
 use crate::store::Watched;
@@ -31,6 +32,8 @@ pub enum Runs {
         /// The state machine, until it is over.
         driver: Option<Box<Driver>>,
     },
+    /// An application.
+    Application(Option<Box<Application>>),
 }
 
 /// One socket and what runs behind it.
@@ -81,7 +84,7 @@ impl Machine {
     /// Whether nothing runs there any more.
     #[must_use]
     pub const fn is_over(&self) -> bool {
-        matches!(self.runs, Runs::Thread { driver: None, .. })
+        matches!(self.runs, Runs::Thread { driver: None, .. } | Runs::Application(None))
     }
 }
 
@@ -124,34 +127,34 @@ impl Endpoint for WorkerRound<'_> {
     }
 }
 
-/// A thread for one round: everything that comes is noted.
-pub(super) struct ThreadRound<'a> {
-    pub(super) driver: &'a mut Driver,
+/// A thread or an application for one round: everything that comes is noted.
+pub(super) struct Noted<'a, E> {
+    pub(super) endpoint: &'a mut E,
     pub(super) trace: &'a mut Trace,
     pub(super) address: SocketAddr,
     pub(super) now_ns: u64,
 }
 
-impl Endpoint for ThreadRound<'_> {
+impl<E: Endpoint> Endpoint for Noted<'_, E> {
     fn handle_datagram(&mut self, now_ns: u64, path: Path, bytes: &[u8]) {
         note_taken(self.trace, self.now_ns, path.remote, self.address, bytes);
-        self.driver.handle_datagram(now_ns, path, bytes);
+        self.endpoint.handle_datagram(now_ns, path, bytes);
     }
 
     fn handle_timeout(&mut self, now_ns: u64, is_drained: bool) {
-        self.driver.handle_timeout(now_ns, is_drained);
+        self.endpoint.handle_timeout(now_ns, is_drained);
     }
 
     fn poll_timeout(&self) -> Option<u64> {
-        self.driver.poll_timeout()
+        self.endpoint.poll_timeout()
     }
 
     fn poll_transmit(&mut self, now_ns: u64, flush: Flush) -> Option<Transmit<'_>> {
-        self.driver.poll_transmit(now_ns, flush)
+        self.endpoint.poll_transmit(now_ns, flush)
     }
 
     fn goes_on(&mut self, now_ns: u64, transport: &TransportCounters) -> bool {
-        self.driver.goes_on(now_ns, transport)
+        self.endpoint.goes_on(now_ns, transport)
     }
 }
 

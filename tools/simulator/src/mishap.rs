@@ -1,10 +1,21 @@
 //! What can go wrong at a time of its own.
 
+/// Whom something befalls. What else there is to draw of it is drawn from their source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Generators, and servers.
+    Generators,
+    /// Applications.
+    Applications,
+}
+
 /// Something that happens at a time.
 #[derive(Clone, Copy, Debug)]
 pub enum Mishap {
     /// A link carries nothing in one direction, or in both, until the time given.
     Cut {
+        /// Whose link.
+        whom: Whom,
         /// When it carries again.
         until_ns: u64,
     },
@@ -21,9 +32,15 @@ pub enum Mishap {
         until_ns: u64,
     },
     /// A server is killed and starts again.
-    Restart,
+    Restart {
+        /// Who drew it.
+        whom: Whom,
+    },
     /// A process's clock jumps ahead.
-    ClockJump,
+    ClockJump {
+        /// Whose.
+        whom: Whom,
+    },
     /// One hostile datagram.
     Hostile,
     /// All of this ends.

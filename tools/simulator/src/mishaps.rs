@@ -1,17 +1,17 @@
 //! What goes wrong at a time of its own, and when it is over.
 
-use crate::addresses::{server_address, stranger_address, thread_address};
-use crate::mishap::Mishap;
+use crate::addresses::{application_address, server_address, stranger_address, thread_address};
+use crate::mishap::{Mishap, Whom};
 use crate::world::World;
 
 /// What there is to draw.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Cut,
+    Cut(Whom),
     ServerPause,
-    GeneratorPause,
-    Restart,
-    ClockJump,
+    ClientPause(Whom),
+    Restart(Whom),
+    ClockJump(Whom),
     Hostile,
     Silence,
 }
@@ -31,16 +31,28 @@ pub fn plan(world: &mut World, start_ns: u64) {
     let config = world.config.clone();
     let run = Span { start_ns, end_ns: start_ns + config.run_ns };
     for (count, kind) in [
-        (config.cuts, Kind::Cut),
+        (config.cuts, Kind::Cut(Whom::Generators)),
         (config.server_pauses, Kind::ServerPause),
-        (config.generator_pauses, Kind::GeneratorPause),
-        (config.restarts, Kind::Restart),
-        (config.clock_jumps, Kind::ClockJump),
+        (config.generator_pauses, Kind::ClientPause(Whom::Generators)),
+        (config.restarts, Kind::Restart(Whom::Generators)),
+        (config.clock_jumps, Kind::ClockJump(Whom::Generators)),
         (config.hostile_datagrams, Kind::Hostile),
         (config.silences, Kind::Silence),
     ] {
         for _ in 0..count {
             plan_one(world, kind, run);
+        }
+    }
+    for application in &config.applications {
+        for (count, kind) in [
+            (application.cuts, Kind::Cut(Whom::Applications)),
+            (application.pauses, Kind::ClientPause(Whom::Applications)),
+            (application.clock_jumps, Kind::ClockJump(Whom::Applications)),
+            (application.restarts, Kind::Restart(Whom::Applications)),
+        ] {
+            for _ in 0..count {
+                plan_one(world, kind, run);
+            }
         }
     }
     world.plan_mishap(run.end_ns, Mishap::Heal);
@@ -52,32 +64,39 @@ pub fn plan_early(world: &mut World, start_ns: u64) {
     let early = Span { start_ns, end_ns: start_ns + EARLY_DELAYS * world.config.delay_ns };
     for _ in 0..world.config.early_mishaps {
         let kind = world.random.pick(&[
-            Kind::Cut,
+            Kind::Cut(Whom::Generators),
             Kind::ServerPause,
-            Kind::GeneratorPause,
-            Kind::Restart,
-            Kind::ClockJump,
+            Kind::ClientPause(Whom::Generators),
+            Kind::Restart(Whom::Generators),
+            Kind::ClockJump(Whom::Generators),
         ]);
         plan_one(world, kind, early);
     }
 }
 
 fn plan_one(world: &mut World, kind: Kind, Span { start_ns, end_ns }: Span) {
-    let time_ns = start_ns + world.random.below(end_ns - start_ns);
-    let until_ns = world.random.between(time_ns, end_ns);
-    let servers = u64::from(world.config.servers);
+    let (servers, _) = world.processes_of(Whom::Generators);
+    let random = match kind {
+        Kind::Cut(whom) | Kind::ClientPause(whom) | Kind::Restart(whom) | Kind::ClockJump(whom) => {
+            world.chance(whom)
+        }
+        _ => &mut world.random,
+    };
+    let time_ns = start_ns + random.below(end_ns - start_ns);
+    let until_ns = random.between(time_ns, end_ns);
     let mishap = match kind {
-        Kind::Cut => Mishap::Cut { until_ns },
+        Kind::Cut(whom) => Mishap::Cut { whom, until_ns },
         Kind::Silence => Mishap::Silence { until_ns },
         Kind::ServerPause => {
-            Mishap::Pause { process: world.random.below(servers) as usize, until_ns }
+            Mishap::Pause { process: random.below(servers as u64) as usize, until_ns }
         }
-        Kind::GeneratorPause => {
-            let generator = world.random.below(u64::from(world.config.generators));
-            Mishap::Pause { process: (servers + generator) as usize, until_ns }
+        Kind::ClientPause(whom) => {
+            let (first, count) = world.processes_of(whom);
+            let process = first + world.chance(whom).below(count as u64) as usize;
+            Mishap::Pause { process, until_ns }
         }
-        Kind::Restart => Mishap::Restart,
-        Kind::ClockJump => Mishap::ClockJump,
+        Kind::Restart(whom) => Mishap::Restart { whom },
+        Kind::ClockJump(whom) => Mishap::ClockJump { whom },
         Kind::Hostile => Mishap::Hostile,
     };
     world.plan_mishap(time_ns, mishap);
@@ -87,12 +106,17 @@ fn plan_one(world: &mut World, kind: Kind, Span { start_ns, end_ns }: Span) {
 pub fn happen(world: &mut World, mishap: Mishap) {
     let now_ns = world.now_ns;
     match mishap {
-        Mishap::Cut { until_ns } => {
+        Mishap::Cut { whom, until_ns } => {
             let servers = u64::from(world.config.servers);
-            let generators = u64::from(world.config.generators);
-            let server = server_address(world.random.below(servers) as usize, 0).ip();
-            let client = thread_address(world.random.below(generators) as usize, 0).ip();
-            let ways = world.random.below(3);
+            let (_, clients) = world.processes_of(whom);
+            let random = world.chance(whom);
+            let server = server_address(random.below(servers) as usize, 0).ip();
+            let client = random.below(clients as u64) as usize;
+            let ways = random.below(3);
+            let client = match whom {
+                Whom::Generators => thread_address(client, 0).ip(),
+                Whom::Applications => application_address(client).ip(),
+            };
             if ways != 1 {
                 world.network.cut(client, server, until_ns);
             }
@@ -107,14 +131,22 @@ pub fn happen(world: &mut World, mishap: Mishap) {
             *paused = until_ns.max(*paused);
             world.tell(format!("process {process} stops until {until_ns}"));
         }
-        Mishap::Restart => {
-            let server = world.random.below(u64::from(world.config.servers)) as usize;
+        Mishap::Restart { whom } => {
+            let servers = u64::from(world.config.servers);
+            let server = world.chance(whom).below(servers) as usize;
             world.restart(server);
             world.tell(format!("server {server} is killed and starts again, empty"));
         }
-        Mishap::ClockJump => {
-            let process = world.random.below(world.processes.len() as u64) as usize;
-            let by_ns = world.random.between(1, world.config.clock_jump_ns_max);
+        Mishap::ClockJump { whom } => {
+            let (first, count) = match (whom, world.processes_of(whom)) {
+                // The servers' clocks jump with theirs.
+                (Whom::Generators, (servers, generators)) => (0, servers + generators),
+                (Whom::Applications, processes) => processes,
+            };
+            let by_ns_max = world.config.clock_jump_ns_max;
+            let random = world.chance(whom);
+            let process = first + random.below(count as u64) as usize;
+            let by_ns = random.between(1, by_ns_max);
             world.processes[process].jump(now_ns, by_ns);
             world.tell(format!("the clock of process {process} jumps by {by_ns} ns"));
         }

@@ -161,6 +161,9 @@ pub fn seed(outcome: &Outcome) -> String {
     for (name, count) in sums.transport.named().filter(|&(_, count)| count > 0) {
         let _ = writeln!(text, "transports {name} {count}");
     }
+    for (name, count) in &sums.ends {
+        let _ = writeln!(text, "calls of applications {name} {count}");
+    }
     let operations: usize = outcome.histories.iter().map(Vec::len).sum();
     let _ = writeln!(text, "threads that gave up {threads_failed}");
     let _ = writeln!(text, "recorded {operations} operations");

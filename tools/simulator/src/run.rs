@@ -7,7 +7,7 @@ use udp::core_loop::{Round, SLEEP_NS_MAX};
 use udp::socket::BACKLOG_WAIT;
 
 use crate::failure::Failure;
-use crate::machine::{Machine, Runs, ThreadRound, WorkerRound};
+use crate::machine::{Machine, Noted, Runs, WorkerRound};
 use crate::mishaps;
 use crate::store::Watched;
 use crate::world::{BEGIN_NS, Event, World};
@@ -19,7 +19,7 @@ const ROUND_NS_MIN: u64 = 1_000;
 /// No world has more events: one that has goes round in circles.
 const EVENTS_MAX: u64 = 3_000_000;
 
-/// Lets everything happen until all generators have ended, or `patience_ns` after
+/// Lets everything happen until all generators and applications have ended, or `patience_ns` after
 /// the network has healed; or until something is wrong.
 pub fn run(world: &mut World, patience_ns: u64) -> Result<(), Failure> {
     for place in 0..world.machines.len() {
@@ -54,7 +54,7 @@ pub fn run(world: &mut World, patience_ns: u64) -> Result<(), Failure> {
 fn not_over(world: &World, events: u64) -> Failure {
     let over = world.machines.iter().filter(|machine| machine.is_over()).count();
     let text = format!(
-        "{over} threads have ended and the others have not, {} ns after the network healed, \
+        "{over} threads and applications have ended and the others have not, {} ns after the network healed, \
          after {events} events",
         world.healed_ns.map_or(0, |at| world.now_ns - at),
     );
@@ -80,7 +80,7 @@ fn wake(world: &mut World, place: usize, time_ns: u64) {
     match round {
         Round::Worked => world.plan_wake(place, world.now_ns + ROUND_NS_MIN),
         Round::Idle { timeout_ns } => plan_rest(world, place, timeout_ns, ahead_ns),
-        Round::Over => thread_ended(world, place),
+        Round::Over => ended(world, place),
     }
     coordinate(world);
 }
@@ -93,15 +93,32 @@ fn plan_rest(world: &mut World, place: usize, timeout_ns: Option<u64>, ahead_ns:
     let timeout_ns = timeout_ns.map_or(u64::MAX, |at_ns| at_ns.saturating_sub(ahead_ns));
     let soonest_ns = world.now_ns + ROUND_NS_MIN;
     let mut wake_ns = timeout_ns.clamp(soonest_ns, world.now_ns + rest_ns_max);
-    if world.links.happens(world.config.early_wakes) {
-        wake_ns = world.links.between(soonest_ns, wake_ns);
+    let chance = match world.machines[place].runs {
+        Runs::Application(_) => &mut world.apps,
+        Runs::Worker { .. } | Runs::Thread { .. } => &mut world.links,
+    };
+    if chance.happens(world.config.early_wakes) {
+        wake_ns = chance.between(soonest_ns, wake_ns);
     }
     world.plan_wake(place, wake_ns);
 }
 
 fn round(world: &mut World, place: usize) -> Round {
-    let World { machines, nodes, generators, written, trace, now_ns, config, unproved, .. } = world;
-    let Machine { address, runs, link, core_loop, busy_until_ns, .. } = &mut machines[place];
+    let World {
+        machines,
+        processes,
+        nodes,
+        generators,
+        written,
+        trace,
+        now_ns,
+        config,
+        unproved,
+        failure,
+        ..
+    } = world;
+    let Machine { address, process, runs, link, core_loop, busy_until_ns, .. } =
+        &mut machines[place];
     let (address, now_ns) = (*address, *now_ns);
     let round = match runs {
         Runs::Worker { server, state } => {
@@ -112,6 +129,7 @@ fn round(world: &mut World, place: usize) -> Round {
                 trace,
                 keys: &plan.keys,
                 values: &plan.values,
+                life: nodes[*server].life(*server),
                 worker: address,
                 from: address,
                 now_ns,
@@ -123,16 +141,33 @@ fn round(world: &mut World, place: usize) -> Round {
         }
         Runs::Thread { driver, .. } => {
             let driver = driver.as_mut().expect("a machine that is over has no rounds");
-            core_loop.round(link, &mut ThreadRound { driver, trace, address, now_ns })
+            let endpoint = driver.as_mut();
+            core_loop.round(link, &mut Noted { endpoint, trace, address, now_ns })
+        }
+        Runs::Application(state) => {
+            let endpoint = state.as_deref_mut().expect("a machine that is over has no rounds");
+            endpoint.begin_round(now_ns, processes[*process].paused_until_ns);
+            let round = core_loop.round(link, &mut Noted { endpoint, trace, address, now_ns });
+            if let Some(wrong) = endpoint.take_failure() {
+                failure.get_or_insert(wrong);
+            }
+            round
         }
     };
     round.expect("a simulated link does not fail")
 }
 
-fn thread_ended(world: &mut World, place: usize) {
-    if let Runs::Thread { generator, driver } = &mut world.machines[place].runs {
-        let ended = driver.take().expect("it was running").finish();
-        world.generators[*generator].ended(ended);
+fn ended(world: &mut World, place: usize) {
+    match &mut world.machines[place].runs {
+        Runs::Thread { generator, driver } => {
+            let ended = driver.take().expect("it was running").finish();
+            world.generators[*generator].ended(ended);
+        }
+        Runs::Application(state) => {
+            let ended = state.take().expect("it was running").finish();
+            world.applications.push(ended);
+        }
+        Runs::Worker { .. } => unreachable!("a worker goes on for ever"),
     }
 }
 
@@ -165,6 +200,14 @@ fn coordinate(world: &mut World) {
         for (index, generator) in world.generators.iter().enumerate() {
             let process = &world.processes[world.nodes.len() + index];
             generator.open_window(process.clock_ns(start_ns), world.config.run_ns);
+        }
+        for place in 0..world.machines.len() {
+            let Machine { process, runs, .. } = &mut world.machines[place];
+            if let Runs::Application(Some(application)) = runs {
+                let begin_ns = world.processes[*process].clock_ns(start_ns);
+                application.open_window(begin_ns, world.config.run_ns);
+                world.plan_wake(place, start_ns);
+            }
         }
         world.network.begin_weather();
         world.tell("the streams begin".to_owned());

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use history::operation::Operation;
 use udp::core_loop::SLEEP_NS_MAX;
 
+use crate::applications::draws::CALL_NS_MAX;
 use crate::checks::{self, Sums};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -50,8 +51,9 @@ pub fn run_seed(seed: u64, prints: bool) -> Outcome {
     let mut world = World::new(seed, prints);
     // The streams end when everything heals. Then a thread waits for what is outstanding, as
     // long as for any answer, asks for counters, and closes: each stage ends by its own
-    // clock, whatever the servers do.
-    let patience_ns = world.config.answer_timeout_ns + ASKING_NS + NOTICING_NS;
+    // clock, whatever the servers do. An application waits for its calls, and closes.
+    let calls_ns = if world.config.applications.is_empty() { 0 } else { CALL_NS_MAX };
+    let patience_ns = (world.config.answer_timeout_ns + ASKING_NS).max(calls_ns) + NOTICING_NS;
     let ended = catch_unwind(AssertUnwindSafe(|| {
         run::run(&mut world, patience_ns)?;
         let servers = world.nodes.len();

@@ -1,6 +1,6 @@
 //! The real table, watched: what is written is written once, and what is read was written.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use generator::record::{KeyFormat, ValueFormat};
@@ -12,10 +12,19 @@ use crate::addresses::is_genuine;
 use crate::failure::Failure;
 use crate::trace::{Trace, What};
 
+/// The life of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Life {
+    /// Which server.
+    pub server: usize,
+    /// Names the life.
+    pub incarnation: u64,
+}
+
 /// What all servers have written so far.
 #[derive(Debug, Default)]
 pub struct Written {
-    values: BTreeSet<ValueId>,
+    values: BTreeMap<ValueId, Life>,
     /// GETs that were executed, again or for the first time.
     pub reads: u64,
     /// PUTs that were executed twice, or of bytes that nobody put.
@@ -35,6 +44,19 @@ impl Written {
         self.values.is_empty()
     }
 
+    /// Where a value was written, if it was.
+    #[must_use]
+    pub fn life_of(&self, value: ValueId) -> Option<Life> {
+        self.values.get(&value).copied()
+    }
+
+    /// How many PUTs of this writer took effect.
+    #[must_use]
+    pub fn by(&self, writer: u64) -> u64 {
+        let (first, last) = (ValueId { writer, counter: 0 }, ValueId { writer, counter: u64::MAX });
+        self.values.range(first..=last).count() as u64
+    }
+
     fn fail(&mut self, check: &'static str, key: Option<u64>, text: String) {
         self.failure.get_or_insert(Failure { check, key, text });
     }
@@ -52,6 +74,8 @@ pub struct Watched<'a> {
     pub keys: &'a KeyFormat,
     /// How values look.
     pub values: &'a ValueFormat,
+    /// The life that the table is of.
+    pub life: Life,
     /// The worker.
     pub worker: SocketAddr,
     /// The sender of the datagram that the worker is at.
@@ -104,7 +128,7 @@ impl Store for Watched<'_> {
         let version = stored.ok();
         let what = What::Wrote { key: number, version, value: id };
         self.trace.add(self.now_ns, self.worker, what, value);
-        if stored.is_ok() && !self.written.values.insert(id) {
+        if stored.is_ok() && self.written.values.insert(id, self.life).is_some() {
             let text = format!("PUT {:x}/{} was executed twice", id.writer, id.counter);
             self.written.fail("at most once", Some(number), text);
         }

@@ -11,7 +11,8 @@ use proto::wire::Kind;
 use udp::counters::TransportCounters;
 use udp::transport::Transport as _;
 
-use crate::addresses::{is_genuine, is_server, server_address, stranger_address};
+use crate::addresses::{is_application, is_genuine, is_server, server_address, stranger_address};
+use crate::applications::{Carried, Ledger, application};
 use crate::clocks::Process;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -19,15 +20,18 @@ use crate::generators::{Generator, generator};
 use crate::hostile;
 use crate::link::{Arrived, Departed};
 use crate::machine::{Machine, Runs, Unproved};
-use crate::mishap::Mishap;
+use crate::mishap::{Mishap, Whom};
 use crate::network::Network;
 use crate::queue::Queue;
 use crate::random::Random;
-use crate::store::Written;
+use crate::store::{Life, Written};
 use crate::trace::{Datagram, Fate, Trace, What};
 
 /// When a world begins.
 pub(crate) const BEGIN_NS: u64 = 1_000_000_000;
+
+/// Sets the applications' source of chance apart from the others of a seed.
+const APPLICATIONS_SEED: u64 = u64::from_be_bytes(*b"applicat");
 
 /// A server process: what its workers share.
 pub struct Node {
@@ -36,6 +40,14 @@ pub struct Node {
     incarnation: u64,
     /// What workers of earlier lives counted.
     pub past: ServerCounters,
+}
+
+impl Node {
+    /// The life that it is in, if it has this number.
+    #[must_use]
+    pub const fn life(&self, server: usize) -> Life {
+        Life { server, incarnation: self.incarnation }
+    }
 }
 
 /// What happens next.
@@ -82,9 +94,13 @@ pub struct World {
     pub nodes: Vec<Node>,
     /// The generators.
     pub generators: Vec<Generator>,
+    /// What the applications know that have ended.
+    pub applications: Vec<Ledger>,
+    /// Which sessions carried the applications' PUTs.
+    pub carried: Carried,
     /// All machines.
     pub machines: Vec<Machine>,
-    /// All processes: the servers, then the generators.
+    /// All processes: the servers, then the generators, then the applications.
     pub processes: Vec<Process>,
     /// When the network healed.
     pub healed_ns: Option<u64>,
@@ -92,9 +108,13 @@ pub struct World {
     pub(crate) random: Random,
     /// What is drawn for the machines' links.
     pub(crate) links: Random,
+    /// What is drawn for the applications.
+    pub(crate) apps: Random,
     pub(crate) now_ns: u64,
     pub(crate) queue: Queue<Event>,
     places: BTreeMap<SocketAddr, usize>,
+    /// The lives of servers by their incarnations, numbered as they began.
+    lives: BTreeMap<u64, u64>,
     pub(crate) unproved: Unproved,
     /// Datagrams to servers that a hostile sender has seen on their way.
     overheard: Vec<Vec<u8>>,
@@ -107,7 +127,8 @@ impl World {
     pub fn new(seed: u64, prints: bool) -> Self {
         let mut random = Random::new(seed);
         let mut links = Random::new(!seed);
-        let config = Config::draw(&mut random, &mut links);
+        let mut apps = Random::new(seed.wrapping_add(APPLICATIONS_SEED));
+        let config = Config::draw(&mut random, &mut links, &mut apps);
         let mut world = Self {
             trace: Trace::new(prints),
             written: Written::default(),
@@ -115,6 +136,8 @@ impl World {
             transport: TransportCounters::default(),
             nodes: Vec::new(),
             generators: Vec::new(),
+            applications: Vec::new(),
+            carried: Carried::default(),
             machines: Vec::new(),
             processes: Vec::new(),
             healed_ns: None,
@@ -122,12 +145,14 @@ impl World {
             now_ns: BEGIN_NS,
             queue: Queue::default(),
             places: BTreeMap::new(),
+            lives: BTreeMap::new(),
             unproved: BTreeMap::new(),
             overheard: Vec::new(),
             failure: None,
             config,
             random,
             links,
+            apps,
         };
         for server in 0..usize::from(world.config.servers) {
             let ahead_ns = world.random.below(1 << 40);
@@ -149,6 +174,14 @@ impl World {
             machines.extend(threads);
             generators.push(generator);
         }
+        for index in 0..world.config.applications.len() {
+            let World { config, apps, processes, machines, generators, .. } = &mut world;
+            let plan = &generators[0].plan;
+            let (process, machine) =
+                application(config, plan, apps, BEGIN_NS, index, processes.len());
+            processes.push(process);
+            machines.push(machine);
+        }
         for (place, machine) in world.machines.iter().enumerate() {
             world.places.insert(machine.address, place);
         }
@@ -164,6 +197,7 @@ impl World {
         let table = Table::new(self.config.table, records, self.config.table_bytes_max);
         let table = table.expect("a simulated store is small");
         let incarnation = self.random.next_u64();
+        self.lives.insert(incarnation, self.lives.len() as u64);
         Node { table, incarnation, past: ServerCounters::default() }
     }
 
@@ -196,6 +230,29 @@ impl World {
         }
         let ip = server_address(server, 0).ip();
         self.unproved.retain(|(worker, _), _| worker.ip() != ip);
+    }
+
+    /// The number of a life: later lives have greater ones.
+    #[must_use]
+    pub fn life_number(&self, incarnation: u64) -> u64 {
+        self.lives.get(&incarnation).copied().expect("a server answered from it")
+    }
+
+    /// Where the rest of what befalls somebody is drawn from.
+    pub(crate) fn chance(&mut self, whom: Whom) -> &mut Random {
+        match whom {
+            Whom::Generators => &mut self.random,
+            Whom::Applications => &mut self.apps,
+        }
+    }
+
+    /// The first of their processes, and how many they are.
+    pub(crate) fn processes_of(&self, whom: Whom) -> (usize, usize) {
+        let (servers, generators) = (self.nodes.len(), self.generators.len());
+        match whom {
+            Whom::Generators => (servers, generators),
+            Whom::Applications => (servers + generators, self.config.applications.len()),
+        }
     }
 
     /// What the workers of a server have counted, in all of its lives.
@@ -292,6 +349,8 @@ impl World {
         for Departed { to, bytes, at_ns, is_stuck } in self.machines[place].link.departed() {
             if is_server(from) {
                 self.check_answer(from, to, &bytes);
+            } else if is_application(from) {
+                self.check_carried(&bytes);
             }
             if is_stuck {
                 self.note_sent(from, to, &bytes, Fate::default());
@@ -303,8 +362,9 @@ impl World {
 
     /// Hands a datagram to the network, which has it from `at_ns` on.
     fn send_one(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8], at_ns: u64) {
-        let Self { network, random, config, now_ns, overheard, .. } = self;
+        let Self { network, random, apps, config, now_ns, overheard, .. } = self;
         let to_server = is_server(to);
+        let random = if is_application(from) || is_application(to) { apps } else { random };
         if to_server && is_genuine(from) && config.hostile_datagrams > 0 {
             hostile::overhear(random, overheard, bytes);
         }
@@ -346,6 +406,13 @@ impl World {
         if is_accept && !is_genuine(to) {
             let text = format!("{from} opened a session for {to}, which made its cookie up");
             self.fail("cookies", text);
+        }
+    }
+
+    /// A mutation is never sent under another session (invariant 3).
+    fn check_carried(&mut self, bytes: &[u8]) {
+        if let Err(text) = self.carried.note(bytes, &self.generators[0].plan.values) {
+            self.fail("one session", text);
         }
     }
 

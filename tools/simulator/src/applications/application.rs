@@ -1,0 +1,331 @@
+//! One application: bursts of calls with deadlines, until everything heals; then it waits for
+//! their ends, and closes its sessions.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::CacheConfig;
+use client::calls::{Calls, EndedCall};
+use client::entropy::Entropy;
+use client::limits::LINE_CALLS_MAX;
+use client::near_cache::NearCache;
+use generator::plan::Plan;
+use proto::client::ClientConfig;
+use proto::limits::KEY_BYTES_MAX;
+use proto::placement::server_of;
+use proto::transmit::{Flush, Path, Transmit};
+use udp::core_loop::Endpoint;
+use udp::counters::TransportCounters;
+
+use crate::addresses::application_address;
+use crate::applications::draws::{ApplicationConfig, CALL_NS_MAX};
+use crate::applications::ledger::{Answer, Call, Ledger, identity};
+use crate::clocks::Process;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::machine::{Machine, Runs};
+use crate::random::Random;
+
+/// Records that a near cache holds: more than there are, because which ones a fuller cache
+/// drops is not the same in each process.
+const CACHE_ENTRIES: usize = 1 << 14;
+/// Calls of a burst.
+const BURST_CALLS: [u64; 6] = [1, 1, 1, 2, 8, 40];
+/// Calls of a flood beyond those that may wait, and their time.
+const FLOOD_CALLS: u64 = 5_000;
+const FLOOD_NS: u64 = 2_000_000;
+/// Calls that are still to follow others, at most.
+const FOLLOWED_MAX: usize = 100;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The streams have not begun.
+    Waiting,
+    /// Makes a burst of calls at a time, until another.
+    Running { next_ns: u64, end_ns: u64 },
+    /// Closes its sessions, and opens others then.
+    Reopening { end_ns: u64 },
+    /// Waits for the ends of its calls.
+    Draining,
+    /// Closes its sessions.
+    Closing,
+}
+
+/// One application.
+pub struct Application {
+    config: ApplicationConfig,
+    plan: Arc<Plan>,
+    client: ClientConfig,
+    round_trip_ns: u64,
+    window_ns: u64,
+    random: Random,
+    calls: Calls<usize>,
+    stage: Stage,
+    /// When it calls again, and for which records: a call for them ended.
+    followed: BinaryHeap<Reverse<(u64, u64)>>,
+    ended: Vec<Ended>,
+    /// The true time, and until when the machine had stopped.
+    now_ns: u64,
+    paused_until_ns: u64,
+    ledger: Ledger,
+}
+
+/// The end of a call, until it is written down.
+struct Ended {
+    token: usize,
+    worker: SocketAddr,
+    result: Result<Answer, client::Error>,
+}
+
+impl Application {
+    /// A round begins: the true time, and until when the machine had stopped.
+    pub fn begin_round(&mut self, now_ns: u64, paused_until_ns: u64) {
+        (self.now_ns, self.paused_until_ns) = (now_ns, paused_until_ns);
+    }
+
+    /// Lets it call, from a time on its own clock.
+    pub fn open_window(&mut self, start_ns: u64, length_ns: u64) {
+        self.window_ns = length_ns;
+        self.stage = Stage::Running { next_ns: start_ns, end_ns: start_ns + length_ns };
+    }
+
+    /// What it knows at its end.
+    #[must_use]
+    pub fn finish(mut self) -> Ledger {
+        self.ledger.closed(&self.calls);
+        self.ledger
+    }
+
+    /// What did not hold of a call's end, once.
+    pub const fn take_failure(&mut self) -> Option<Failure> {
+        self.ledger.failure.take()
+    }
+
+    fn advance(&mut self, clock_ns: u64) {
+        if !matches!(self.stage, Stage::Running { .. }) {
+            self.followed.clear();
+        }
+        while let Some(&Reverse((at_ns, key))) = self.followed.peek()
+            && at_ns <= clock_ns
+        {
+            self.followed.pop();
+            let timeout_ns = self.draw_timeout_ns();
+            self.call(clock_ns, key, timeout_ns);
+        }
+        match self.stage {
+            Stage::Running { next_ns, end_ns } if clock_ns >= next_ns => {
+                self.stage = match clock_ns >= end_ns {
+                    true => Stage::Draining,
+                    false => self.burst(clock_ns, end_ns),
+                };
+            }
+            Stage::Reopening { end_ns } if self.calls.are_over() => {
+                self.ledger.closed(&self.calls);
+                self.calls =
+                    calls(clock_ns, &self.plan, self.client, &self.config, &mut self.random);
+                self.stage = Stage::Running { next_ns: clock_ns, end_ns };
+            }
+            Stage::Draining if self.ledger.open() == 0 => {
+                self.close(clock_ns);
+                self.stage = Stage::Closing;
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes the calls of a burst; returns what comes next.
+    fn burst(&mut self, clock_ns: u64, end_ns: u64) -> Stage {
+        let (count, timeout_ns) = match std::mem::take(&mut self.config.floods) {
+            true => (LINE_CALLS_MAX as u64 + FLOOD_CALLS, FLOOD_NS),
+            false => (self.random.pick(&BURST_CALLS), self.draw_timeout_ns()),
+        };
+        for _ in 0..count {
+            let key = self.random.below(self.config.records);
+            self.call(clock_ns, key, timeout_ns);
+        }
+        let one_in = self.config.reopens_one_in;
+        if one_in > 0 && self.random.below(one_in) == 0 {
+            self.close(clock_ns);
+            return Stage::Reopening { end_ns };
+        }
+        let gap_ns = self.random.below(2 * self.window_ns / self.config.bursts);
+        Stage::Running { next_ns: (clock_ns + 1 + gap_ns).min(end_ns), end_ns }
+    }
+
+    fn draw_timeout_ns(&mut self) -> u64 {
+        if self.config.is_patient {
+            return CALL_NS_MAX;
+        }
+        let round_trip_ns = self.round_trip_ns;
+        match self.random.below(4) {
+            0 => self.random.between(1, round_trip_ns),
+            1 => self.random.magnitude(round_trip_ns, 20 * round_trip_ns),
+            2 => self.random.magnitude(1_000_000, 300_000_000),
+            _ => CALL_NS_MAX,
+        }
+    }
+
+    fn call(&mut self, clock_ns: u64, key: u64, timeout_ns: u64) {
+        let Self { plan, calls, ledger, now_ns, .. } = self;
+        let mut buffer = [0; KEY_BYTES_MAX];
+        let key_bytes = plan.keys.write(key, &mut buffer);
+        let server = server_of(key_bytes, plan.servers.len()) as u16;
+        let is_put = self.random.below(100) < self.config.puts_pct;
+        if !is_put && let Some(cached) = calls.cached(clock_ns, key_bytes) {
+            let value = identity(&plan.values, &cached.value);
+            ledger.hit(*now_ns, key, server, cached.version, value);
+            self.follow(clock_ns, key);
+            return;
+        }
+        let value = is_put.then(|| ledger.next_value());
+        let call = Call {
+            key,
+            server,
+            value,
+            begun_ns: *now_ns,
+            deadline_ns: *now_ns + timeout_ns,
+            ended: None,
+        };
+        let token = ledger.begin(call);
+        let deadline_ns = clock_ns + timeout_ns;
+        let taken = match value {
+            None => calls.get(token, deadline_ns, key_bytes),
+            Some(id) => {
+                let mut value = vec![0; plan.values.value_size()];
+                plan.values.fill(&mut value, id);
+                calls.put(token, deadline_ns, key_bytes, &value)
+            }
+        };
+        if let Err(not_taken) = taken {
+            ledger.end(*now_ns, self.paused_until_ns, token, 0, Err(not_taken.error));
+        }
+    }
+
+    /// A call has ended, and another one for its record may follow.
+    fn follow(&mut self, clock_ns: u64, key: u64) {
+        let happens = self.random.happens(self.config.followed_per_million);
+        if happens && self.followed.len() < FOLLOWED_MAX {
+            let longest_ns = self.config.cache_age_ns.unwrap_or(self.round_trip_ns);
+            let pause_ns = self.random.pick(&[0, 1]) * self.random.magnitude(1_000, longest_ns);
+            self.followed.push(Reverse((clock_ns + 1 + pause_ns, key)));
+        }
+    }
+
+    fn close(&mut self, clock_ns: u64) {
+        let Self { calls, ended, plan, .. } = self;
+        calls.close(clock_ns, |call| ended.push(Ended::of(call, plan)));
+        self.write_down(clock_ns);
+    }
+
+    /// Writes down the calls that have ended.
+    fn write_down(&mut self, clock_ns: u64) {
+        for Ended { token, worker, result } in std::mem::take(&mut self.ended) {
+            let sessions = self.calls.pool().all();
+            let incarnation = sessions
+                .filter(|session| session.client.server() == worker)
+                .find_map(|session| Some(session.client.granted()?.incarnation));
+            let incarnation = incarnation.unwrap_or(0);
+            self.follow(clock_ns, self.ledger.calls[token].key);
+            self.ledger.end(self.now_ns, self.paused_until_ns, token, incarnation, result);
+        }
+    }
+}
+
+impl Ended {
+    fn of(call: EndedCall<'_, usize>, plan: &Plan) -> Self {
+        let EndedCall { token, worker, result, .. } = call;
+        let result = result.map(|reply| Answer::of(&reply, &plan.values));
+        Self { token, worker, result }
+    }
+}
+
+impl Endpoint for Application {
+    fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
+        let Self { calls, ended, plan, .. } = self;
+        calls.handle_datagram(now_ns, path.remote, datagram, |call| {
+            ended.push(Ended::of(call, plan));
+        });
+        self.write_down(now_ns);
+    }
+
+    fn handle_timeout(&mut self, now_ns: u64, is_drained: bool) {
+        let Self { calls, ended, plan, .. } = self;
+        calls.handle_timeout(now_ns, is_drained, |call| ended.push(Ended::of(call, plan)));
+        self.write_down(now_ns);
+        self.advance(now_ns);
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        let next_ns = match self.stage {
+            Stage::Running { next_ns, .. } => match self.followed.peek() {
+                Some(&Reverse((at_ns, _))) => Some(at_ns.min(next_ns)),
+                None => Some(next_ns),
+            },
+            _ => None,
+        };
+        next_ns.into_iter().chain(self.calls.poll_timeout()).min()
+    }
+
+    fn poll_transmit(&mut self, now_ns: u64, flush: Flush) -> Option<Transmit<'_>> {
+        self.calls.poll_transmit(now_ns, flush)
+    }
+
+    fn goes_on(&mut self, _now_ns: u64, _transport: &TransportCounters) -> bool {
+        self.stage != Stage::Closing || !self.calls.are_over()
+    }
+}
+
+/// Makes an application: its process, which has number `process`, and its machine.
+pub fn application(
+    config: &Config,
+    plan: &Arc<Plan>,
+    random: &mut Random,
+    now_ns: u64,
+    index: usize,
+    process: usize,
+) -> (Process, Machine) {
+    let clock = Process::new(random.below(1 << 40));
+    let mut random = Random::new(random.next_u64());
+    let own = config.applications[index].clone();
+    let client = ClientConfig { reply_bytes_max: config.receive_buffer_bytes, ..plan.client };
+    let clock_ns = clock.clock_ns(now_ns);
+    let writer = random.next_u64();
+    let ledger = Ledger::new(index as u32, writer, own.cache_age_ns.unwrap_or(0));
+    let application = Application {
+        calls: calls(clock_ns, plan, client, &own, &mut random),
+        config: own,
+        plan: plan.clone(),
+        client,
+        round_trip_ns: 2 * config.delay_ns,
+        window_ns: 0,
+        random,
+        stage: Stage::Waiting,
+        followed: BinaryHeap::new(),
+        ended: Vec::new(),
+        now_ns,
+        paused_until_ns: 0,
+        ledger,
+    };
+    let runs = Runs::Application(Some(Box::new(application)));
+    (clock, Machine::new(application_address(index), process, runs, config))
+}
+
+/// A new client, with a cache of its own.
+fn calls(
+    clock_ns: u64,
+    plan: &Plan,
+    client: ClientConfig,
+    config: &ApplicationConfig,
+    random: &mut Random,
+) -> Calls<usize> {
+    let cache = config.cache_age_ns.map(|age_ns| {
+        let age = Duration::from_nanos(age_ns);
+        Arc::new(NearCache::new(CacheConfig::new(CACHE_ENTRIES, age)))
+    });
+    let entropy = Entropy::seeded(random.next_u64());
+    Calls::new(clock_ns, &plan.servers, client, entropy, cache)
+        .expect("a seeded source does not fail")
+}
