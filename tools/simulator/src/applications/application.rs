@@ -214,7 +214,7 @@ impl Application {
         let happens = self.random.happens(self.config.followed_per_million);
         if happens && self.followed.len() < FOLLOWED_MAX {
             let longest_ns = self.config.cache_age_ns.unwrap_or(self.round_trip_ns);
-            let pause_ns = self.random.pick(&[0, 1]) * self.random.magnitude(1_000, longest_ns);
+            let pause_ns = self.random.pick(&[0, 1]) * self.random.below(longest_ns);
             self.followed.push(Reverse((clock_ns + 1 + pause_ns, key)));
         }
     }
