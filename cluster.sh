@@ -44,7 +44,8 @@ The workers, and then the generators' threads, are dealt out to the cores in tur
 many cores as threads, each has one of its own.
 
 With --verify the run's folder holds the histories, about 12 bytes an operation, and the
-verdict. --gen-args "--history-sample 1/N" keeps one key in N.
+verdict. --gen-args "--history-sample 1/N" keeps one key in N. With --gen-args "--cache
+ENTRIES --cache-max-age TIME" the answers of near caches may be so old, and no older.
 
 Progress goes to stderr, the report to stdout. Exit status: 0 if every operation was
 answered and a rate that was asked for (--gen-args "--rate OPS") was reached; 1 if a part
@@ -642,9 +643,12 @@ report_field() {
 
 # Checks the histories of the load and of all generators, with a thread for each core.
 verify() {
-    local pid line log=$scratch/verify.log verdict=$run/verdict.txt
+    local pid line log=$scratch/verify.log verdict=$run/verdict.txt staleness=()
     say 'checking the history…'
-    start "$log" "$target/release/lincheck" "$run/history"
+    # What near caches answer may be so old.
+    first_line sed -n 's/^    "max_age_us": \([0-9.]*\),$/\1/p' "$run/client-1.json"
+    if [[ -n $line ]]; then staleness=(--staleness "${line}us"); fi
+    start "$log" "$target/release/lincheck" "${staleness[@]}" "$run/history"
     pid=$started
     while is_running "$pid"; do
         if is_time_to_tell; then tell_check "$log"; fi

@@ -253,6 +253,13 @@ test_verify_prints_and_keeps_the_verdict() {
     expect 'the histories are kept' "$root/tools/lincheck" "$run" >/dev/null
 }
 
+test_verify_takes_the_age_of_near_caches() {
+    small --secs 1 --workload ycsb-a --verify --gen-args '--cache 1000 --cache-max-age 300ms'
+    expect "exit 0, not $status" test "$status" = 0
+    expect 'the verdict names it' grep -q '^staleness 300ms: ' "$box/out"
+    expect 'so does the report' grep -q 'from near caches, up to 300.000 ms old' "$box/out"
+}
+
 # Ctrl-C goes to the whole process group, the others to the one process.
 ended_by() { # SIGNAL STATUS TARGET
     start_cluster --secs 60

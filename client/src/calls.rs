@@ -149,13 +149,39 @@ impl Waiting {
     }
 }
 
+/// The calls that wait for room in a session. Mutations have less room than reads, and reads
+/// do not wait behind them.
+#[derive(Debug, Default)]
+struct Line {
+    mutations: VecDeque<Waiting>,
+    reads: VecDeque<Waiting>,
+}
+
+impl Line {
+    fn of(&mut self, kind: Kind) -> &mut VecDeque<Waiting> {
+        match kind {
+            Kind::Put => &mut self.mutations,
+            Kind::Get | Kind::Stats | Kind::Ping => &mut self.reads,
+        }
+    }
+
+    fn both(&mut self) -> [&mut VecDeque<Waiting>; 2] {
+        [&mut self.mutations, &mut self.reads]
+    }
+
+    fn take_all(&mut self) -> impl Iterator<Item = Waiting> + use<> {
+        let Self { mutations, reads } = std::mem::take(self);
+        mutations.into_iter().chain(reads)
+    }
+}
+
 /// Calls with deadlines over the sessions with many servers.
 #[derive(Debug)]
 pub struct Calls<T> {
     pool: SessionPool<u32>,
     calls: Slab<Call<T>>,
     /// For each session, by its place, the calls that wait for room there.
-    lines: Vec<VecDeque<Waiting>>,
+    lines: Vec<Line>,
     waiting_calls: usize,
     waiting_bytes: usize,
     /// No deadline of a call that its caller waits for is before this.
@@ -164,6 +190,9 @@ pub struct Calls<T> {
     counters: CallCounters,
     /// Why sessions could not be opened again, the last time.
     trouble: Option<Error>,
+    /// Whether the first sessions are not open yet: then one that ends is not opened again,
+    /// but tells why.
+    is_connecting: bool,
 }
 
 impl<T> Calls<T> {
@@ -192,6 +221,7 @@ impl<T> Calls<T> {
             config,
             counters: CallCounters::default(),
             trouble: None,
+            is_connecting: false,
         })
     }
 
@@ -219,6 +249,12 @@ impl<T> Calls<T> {
     #[must_use]
     pub const fn waiting(&self) -> usize {
         self.waiting_calls
+    }
+
+    /// Bytes of their keys and values.
+    #[must_use]
+    pub const fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
     }
 
     /// Places of the sessions that [`Self::stats`] and [`Self::ping`] take: one with each
@@ -254,7 +290,9 @@ impl<T> Calls<T> {
     /// # Errors
     /// Why the first that would not open did not.
     pub fn connect(&mut self, now_ns: u64) -> Result<bool, Error> {
-        self.pool.connect(now_ns)
+        let connected = self.pool.connect(now_ns);
+        self.is_connecting = connected == Ok(false);
+        connected
     }
 
     /// Takes a datagram that came from `from`; tells of each call that it ended.
@@ -295,7 +333,9 @@ impl<T> Calls<T> {
         if is_drained {
             pool.handle_timeout(now_ns, &mut conclude);
         }
-        self.trouble = pool.maintain(now_ns, conclude).err();
+        if !self.is_connecting {
+            self.trouble = pool.maintain(now_ns, conclude).err();
+        }
         self.count_again(again);
         if is_drained && now_ns >= self.next_deadline_ns {
             self.end_late(now_ns, &mut ended);
@@ -351,8 +391,8 @@ impl<T> Calls<T> {
 
     /// Ends all calls and sessions; their servers are told by the polls that follow.
     pub fn close(&mut self, now_ns: u64, mut ended: impl FnMut(EndedCall<'_, T>)) {
-        for line in std::mem::take(&mut self.lines) {
-            for waiting in line {
+        for mut line in std::mem::take(&mut self.lines) {
+            for waiting in line.take_all() {
                 self.end_waiting(&waiting, &Error::NotExecuted(Why::Closed), &mut ended);
             }
         }
@@ -397,7 +437,7 @@ impl<T> Calls<T> {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), NotTaken<T>> {
-        let is_first = self.lines.get(session).is_none_or(VecDeque::is_empty);
+        let is_first = self.lines.get_mut(session).is_none_or(|line| line.of(kind).is_empty());
         let entry = self.calls.vacant_entry();
         let id = entry.key();
         let handed = match is_first {
@@ -447,7 +487,7 @@ impl<T> Calls<T> {
             cache.mutation_begins(key);
         }
         let waiting = Waiting { call, key: key.into(), value: value.into() };
-        line(&mut self.lines, session).push_back(waiting);
+        line(&mut self.lines, session).of(kind).push_back(waiting);
         Ok(())
     }
 
@@ -518,11 +558,15 @@ impl<T> Calls<T> {
         }
         self.next_deadline_ns = next_ns;
         for session in 0..if waits { self.lines.len() } else { 0 } {
-            let (late, in_time): (VecDeque<_>, _) = std::mem::take(&mut self.lines[session])
-                .into_iter()
-                .partition(|waiting| self.calls[waiting.call].deadline_ns <= now_ns);
-            self.lines[session] = in_time;
-            for waiting in late {
+            let calls = &self.calls;
+            let [late, late_reads] = self.lines[session].both().map(|line| {
+                let (late, in_time): (VecDeque<_>, _) = std::mem::take(line)
+                    .into_iter()
+                    .partition(|waiting| calls[waiting.call].deadline_ns <= now_ns);
+                *line = in_time;
+                late
+            });
+            for waiting in late.into_iter().chain(late_reads) {
                 self.counters.withdrawn += 1;
                 let error = self.withdrawn(session);
                 self.end_waiting(&waiting, &error, ended);
@@ -577,29 +621,32 @@ impl<T> Calls<T> {
     /// Hands over what waits, as far as there is room.
     fn serve_lines(&mut self, ended: &mut impl FnMut(EndedCall<'_, T>)) {
         for session in 0..self.lines.len() {
-            if self.lines[session].is_empty() {
+            if self.lines[session].both().iter().all(|line| line.is_empty()) {
                 continue;
             }
             if self.pool.is_retired(session) {
                 self.leave_retired(session, ended);
             } else if let Some(error) = self.refusal(session) {
-                for waiting in std::mem::take(&mut self.lines[session]) {
+                for waiting in self.lines[session].take_all() {
                     self.end_waiting(&waiting, &error, ended);
                 }
             } else {
-                self.serve_line(session, ended);
+                // Mutations first: what reads leave of the window is no bound on them.
+                self.serve_line(session, Kind::Put, ended);
+                self.serve_line(session, Kind::Get, ended);
             }
         }
     }
 
-    fn serve_line(&mut self, session: usize, ended: &mut impl FnMut(EndedCall<'_, T>)) {
-        while let Some(waiting) = self.lines[session].front() {
+    fn serve_line(&mut self, session: usize, like: Kind, ended: &mut impl FnMut(EndedCall<'_, T>)) {
+        while let Some(waiting) = self.lines[session].of(like).front() {
             let (id, kind) = (waiting.call as u32, self.calls[waiting.call].kind);
             let handed = hand_over(&mut self.pool, session, id, kind, &waiting.key, &waiting.value);
             if let Err(Blocked::WindowFull | Blocked::NotOpen) = handed {
                 return;
             }
-            let waiting = self.lines[session].pop_front().expect("it was just seen");
+            let line = self.lines[session].of(like);
+            let waiting = line.pop_front().expect("it was just seen");
             if handed.is_ok() {
                 self.left_line(&waiting);
                 self.calls[waiting.call].state = State::Sent;
@@ -616,7 +663,7 @@ impl<T> Calls<T> {
     /// key now.
     #[cold]
     fn leave_retired(&mut self, session: usize, ended: &mut impl FnMut(EndedCall<'_, T>)) {
-        for waiting in std::mem::take(&mut self.lines[session]) {
+        for waiting in self.lines[session].take_all() {
             let call = &mut self.calls[waiting.call];
             if let Kind::Stats | Kind::Ping = call.kind {
                 self.end_waiting(&waiting, &Error::NotExecuted(Why::SessionLost), ended);
@@ -624,7 +671,7 @@ impl<T> Calls<T> {
             }
             let (_, carrier) = self.pool.carrier(&waiting.key);
             call.session = carrier;
-            line(&mut self.lines, carrier).push_back(waiting);
+            line(&mut self.lines, carrier).of(call.kind).push_back(waiting);
         }
     }
 }
@@ -632,9 +679,9 @@ impl<T> Calls<T> {
 /// Calls and bytes that wait again.
 type Again = (usize, usize);
 
-fn line(lines: &mut Vec<VecDeque<Waiting>>, session: usize) -> &mut VecDeque<Waiting> {
+fn line(lines: &mut Vec<Line>, session: usize) -> &mut Line {
     if session >= lines.len() {
-        lines.resize_with(session + 1, VecDeque::new);
+        lines.resize_with(session + 1, Line::default);
     }
     &mut lines[session]
 }
@@ -671,7 +718,7 @@ fn unanswered(kind: Kind, why: Why) -> Error {
 #[inline]
 fn conclude<T>(
     calls: &mut Slab<Call<T>>,
-    lines: &mut Vec<VecDeque<Waiting>>,
+    lines: &mut Vec<Line>,
     why: Why,
     worker: &RemoteWorker,
     operation: &Finished<'_, u32>,
@@ -689,7 +736,7 @@ fn conclude<T>(
         call.state = State::Waiting { was_sent: true };
         let waiting = Waiting { call: id, key: operation.key.into(), value };
         let bytes = waiting.bytes();
-        line(lines, call.session).push_front(waiting);
+        line(lines, call.session).of(call.kind).push_front(waiting);
         return (1, bytes);
     }
     let Call { token, kind, .. } = calls.remove(id);

@@ -58,8 +58,20 @@ impl Command {
         }
     }
 
+    pub(crate) const fn deadline_ns(&self) -> u64 {
+        match self {
+            Self::Get { deadline_ns, .. }
+            | Self::Put { deadline_ns, .. }
+            | Self::GetMany { deadline_ns, .. }
+            | Self::PutMany { deadline_ns, .. }
+            | Self::Stats { deadline_ns, .. }
+            | Self::Ping { deadline_ns, .. } => *deadline_ns,
+        }
+    }
+
     /// Ends a call that was not begun: certainly it was not executed.
-    fn refuse(self, error: Error) {
+    pub(crate) fn refuse(self, error: &Error) {
+        let error = error.clone();
         // Who does not wait any more need not know.
         match self {
             Self::Get { sender, .. } => drop(sender.send(Err(error))),
@@ -228,7 +240,7 @@ impl Commands {
 
     fn refuse_all(&self, error: &Error) {
         while let Some(command) = self.pop() {
-            command.refuse(error.clone());
+            command.refuse(error);
         }
     }
 }

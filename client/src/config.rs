@@ -110,6 +110,14 @@ impl Config {
             let text = format!("{first} and {other} are of two families: use IPv4 or IPv6");
             return Err(Error::InvalidConfig(text));
         }
+        for (place, server) in servers.iter().enumerate() {
+            if server.port() == 0 {
+                return Err(Error::InvalidConfig(format!("the server {server} has port 0")));
+            }
+            if servers[..place].contains(server) {
+                return Err(Error::InvalidConfig(format!("the server {server} is listed twice")));
+            }
+        }
         match self.mtu_bytes {
             Some(bytes) if !(MTU_BYTES_MIN..=MTU_BYTES_MAX).contains(&bytes) => {
                 Err(Error::InvalidConfig(format!(

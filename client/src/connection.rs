@@ -15,14 +15,21 @@ use udp::transport::Transport as _;
 use crate::answer::{Answer, Ping, Record, Results, Version, WorkerStats};
 use crate::calls::{CallCounters, Calls, EndedCall, NotTaken};
 use crate::config::Config;
-use crate::error::{Error, timeout_ns};
+use crate::error::{Error, Why, timeout_ns};
 use crate::gather::{Gathered, WorkerEnd, answer_of, cached_record, found, stored};
+use crate::limits::{LINE_BYTES_MAX, LINE_CALLS_MAX};
 use crate::near_cache::NearCache;
 use crate::socket;
 
-/// Calls that may wait for room before a batch drives the connection; a part of what one
+/// Calls that may wait for room before a batch drives the connection: a part of what one
 /// session has outstanding.
-const BATCH_WAITING_MAX: usize = 1024;
+const BATCH_WAITING: usize = 1024;
+/// If so long did not make room, more may wait, so that a server that does not answer keeps
+/// nobody from the others.
+const ROOM_NS_MAX: u64 = 2_000_000;
+const BATCH_WAITING_GROWTH: usize = 4;
+/// No batch fills the line.
+const BATCH_WAITING_LIMIT: usize = LINE_CALLS_MAX / 2;
 
 /// Sessions with all workers of all servers, driven by calls on this thread.
 ///
@@ -151,7 +158,8 @@ impl Connection {
             Ok(now_ns) => (now_ns, None),
             Err(failure) => (0, Some(failure)),
         };
-        Pipeline { deadline_ns: now_ns.saturating_add(self.timeout_ns), connection: self, failure }
+        let deadline_ns = now_ns.saturating_add(self.timeout_ns);
+        Pipeline { connection: self, deadline_ns, failure, waiting_max: BATCH_WAITING }
     }
 
     /// Asks each worker of each server for its counters.
@@ -214,6 +222,8 @@ impl Connection {
         }
         let now_ns = self.socket.now_ns();
         self.batch += 1;
+        // Of a pipeline that was dropped, or whose caller panicked.
+        self.answers.gathered.clear();
         if now_ns > self.driven_ns + KEEPALIVE_NS {
             // Sessions that the servers have forgotten end now, with nothing outstanding.
             let nobody = &mut Workers::new(self.batch);
@@ -309,6 +319,8 @@ pub struct Pipeline<'a> {
     connection: &'a mut Connection,
     deadline_ns: u64,
     failure: Option<Error>,
+    /// Calls that may wait for room.
+    waiting_max: usize,
 }
 
 impl Pipeline<'_> {
@@ -337,8 +349,14 @@ impl Pipeline<'_> {
             return gathered.end(place, Err(failure.clone()));
         }
         let now_ns = self.connection.driven_ns;
+        if now_ns > self.deadline_ns {
+            let gathered = &mut self.connection.answers.gathered;
+            let place = gathered.wait();
+            return gathered.end(place, Err(Error::NotExecuted(Why::Deadline)));
+        }
         self.connection.submit(now_ns, self.deadline_ns, operation);
-        if self.connection.calls.waiting() >= BATCH_WAITING_MAX {
+        let calls = &self.connection.calls;
+        if calls.waiting() >= self.waiting_max || calls.waiting_bytes() >= LINE_BYTES_MAX / 2 {
             self.make_room();
         }
     }
@@ -347,10 +365,19 @@ impl Pipeline<'_> {
     #[cold]
     fn make_room(&mut self) {
         let connection = &mut *self.connection;
-        connection.answers.waiting_max = BATCH_WAITING_MAX / 2;
+        let until_ns = connection.driven_ns.saturating_add(ROOM_NS_MAX);
+        let grows = self.waiting_max < BATCH_WAITING_LIMIT;
+        connection.answers.room = Some(Room {
+            calls_max: self.waiting_max / 2,
+            until_ns: if grows { until_ns } else { u64::MAX },
+        });
         self.failure = connection.finish().err();
-        connection.answers.waiting_max = 0;
+        connection.answers.room = None;
         connection.driven_ns = connection.socket.now_ns();
+        if grows && connection.driven_ns >= until_ns {
+            let more = self.waiting_max * BATCH_WAITING_GROWTH;
+            self.waiting_max = more.min(BATCH_WAITING_LIMIT);
+        }
     }
 
     fn finish(self) -> impl Iterator<Item = Result<Answer, Error>> {
@@ -368,6 +395,11 @@ trait Waits {
     fn ended(&mut self, now_ns: u64, call: EndedCall<'_, Token>);
 
     fn is_over(&mut self, now_ns: u64, calls: &mut Calls<Token>) -> bool;
+
+    /// When it may be over, whatever comes of the calls.
+    fn poll_timeout(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Runs the core loop until what is waited for is there.
@@ -407,7 +439,7 @@ impl<W: Waits> Endpoint for Driven<'_, W> {
     }
 
     fn poll_timeout(&self) -> Option<u64> {
-        self.calls.poll_timeout()
+        [self.calls.poll_timeout(), self.waits.poll_timeout()].into_iter().flatten().min()
     }
 
     #[inline]
@@ -438,8 +470,24 @@ impl Waits for Connecting {
 struct Answers {
     batch: u64,
     gathered: Gathered<Result<Answer, Error>>,
-    /// It is enough if no more calls than this wait for room.
-    waiting_max: usize,
+    /// It is enough if there is room for more.
+    room: Option<Room>,
+}
+
+/// What a batch waits for before it goes on.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    /// No more calls than this wait for room.
+    calls_max: usize,
+    /// It goes on then anyway.
+    until_ns: u64,
+}
+
+impl Room {
+    fn is_there(self, now_ns: u64, calls: &Calls<Token>) -> bool {
+        now_ns >= self.until_ns
+            || (calls.waiting() <= self.calls_max && calls.waiting_bytes() <= LINE_BYTES_MAX / 4)
+    }
 }
 
 impl Answers {
@@ -460,8 +508,12 @@ impl Waits for Answers {
     }
 
     #[inline]
-    fn is_over(&mut self, _now_ns: u64, calls: &mut Calls<Token>) -> bool {
-        self.gathered.is_complete() || (calls.waiting() <= self.waiting_max && self.waiting_max > 0)
+    fn is_over(&mut self, now_ns: u64, calls: &mut Calls<Token>) -> bool {
+        self.gathered.is_complete() || self.room.is_some_and(|room| room.is_there(now_ns, calls))
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        self.room.map(|room| room.until_ns)
     }
 }
 

@@ -45,6 +45,12 @@ impl<R> Gathered<R> {
         self.waiting -= 1;
     }
 
+    /// Waits for nothing: who waited is gone.
+    pub(crate) fn clear(&mut self) {
+        self.ends.clear();
+        self.waiting = 0;
+    }
+
     /// How many were waited for, ended or not.
     pub(crate) const fn len(&self) -> usize {
         self.ends.len()

@@ -116,6 +116,9 @@ impl Client {
     /// answer came in time; [`Error::NotSent`]; [`Error::TooLarge`] for a key that is outside of
     /// the limits.
     pub fn get(&self, key: &[u8]) -> Call<Option<Record>> {
+        if self.is_fork() {
+            return Call::ended(Err(Error::Forked));
+        }
         let now_ns = clock::now_ns();
         if let Some(cached) = self.inner.cache.as_ref().and_then(|cache| cache.get(now_ns, key)) {
             return Call::ended(Ok(Some(cached_record(cached))));
@@ -134,6 +137,9 @@ impl Client {
     /// otherwise it was not executed: [`Error::Refused`] if the server's memory is full,
     /// [`Error::TooLarge`], [`Error::NotSent`], [`Error::NotExecuted`], [`Error::NoServer`].
     pub fn put(&self, key: &[u8], value: &[u8]) -> Call<Version> {
+        if self.is_fork() {
+            return Call::ended(Err(Error::Forked));
+        }
         let fence = self.inner.fence([key]);
         self.call(clock::now_ns(), true, |deadline_ns, sender| Command::Put {
             key: key.into(),
@@ -151,7 +157,7 @@ impl Client {
     /// Of the call: [`Error::TooLarge`] for too many of them, [`Error::NotSent`]. What becomes
     /// of each key stands with it.
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Call<Results<Option<Record>>> {
-        if let Err(error) = check_batch(keys.len()) {
+        if let Err(error) = self.check_batch(keys.len()) {
             return Call::ended(Err(error));
         }
         let now_ns = clock::now_ns();
@@ -174,7 +180,7 @@ impl Client {
         &self,
         records: &[(K, V)],
     ) -> Call<Results<Version>> {
-        if let Err(error) = check_batch(records.len()) {
+        if let Err(error) = self.check_batch(records.len()) {
             return Call::ended(Err(error));
         }
         let fence = self.inner.fence(records.iter().map(|(key, _)| key.as_ref()));
@@ -193,6 +199,9 @@ impl Client {
     /// Of the call: if the client is of no use any more. That a worker does not answer stands
     /// with that worker.
     pub fn stats(&self) -> Call<Vec<WorkerStats>> {
+        if self.is_fork() {
+            return Call::ended(Err(Error::Forked));
+        }
         self.call(clock::now_ns(), false, |deadline_ns, sender| Command::Stats {
             deadline_ns,
             sender,
@@ -206,10 +215,29 @@ impl Client {
     /// Of the call: if the client is of no use any more. That a worker does not answer stands
     /// with that worker.
     pub fn ping(&self) -> Call<Vec<Ping>> {
+        if self.is_fork() {
+            return Call::ended(Err(Error::Forked));
+        }
         self.call(clock::now_ns(), false, |deadline_ns, sender| Command::Ping {
             deadline_ns,
             sender,
         })
+    }
+
+    /// Whether this process is a fork of the one that connected. Nothing that the threads of
+    /// that one share may be touched then: any of them may have held a lock at the fork.
+    fn is_fork(&self) -> bool {
+        self.inner.process != std::process::id()
+    }
+
+    fn check_batch(&self, calls: usize) -> Result<(), Error> {
+        if self.is_fork() {
+            return Err(Error::Forked);
+        }
+        if calls <= BATCH_CALLS_MAX {
+            return Ok(());
+        }
+        Err(Error::TooLarge { what: TooLarge::Batch { calls, max: BATCH_CALLS_MAX } })
     }
 
     fn call<T>(
@@ -218,9 +246,6 @@ impl Client {
         is_mutation: bool,
         command: impl FnOnce(u64, oneshot::Sender<Result<T, Error>>) -> Command,
     ) -> Call<T> {
-        if self.inner.process != std::process::id() {
-            return Call::ended(Err(Error::Forked));
-        }
         let (sender, receiver) = oneshot::channel();
         let command = command(now_ns + self.timeout_ns, sender);
         if let Err(error) = self.inner.commands.push(command) {
@@ -272,13 +297,6 @@ impl Drop for Inner {
             let _ = thread.join();
         }
     }
-}
-
-fn check_batch(calls: usize) -> Result<(), Error> {
-    if calls <= BATCH_CALLS_MAX {
-        return Ok(());
-    }
-    Err(Error::TooLarge { what: TooLarge::Batch { calls, max: BATCH_CALLS_MAX } })
 }
 
 /// A call under way: a future, which any executor can await, and which a thread can

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod near_cache;
 mod planted;
 pub mod pool;
+mod resolve;
 mod service;
 mod socket;
 
@@ -23,3 +24,4 @@ pub use connection::{Connection, Pipeline};
 pub use error::{Error, Refusal, TooLarge, Why};
 pub use handle::{Call, Client};
 pub use near_cache::CacheConfig;
+pub use resolve::resolve;

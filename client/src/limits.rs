@@ -9,6 +9,9 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// Longest time that connecting takes, unless told otherwise.
 pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
+/// Workers of one server: a `kv` has no more.
+pub const WORKERS_MAX: u16 = 512;
+
 /// A session that a server refused is tried again after so long; the wait doubles with each
 /// refusal.
 pub const REOPEN_NS_MIN: u64 = 100_000_000;

@@ -22,7 +22,7 @@ use proto::transmit::{Flush, Transmit};
 
 use crate::entropy::Entropy;
 use crate::error::Error;
-use crate::limits::{REOPEN_NS_MAX, REOPEN_NS_MIN};
+use crate::limits::{REOPEN_NS_MAX, REOPEN_NS_MIN, WORKERS_MAX};
 use crate::near_cache::NearCache;
 
 /// The worker that a session is with.
@@ -266,6 +266,10 @@ impl<T: Copy> SessionPool<T> {
         let Some(&granted) = session.client.granted() else { return Ok(()) };
         session.backoff_ns = REOPEN_NS_MIN;
         let (index, address) = (session.server, session.client.server());
+        if granted.workers > WORKERS_MAX {
+            let claims = "more workers than a server has";
+            return Err(Error::InvalidServer { server: address, claims });
+        }
         let server = &mut self.servers[index];
         if let (Some(_), true, Some(cache)) =
             (server.workers, server.incarnation != granted.incarnation, &self.cache)
@@ -297,6 +301,13 @@ impl<T: Copy> SessionPool<T> {
         let mine = (0..workers).filter(|&worker| self.share.has(worker, workers));
         let mine =
             mine.map(|worker| worker_address(base, worker)).collect::<Result<Vec<_>, _>>()?;
+        let is_of_both = |session: &&PooledSession<T>| {
+            session.server != server && mine.contains(&session.client.server())
+        };
+        if let Some(session) = self.all().find(is_of_both) {
+            let claims = "to be a worker of two servers of the list";
+            return Err(Error::InvalidServer { server: session.client.server(), claims });
+        }
         let before = std::mem::take(&mut self.servers[server].sessions);
         let (stay, leave): (Vec<_>, Vec<_>) =
             before.into_iter().partition(|&place| mine.contains(&self.all[place].client.server()));

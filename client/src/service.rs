@@ -13,7 +13,7 @@ use udp::counters::TransportCounters;
 use crate::answer::{Ping, Record, Version, WorkerStats};
 use crate::calls::{Calls, EndedCall, NotTaken};
 use crate::commands::{Command, Commands};
-use crate::error::Error;
+use crate::error::{Error, Why};
 use crate::gather::{Gathered, answer_of, counters_of, found, stored};
 
 /// Who waits for a call.
@@ -197,7 +197,13 @@ impl Endpoint for Service {
             self.connect(now_ns);
         }
         while let Some(command) = self.commands.pop() {
-            self.begin(now_ns, command);
+            match self.stage {
+                Stage::Closing => command.refuse(&Error::NotExecuted(Why::Closed)),
+                _ if command.deadline_ns() <= now_ns => {
+                    command.refuse(&Error::NotExecuted(Why::Deadline));
+                }
+                _ => self.begin(now_ns, command),
+            }
         }
     }
 

@@ -87,6 +87,8 @@ pub struct ThreadReport {
     pub backlog: u64,
     /// PUTs answered as executed, from the load to what came after the measured window.
     pub puts_answered: u64,
+    /// GETs of streams that the near cache answered.
+    pub cache_hits: u64,
     /// Datagrams that the kernel dropped because the socket's buffer was full.
     pub kernel_drops: u64,
     /// PUTs of the load phase that a server refused.

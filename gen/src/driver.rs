@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Result, anyhow, bail};
 use client::entropy::Entropy;
+use client::near_cache::NearCache;
 use client::pool::{SessionPool, Share};
 use proto::transmit::{Flush, Path, Transmit};
 use udp::core_loop::Endpoint;
@@ -78,9 +79,13 @@ impl Driver {
         let Setup { thread, receive_buffer_bytes, writer, entropy, recorder, history } = setup;
         let mut config = plan.client;
         config.reply_bytes_max = receive_buffer_bytes;
-        let streams = Streams::new(&plan, thread, plan.threads, writer);
+        let cache = plan.cache.map(|config| Arc::new(NearCache::new(config)));
+        let streams = Streams::new(&plan, thread, plan.threads, writer).with_cache(cache.clone());
         let share = Share { index: thread, of: plan.threads };
-        let sessions = SessionPool::new(now_ns, &plan.servers, config, share, entropy)?;
+        let mut sessions = SessionPool::new(now_ns, &plan.servers, config, share, entropy)?;
+        if let Some(cache) = cache {
+            sessions = sessions.with_cache(cache);
+        }
         Ok(Self {
             coordination,
             thread,
@@ -221,7 +226,7 @@ impl Driver {
             streams.ended(plan, worker.server, operation.token);
         })?;
         self.check_granted()?;
-        self.streams.pump(now_ns, &self.plan, &mut self.sessions, &mut self.ledger.history);
+        self.streams.pump(now_ns, &self.plan, &mut self.sessions, &mut self.ledger);
         Ok(())
     }
 
@@ -302,6 +307,7 @@ impl Endpoint for Driver {
 
     fn poll_timeout(&self) -> Option<u64> {
         let arrival_ns = match self.stage {
+            Stage::Running(_) if self.streams.are_ready() => self.round_ns,
             Stage::Running(window) => {
                 self.streams.next_arrival_ns().unwrap_or(u64::MAX).min(window.end_ns)
             }

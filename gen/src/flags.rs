@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use history::sample::Sample;
-use host::flags::{count, percent, power_of_two, theta};
+use host::flags::{count, duration_ns, percent, power_of_two, theta};
 use proto::limits::{KEY_BYTES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_MAX, mtu_bytes_default};
 use proto::order::Order;
 
@@ -151,6 +151,18 @@ pub struct Flags {
     #[arg(long, value_name = "DIR")]
     pub history: Option<PathBuf>,
 
+    /// Answer GETs from a near cache where that can: up to ENTRIES records in each thread, which
+    /// read what PUTs of their own thread wrote. Such answers may be as old as --cache-max-age.
+    /// They are counted apart, and are in no throughput and no latency.
+    #[arg(long, value_name = "ENTRIES", requires = "cache_max_age",
+          value_parser = count::<usize>(RECORDS_MAX), allow_negative_numbers = true)]
+    pub cache: Option<usize>,
+
+    /// Largest age of an answer of the near cache, such as 50ms; it counts from the sending of
+    /// the GET that read it. `lincheck --staleness` takes the same.
+    #[arg(long, value_name = "TIME", requires = "cache", value_parser = age_ns)]
+    pub cache_max_age: Option<u64>,
+
     /// Keep only about one key in N in the history, each with all of its operations.
     #[arg(long, value_name = "1/N", default_value = "1/1", requires = "history")]
     pub history_sample: Sample,
@@ -231,6 +243,13 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn age_ns(text: &str) -> Result<u64, String> {
+    match duration_ns(text)? {
+        0 => Err("an answer of age 0 is never there: leave out --cache".to_owned()),
+        age_ns => Ok(age_ns),
+    }
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (1e-3..=1e9).contains(&rate) => Ok(rate),
@@ -256,6 +275,22 @@ mod tests {
         assert_eq!(parse(&["--read-pct", "70"]).unwrap().read_pct, Some(70));
         assert!(parse(&["--read-pct", "101"]).is_err());
         assert!(parse(&["--read-pct", "70", "--workload", "ycsb-a"]).is_err());
+    }
+
+    #[test]
+    fn a_cache_has_a_size_and_an_age() {
+        let parse = |arguments: &[&str]| {
+            let line = [&["gen", "--servers", "a:1"], arguments].concat();
+            Flags::try_parse_from(line).map(|flags| (flags.cache, flags.cache_max_age))
+        };
+        assert_eq!(parse(&[]).unwrap(), (None, None));
+        let both = parse(&["--cache", "100", "--cache-max-age", "50ms"]).unwrap();
+        assert_eq!(both, (Some(100), Some(50_000_000)));
+        assert!(parse(&["--cache", "100"]).is_err());
+        assert!(parse(&["--cache-max-age", "50ms"]).is_err());
+        assert!(parse(&["--cache", "0", "--cache-max-age", "50ms"]).is_err());
+        assert!(parse(&["--cache", "1", "--cache-max-age", "0"]).is_err());
+        assert!(parse(&["--cache", "1", "--cache-max-age", "fast"]).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
+use client::near_cache::Cached;
 use history::format::FileHeader;
 use history::operation::{Action, Operation, ValueId};
 use history::sample::Sample;
@@ -80,6 +81,8 @@ pub struct History {
     /// How many there are, and the place after the latest.
     used: usize,
     next: usize,
+    /// The round of the latest answer of the near cache.
+    hit_ns: u64,
     flush_ns: u64,
 }
 
@@ -102,6 +105,7 @@ impl History {
             counters: Vec::new(),
             used: 0,
             next: 0,
+            hit_ns: 0,
             flush_ns: header.start_ns + FLUSH_NS,
         })
     }
@@ -140,8 +144,9 @@ impl History {
         let life = self.place_of_life(life);
         self.outstanding[self.next] = Outstanding {
             key: call.key,
-            // The clock was read once, before: whatever was answered by then came before.
-            start_ns: call.now_ns + 1,
+            // The clock was read once, before: whatever was answered by then came before, and
+            // so did what the near cache answered in this round.
+            start_ns: call.now_ns + 1 + u64::from(self.hit_ns == call.now_ns),
             client: token.client(),
             life,
         };
@@ -150,6 +155,25 @@ impl History {
         }
         self.used += 1;
         self.next = self.after(self.next);
+    }
+
+    /// The near cache answered a GET of a stream. It is called and answered after what ended
+    /// in this round, and before what is sent in it.
+    pub fn hit(&mut self, now_ns: u64, client: u32, server: usize, key: u64, cached: &Cached) {
+        self.hit_ns = now_ns;
+        if self.sample.keeps(key) {
+            self.writer.write(&Operation {
+                client,
+                server: server as u16,
+                incarnation: cached.version.incarnation(),
+                key,
+                action: Action::Found(identity(&self.values, &cached.value)),
+                is_cached: true,
+                version: cached.version.number(),
+                start_ns: now_ns + 1,
+                end_ns: now_ns + 1,
+            });
+        }
     }
 
     /// An operation came to its end.
@@ -220,6 +244,7 @@ impl History {
             incarnation,
             key,
             action,
+            is_cached: false,
             version,
             start_ns,
             end_ns: now_ns,

@@ -2,12 +2,14 @@
 //! made.
 
 use std::fs::OpenOptions;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use history::operation::ValueId;
+use host::servers::{check_family, resolve};
 use proto::client::ClientConfig;
 use proto::limits::{WINDOW_DEFAULT, gets_per_datagram, value_bytes_max};
 use proto::order::Order;
@@ -19,9 +21,13 @@ use crate::record::{KeyFormat, ValueFormat};
 use crate::workload::{Mix, Workload};
 use crate::zipf::Zipf;
 use client::entropy::Entropy;
+use client::near_cache::CacheConfig;
 
 /// Bytes of the table that draws one record.
 const ZIPF_BYTES_PER_RECORD: u64 = 8;
+
+/// Bytes of a record in a near cache, beside its key and its value.
+const CACHE_BYTES_PER_RECORD: usize = 160;
 
 /// Bits of a seed that is drawn: as many as every reader of JSON keeps of a number.
 const SEED_BITS: u32 = 53;
@@ -59,6 +65,8 @@ pub struct Plan {
     pub warmup_ns: u64,
     /// What is measured.
     pub measure_ns: u64,
+    /// The near cache of each thread, if they have one.
+    pub cache: Option<CacheConfig>,
     /// What sessions are told; each thread sets its share of the receive buffer.
     pub client: ClientConfig,
 }
@@ -111,6 +119,7 @@ impl Plan {
             load: flags.load,
             warmup_ns: if flags.secs > 0.0 { nanoseconds(flags.warmup) } else { 0 },
             measure_ns: nanoseconds(flags.secs),
+            cache: cache_config(flags)?,
             client,
         })
     }
@@ -152,19 +161,10 @@ fn check_memory(flags: &Flags) -> Result<()> {
 
 fn find_servers(flags: &Flags) -> Result<Vec<SocketAddr>> {
     let named = if flags.target.is_empty() { "--servers" } else { "--target" };
-    let addresses = flags.addresses();
-    let servers = addresses.iter().map(|name| resolve(name)).collect::<Result<Vec<_>>>()?;
-    for (index, server) in servers.iter().enumerate() {
-        ensure!(
-            !servers[..index].contains(server),
-            "{named} names {server} twice: each server holds a share of its own"
-        );
+    let servers = resolve(named, &flags.addresses())?;
+    if flags.baseline().is_none() {
+        check_family(named, &servers)?;
     }
-    ensure!(
-        flags.baseline().is_some()
-            || servers.iter().all(|server| server.is_ipv4() == servers[0].is_ipv4()),
-        "{named} mixes IPv4 and IPv6 addresses: one socket speaks one of them"
-    );
     Ok(servers)
 }
 
@@ -183,6 +183,27 @@ fn client_config(flags: &Flags, server: IpAddr) -> ClientConfig {
     }
 }
 
+/// Refuses a cache that may take more than half of this machine's memory.
+fn cache_config(flags: &Flags) -> Result<Option<CacheConfig>> {
+    let (Some(entries), Some(max_age_ns)) = (flags.cache, flags.cache_max_age) else {
+        return Ok(None);
+    };
+    // There are no more to keep.
+    let entries = usize::try_from(flags.records).map_or(entries, |records| entries.min(records));
+    let record_bytes = flags.key_size + flags.value_size + CACHE_BYTES_PER_RECORD;
+    let cache_bytes =
+        (flags.threads as u64).saturating_mul(entries as u64).saturating_mul(record_bytes as u64);
+    let machine_bytes = host::machine::facts().mem_bytes;
+    ensure!(
+        machine_bytes == 0 || cache_bytes <= machine_bytes / 2,
+        "--cache {entries} of {} threads may take {} MiB, more than half of this machine's memory: \
+         keep fewer records",
+        flags.threads,
+        cache_bytes >> 20
+    );
+    Ok(Some(CacheConfig::new(entries, Duration::from_nanos(max_age_ns))))
+}
+
 /// Refuses a value that no datagram of `mtu_bytes` carries.
 pub fn check_value_fits(value_size: usize, key_size: usize, mtu_bytes: usize) -> Result<()> {
     let value_max = value_bytes_max(mtu_bytes, key_size);
@@ -193,21 +214,6 @@ pub fn check_value_fits(value_size: usize, key_size: usize, mtu_bytes: usize) ->
         );
     }
     Ok(())
-}
-
-fn resolve(name: &str) -> Result<SocketAddr> {
-    let name = name.trim();
-    let addresses = name.to_socket_addrs().with_context(|| {
-        format!("cannot resolve the server '{name}' (expected HOST:PORT, such as 127.0.0.1:7400)")
-    })?;
-    // A name with both is asked by IPv4 first, which `kv` binds unless told otherwise.
-    let mut addresses: Vec<SocketAddr> = addresses.collect();
-    addresses.sort_by_key(SocketAddr::is_ipv6);
-    match addresses.first() {
-        Some(address) if address.port() > 0 => Ok(*address),
-        Some(_) => bail!("the server '{name}' has port 0: give the port that it listens on"),
-        None => bail!("the server '{name}' has no address"),
-    }
 }
 
 fn nanoseconds(seconds: f64) -> u64 {

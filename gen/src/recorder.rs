@@ -30,6 +30,8 @@ pub struct Interval {
     pub not_found: u64,
     /// Operations that a server refused.
     pub refused: u64,
+    /// GETs that the near cache answered: among no others.
+    pub cache_hits: u64,
     /// Counters of the thread since its start.
     pub counters: ClientCounters,
 }
@@ -46,6 +48,7 @@ impl Interval {
             puts: histogram(),
             not_found: 0,
             refused: 0,
+            cache_hits: 0,
             counters: ClientCounters::default(),
         }
     }
@@ -70,6 +73,7 @@ impl Interval {
         self.puts.add(&other.puts).expect("they have the same bounds");
         self.not_found += other.not_found;
         self.refused += other.refused;
+        self.cache_hits += other.cache_hits;
         self.counters.add(&other.counters);
     }
 }
@@ -187,6 +191,14 @@ impl Recorder {
     pub fn refused(&mut self) {
         if let Some(interval) = &mut self.current {
             interval.refused += 1;
+        }
+    }
+
+    /// The near cache answered a GET.
+    #[inline]
+    pub fn hit(&mut self) {
+        if let Some(interval) = &mut self.current {
+            interval.cache_hits += 1;
         }
     }
 

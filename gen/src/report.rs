@@ -11,7 +11,7 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{
     IntervalLogWriter, IntervalLogWriterBuilder, IntervalLogWriterError, Tag,
 };
-use host::report::{ClientReport, Counters, GET_TAG, Latency, PUT_TAG};
+use host::report::{ClientReport, Counters, GET_TAG, Latency, NearCacheReport, PUT_TAG};
 use host::time::unix_time_ms;
 use proto::counters::ClientCounters;
 use udp::counters::TransportCounters;
@@ -30,6 +30,8 @@ proto::counters! {
         backlog: trouble,
         /// PUTs that were answered, from the start to the end, refused ones not among them.
         puts_answered,
+        /// GETs that near caches answered, from the start to the end.
+        cache_hits,
     }
 }
 
@@ -59,7 +61,7 @@ pub fn client_report(
         seed: plan.seed,
         rate_ops_per_s: plan.rate,
         rate_reached: (plan.rate.filter(|_| plan.measure_ns > 0))
-            .map(|rate| is_reached(rate, run.ops(), secs)),
+            .map(|rate| is_reached(rate, run.ops() + run.cache_hits, secs)),
         backlog: sums.generator.backlog,
         loaded: loaded - sums.load_refused,
         run_start_ms: run_ms.0,
@@ -78,6 +80,12 @@ pub fn client_report(
         get_latency: Latency::of(&run.gets),
         put_latency: Latency::of(&run.puts),
         counters: sums.named(),
+        near_cache: plan.cache.map(|config| NearCacheReport {
+            entries: config.entries as u64,
+            max_age_us: config.max_age.as_secs_f64() * 1e6,
+            hits: run.cache_hits,
+            hits_per_s: if secs > 0.0 { run.cache_hits as f64 / secs } else { 0.0 },
+        }),
         lost_sessions: sums.lost_sessions,
         servers: sums.servers,
     }
@@ -98,9 +106,14 @@ impl Sums {
     fn of(threads: &[ThreadReport]) -> Self {
         let mut sums = Self::default();
         for thread in threads {
-            let ThreadReport { kernel_drops, backlog, puts_answered, .. } = *thread;
+            let ThreadReport { kernel_drops, backlog, puts_answered, cache_hits, .. } = *thread;
             sums.client.add(&thread.client);
-            sums.generator.add(&GeneratorCounters { kernel_drops, backlog, puts_answered });
+            sums.generator.add(&GeneratorCounters {
+                kernel_drops,
+                backlog,
+                puts_answered,
+                cache_hits,
+            });
             sums.transport.add(&thread.transport);
             sums.load_refused += thread.load_refused;
             for (address, of_server) in &thread.servers {
@@ -154,6 +167,7 @@ pub fn text(flags: &Flags, report: &ClientReport, load_secs: f64) -> String {
         let ClientReport { ops, gets, puts, not_found, refused, .. } = report;
         text +=
             &format!("ops {ops} gets {gets} puts {puts} not-found {not_found} refused {refused}\n");
+        text += &cache_text(report);
         for (name, latency) in
             [("all", &report.latency), ("get", &report.get_latency), ("put", &report.put_latency)]
         {
@@ -190,13 +204,29 @@ pub fn text(flags: &Flags, report: &ClientReport, load_secs: f64) -> String {
     text + &format!("throughput {throughput:.0} ops/s\n")
 }
 
+/// What near caches answered, beside everything else.
+fn cache_text(report: &ClientReport) -> String {
+    let Some(cache) = &report.near_cache else { return String::new() };
+    let NearCacheReport { entries, max_age_us, hits, hits_per_s } = cache;
+    let gets = report.gets + hits;
+    let hit_pct = *hits as f64 * 100.0 / gets.max(1) as f64;
+    format!(
+        "near cache entries {entries} max-age {max_age_us} us: hits {hits} ({hit_pct:.1} % of \
+         {gets} gets), {hits_per_s:.0} hits/s, in no other figure\n"
+    )
+}
+
 fn loop_text(report: &ClientReport) -> String {
     let ClientReport { rate_ops_per_s, rate_reached, ops_per_s, backlog, .. } = report;
     let Some(rate) = rate_ops_per_s else { return "closed loop\n".to_owned() };
     let reached = if *rate_reached == Some(true) { "reached" } else { "not reached" };
+    let hits = report
+        .near_cache
+        .as_ref()
+        .map_or_else(String::new, |cache| format!(" and {:.1} by near caches", cache.hits_per_s));
     format!(
-        "open loop: asked for {rate} ops/s, {ops_per_s:.1} were answered, backlog {backlog}: \
-         {reached}\n"
+        "open loop: asked for {rate} ops/s, {ops_per_s:.1} were answered{hits}, backlog \
+         {backlog}: {reached}\n"
     )
 }
 

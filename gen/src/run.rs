@@ -413,6 +413,7 @@ impl Run {
             retransmits: counters.retransmits,
             indeterminate: counters.indeterminate,
             gets_asked_again: counters.gets_asked_again,
+            cache_hits_per_s: interval.cache_hits as f64 / secs,
             rx_bytes_per_s,
             tx_bytes_per_s,
             net_pct: host::machine::net_pct(rx_bytes_per_s, tx_bytes_per_s),
@@ -441,6 +442,10 @@ impl Run {
             at_ns as f64 / 1e9,
             length_ns as f64 / 1e9,
         );
+        if self.plan.cache.is_some() {
+            let secs = (interval.end_ns - interval.start_ns).max(1) as f64 / 1e9;
+            message += &format!(", {:.0} cache hits/s", interval.cache_hits as f64 / secs);
+        }
         if counters.retransmits > 0 {
             message += &format!(", {} retransmits", counters.retransmits);
         }

@@ -3,9 +3,14 @@
 //! A stream is in one place at a time: ready to go on, parked at a session that has no
 //! room, or waiting at a barrier of its order for an answer. A barrier makes one stream
 //! wait, never the thread.
+//!
+//! A near cache answers at once. So that a stream whose GETs are all there lets others have
+//! their turn, and the thread its next round, both have a bound of such answers.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use client::near_cache::NearCache;
 use client::pool::SessionPool;
 use history::operation::ValueId;
 use proto::client::Blocked;
@@ -14,9 +19,15 @@ use proto::order::Barrier;
 
 use crate::arrivals::Arrivals;
 use crate::history::{Call, History};
+use crate::ledger::Ledger;
 use crate::plan::Plan;
 use crate::token::{Origin, Token};
 use crate::workload::{Draw, StreamRandom};
+
+/// Answers of the near cache in one turn of a stream; then it is ready again, behind others.
+const HITS_PER_TURN: u32 = 64;
+/// Answers of the near cache in one round.
+const HITS_PER_ROUND: u32 = 1024;
 
 /// What a stream does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +56,17 @@ struct Stream {
     wanted_ns: u64,
 }
 
+impl Stream {
+    /// Its operation was sent, or answered at once: draws the next.
+    #[inline]
+    fn go_on(&mut self, plan: &Plan) {
+        self.sent += 1;
+        self.next = plan.workload.next(&mut self.random);
+        self.wanted_ns = 0;
+        self.due = self.due.saturating_sub(1);
+    }
+}
+
 /// The streams of one thread.
 #[derive(Debug)]
 pub struct Streams {
@@ -56,6 +78,9 @@ pub struct Streams {
     /// For each session, by its place, the streams whose next operation found no room there.
     parked: Vec<VecDeque<u32>>,
     arrivals: Option<Arrivals>,
+    cache: Option<Arc<NearCache>>,
+    /// Answers of the near cache that this round may still have.
+    hits_left: u32,
     writer: u64,
     values_written: u64,
     /// What a key and a value are written into.
@@ -72,6 +97,8 @@ enum Stop {
     Barrier,
     /// At a session without room; whether it sent something before.
     NoRoom { session: usize, went_on: bool },
+    /// The near cache answered as many GETs as a turn may have.
+    EnoughHits,
 }
 
 impl Streams {
@@ -92,12 +119,21 @@ impl Streams {
             ready: VecDeque::with_capacity(streams.len()),
             parked: Vec::new(),
             arrivals: None,
+            cache: None,
+            hits_left: 0,
             writer,
             values_written: 0,
             key: [0; KEY_BYTES_MAX],
             value: vec![0; plan.values.value_size()],
             streams,
         }
+    }
+
+    /// From now on GETs are looked for in this cache first.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Option<Arc<NearCache>>) -> Self {
+        self.cache = cache;
+        self
     }
 
     /// Lets the streams begin.
@@ -125,6 +161,12 @@ impl Streams {
         self.arrivals.as_mut().map_or(0, |arrivals| arrivals.backlog(end_ns, sent))
     }
 
+    /// Whether some have more to do at once: the near cache answered enough in this round.
+    #[must_use]
+    pub fn are_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Sends what can be sent now.
     #[inline]
     pub fn pump(
@@ -132,13 +174,14 @@ impl Streams {
         now_ns: u64,
         plan: &Plan,
         sessions: &mut SessionPool<Token>,
-        history: &mut Option<History>,
+        ledger: &mut Ledger,
     ) {
         self.take_arrivals(now_ns);
+        self.hits_left = HITS_PER_ROUND;
         self.parked.resize_with(sessions.places().end, VecDeque::new);
         for session in sessions.places() {
             while let Some(stream) = self.parked[session].pop_front() {
-                match self.run(stream, now_ns, plan, sessions, history) {
+                match self.run(stream, now_ns, plan, sessions, ledger) {
                     Stop::NoRoom { session: at, went_on: false } if at == session => {
                         // It was the first, and is the first again when there is room.
                         let parked = &mut self.parked[session];
@@ -151,7 +194,10 @@ impl Streams {
             }
         }
         while let Some(stream) = self.ready.pop_front() {
-            self.run(stream, now_ns, plan, sessions, history);
+            self.run(stream, now_ns, plan, sessions, ledger);
+            if self.hits_left == 0 {
+                break;
+            }
         }
     }
 
@@ -198,15 +244,19 @@ impl Streams {
         now_ns: u64,
         plan: &Plan,
         sessions: &mut SessionPool<Token>,
-        history: &mut Option<History>,
+        ledger: &mut Ledger,
     ) -> Stop {
-        let stop = self.send_until_stopped(index, now_ns, plan, sessions, history);
+        let stop = self.send_until_stopped(index, now_ns, plan, sessions, ledger);
         self.streams[index as usize].state = match stop {
             Stop::NothingDue => StreamState::Idle,
             Stop::Barrier => StreamState::AtBarrier,
             Stop::NoRoom { session, .. } => {
                 self.parked[session].push_back(index);
                 StreamState::Parked
+            }
+            Stop::EnoughHits => {
+                self.ready.push_back(index);
+                StreamState::Ready
             }
         };
         stop
@@ -219,11 +269,12 @@ impl Streams {
         now_ns: u64,
         plan: &Plan,
         sessions: &mut SessionPool<Token>,
-        history: &mut Option<History>,
+        ledger: &mut Ledger,
     ) -> Stop {
         let stream = &mut self.streams[index as usize];
         let barriers_at = index as usize * self.barriers_per_stream;
         let mut went_on = false;
+        let mut hits_left = HITS_PER_TURN;
         loop {
             if self.arrivals.is_some() && stream.due == 0 {
                 return Stop::NothingDue;
@@ -235,6 +286,19 @@ impl Streams {
             if !barrier.admits(plan.order, operation.write, plan.batch) {
                 return Stop::Barrier;
             }
+            if let (Some(cache), false) = (&self.cache, operation.write) {
+                if hits_left.min(self.hits_left) == 0 {
+                    return Stop::EnoughHits;
+                }
+                if let Some(cached) = cache.get(now_ns, key) {
+                    ledger.hit(now_ns, index, server, operation.key, &cached);
+                    stream.go_on(plan);
+                    hits_left -= 1;
+                    self.hits_left -= 1;
+                    went_on = true;
+                    continue;
+                }
+            }
             let started_ns = match &self.arrivals {
                 Some(arrivals) => arrivals.intended_ns(index, stream.sent),
                 None => {
@@ -244,7 +308,7 @@ impl Streams {
                     stream.wanted_ns
                 }
             };
-            let place = place_in(history, operation.key);
+            let place = place_in(&mut ledger.history, operation.key);
             let token = Token::new(Origin::Stream(index), operation.write, place, started_ns);
             let id = ValueId { writer: self.writer, counter: self.values_written };
             let result = if operation.write {
@@ -255,7 +319,7 @@ impl Streams {
             };
             match result {
                 Ok(()) => {
-                    if let Some(history) = history {
+                    if let Some(history) = &mut ledger.history {
                         let incarnation = incarnation_of(sessions, session);
                         let counter = operation.write.then_some(id.counter);
                         let (key, server) = (operation.key, server as u16);
@@ -263,10 +327,7 @@ impl Streams {
                     }
                     barrier.sent(operation.write);
                     self.values_written += u64::from(operation.write);
-                    stream.sent += 1;
-                    stream.next = plan.workload.next(&mut stream.random);
-                    stream.wanted_ns = 0;
-                    stream.due = stream.due.saturating_sub(1);
+                    stream.go_on(plan);
                     went_on = true;
                 }
                 Err(Blocked::WindowFull | Blocked::NotOpen) => {

@@ -346,6 +346,7 @@ fn flags_that_have_no_meaning_are_refused() {
         &["--window", "64"],
         &["--mtu", "1472"],
         &["--history", "/nonexistent"],
+        &["--cache", "100", "--cache-max-age", "50ms"],
         &["--streams", "1024"],
         &["--batch-mtu"],
     ] {

@@ -148,6 +148,8 @@ pub mod tag {
     /// Added to one of the above: it started and ended when the record before it did, as
     /// operations do that left in one datagram and came back in one.
     pub const SAME_TIMES: u8 = 32;
+    /// Added to a GET: it was answered from its client's near cache.
+    pub const CACHED: u8 = 64;
 }
 
 /// Most bytes of a number.

@@ -59,6 +59,8 @@ pub struct Operation {
     pub key: u64,
     /// What it did.
     pub action: Action,
+    /// A GET that was answered from its client's near cache, and not by the server.
+    pub is_cached: bool,
     /// Version of the record that the answer told; 0 if it told none.
     pub version: u64,
     /// It was not sent before this time.

@@ -259,11 +259,13 @@ impl<R: Read> Reader<R> {
         let [client, key, version, counter] = take_fields(bytes, &mut at).ok_or("a number")?;
         let client = u32::try_from(client).map_err(|_| "a client")?;
         let value = ValueId { writer, counter };
+        let is_cached = tag & tag::CACHED != 0;
+        tag &= !tag::CACHED;
         let action = match tag {
             tag::FOUND => Action::Found(value),
             tag::NOT_FOUND => Action::NotFound,
-            tag::STORED => Action::Stored(value),
-            tag::INDETERMINATE => Action::Indeterminate(value),
+            tag::STORED if !is_cached => Action::Stored(value),
+            tag::INDETERMINATE if !is_cached => Action::Indeterminate(value),
             _ => return Err("a tag"),
         };
         if start_ns < self.block.min_start_ns && tag != tag::INDETERMINATE {
@@ -275,7 +277,17 @@ impl<R: Read> Reader<R> {
         self.at = at;
         self.last_start_ns = start_ns;
         self.last_end_ns = end_ns;
-        Ok(Operation { client, server, incarnation, key, action, version, start_ns, end_ns })
+        Ok(Operation {
+            client,
+            server,
+            incarnation,
+            key,
+            action,
+            is_cached,
+            version,
+            start_ns,
+            end_ns,
+        })
     }
 
     fn io(&self, error: io::Error) -> Fault {

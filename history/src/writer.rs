@@ -85,9 +85,10 @@ impl<W: Write> Writer<W> {
         let end_ns = operation.end_ns.max(self.last_end_ns);
         let start_ns = operation.start_ns.min(end_ns);
         let life = self.life_place(operation);
+        let cached = if operation.is_cached { tag::CACHED } else { 0 };
         let (tag, value) = match operation.action {
-            Action::Found(value) => (tag::FOUND, value),
-            Action::NotFound => (tag::NOT_FOUND, self.last_value),
+            Action::Found(value) => (tag::FOUND | cached, value),
+            Action::NotFound => (tag::NOT_FOUND | cached, self.last_value),
             Action::Stored(value) => (tag::STORED, value),
             Action::Indeterminate(value) => (tag::INDETERMINATE, value),
         };

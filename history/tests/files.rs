@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use history::format::{FILE_HEADER_BYTES, FORMAT_VERSION, FileHeader, MAGIC};
+use history::format::{BlockHeader, FILE_HEADER_BYTES, FORMAT_VERSION, FileHeader, MAGIC, tag};
 use history::operation::{Action, Operation, ValueId};
 use history::reader::{Fault, Problem, Reader, horizons};
 use history::writer::Writer;
@@ -69,14 +69,29 @@ fn any_action() -> impl Strategy<Value = Action> {
 
 /// Operations in the order of their ends.
 fn any_operations() -> impl Strategy<Value = Vec<Operation>> {
-    let one =
-        (any::<u32>(), 0..3_u16, 0..3_u64, any::<u64>(), any_action(), any::<u64>(), 0..3_u64);
+    let life = (0..3_u16, 0..3_u64);
+    let action = (any_action(), any::<bool>());
+    let one = (any::<u32>(), life, any::<u64>(), action, any::<u64>(), 0..3_u64);
     vec((one, 0..4_u64), 0..200).prop_map(|all| {
         let mut end_ns = START_NS;
-        let operation = |((client, server, incarnation, key, action, version, before), after)| {
+        let operation = |(
+            (client, (server, incarnation), key, (action, is_cached), version, before),
+            after,
+        )| {
             end_ns += after;
             let start_ns = end_ns - before;
-            Operation { client, server, incarnation, key, action, version, start_ns, end_ns }
+            let is_cached = is_cached && matches!(action, Action::Found(_) | Action::NotFound);
+            Operation {
+                client,
+                server,
+                incarnation,
+                key,
+                action,
+                is_cached,
+                version,
+                start_ns,
+                end_ns,
+            }
         };
         all.into_iter().map(operation).collect()
     })
@@ -90,6 +105,7 @@ fn many() -> Vec<Operation> {
         incarnation: number % 3 + 100,
         key: number * 31 % 1000,
         action: Action::Found(ValueId { writer: number % 5, counter: number }),
+        is_cached: number.is_multiple_of(3),
         version: number / 7,
         start_ns: START_NS + number * 10 - number % 50,
         end_ns: START_NS + number * 10,
@@ -222,4 +238,38 @@ fn a_full_disk_is_told_at_the_next_flush() {
     let mut writer = Writer::new(Full, header()).unwrap();
     many().iter().for_each(|operation| writer.write(operation));
     assert_eq!(writer.flush().unwrap_err().to_string(), "no space");
+}
+
+/// The tag of the only record, which follows the names of a writer and of a life.
+fn with_tag(action: Action, is_cached: bool, add: u8) -> (u8, Vec<u8>) {
+    const NAMES: usize = 10 + 12;
+    let mut bytes = written(&[Operation { action, is_cached, ..many()[0] }]);
+    let payload = FILE_HEADER_BYTES + size_of::<BlockHeader>();
+    let end = bytes.len() - size_of::<BlockHeader>();
+    let (before, behind) = bytes[..end].split_at_mut(payload);
+    behind[NAMES] += add;
+    let mut header: BlockHeader = bytemuck::pod_read_unaligned(&before[FILE_HEADER_BYTES..]);
+    header = header.sealed(behind);
+    before[FILE_HEADER_BYTES..].copy_from_slice(bytemuck::bytes_of(&header));
+    (behind[NAMES], bytes)
+}
+
+#[test]
+fn a_bit_tells_which_gets_the_near_cache_answered_and_a_put_cannot_have_it() {
+    let value = ValueId { writer: 1, counter: 2 };
+    for (action, tag, cached) in [
+        (Action::Found(value), tag::FOUND, true),
+        (Action::NotFound, tag::NOT_FOUND, true),
+        (Action::Stored(value), tag::STORED, false),
+        (Action::Indeterminate(value), tag::INDETERMINATE, false),
+    ] {
+        assert_eq!(with_tag(action, false, 0).0, tag, "as files without a cache have it");
+        let (written, _) = with_tag(action, true, 0);
+        assert_eq!(written, if cached { tag | tag::CACHED } else { tag });
+        let (read, fault) = read(&with_tag(action, false, tag::CACHED).1);
+        match fault {
+            None => assert!(cached && read[0].is_cached),
+            Some(fault) => assert!(!cached && matches!(fault.problem, Problem::Field("a tag"))),
+        }
+    }
 }

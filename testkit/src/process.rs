@@ -1,9 +1,9 @@
 //! A program that runs beside the test, and never outlives it.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, PipeReader, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -95,12 +95,24 @@ impl Process {
     /// Starts a program whose outputs go elsewhere.
     #[must_use]
     pub fn start_into(program: &Path, arguments: &[&str], stdout: Sink, stderr: Sink) -> Self {
+        Self::spawn(program, arguments, Stdio::null(), stdout, stderr)
+    }
+
+    /// Starts a program that reads from the test.
+    #[must_use]
+    pub fn start_fed(program: &Path, arguments: &[&str]) -> (Self, ChildStdin) {
+        let mut process = Self::spawn(program, arguments, Stdio::piped(), Sink::Lines, Sink::Lines);
+        let stdin = process.child.stdin.take().expect("it is a pipe");
+        (process, stdin)
+    }
+
+    fn spawn(program: &Path, arguments: &[&str], stdin: Stdio, stdout: Sink, stderr: Sink) -> Self {
         let (stdout, unread_stdout) = stdout.open().expect("a place for stdout");
         let (stderr, unread_stderr) = stderr.open().expect("a place for stderr");
         let spawning = SPAWNING.lock();
         let mut child = Command::new(program)
             .args(arguments)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr)
             .spawn()
@@ -135,9 +147,24 @@ impl Process {
         self.child.id()
     }
 
-    /// Sends a signal.
+    /// Sends a signal. Who is told to stop has stopped when this returns.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it was not waited for yet");
+        let deadline = Instant::now() + crate::DEADLINE;
+        while signal == Signal::STOP && !self.has_stopped() {
+            assert!(Instant::now() < deadline, "it does not stop: {self:?}");
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Whether each of its threads has stopped, or it has ended.
+    fn has_stopped(&self) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid())) else { return true };
+        threads.flatten().all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // The state follows the name, which stands in parentheses.
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X']))
+        })
     }
 
     /// Waits until the program has ended.
@@ -227,14 +254,15 @@ impl Ended {
     }
 }
 
-/// Where programs of the workspace are, as one of them: for tests of a package that has none.
+/// Where programs of the workspace are, as one of them: for tests of a package that has none,
+/// and for examples in documentation, which run elsewhere.
 ///
 /// # Panics
-/// If the calling test is not where Cargo puts tests.
+/// If this crate was not built where Cargo puts what it builds.
 #[must_use]
 pub fn any_program() -> String {
-    let test = std::env::current_exe().expect("a test is a file");
-    let folder = test.parent().and_then(Path::parent).expect("it is in a folder of a profile");
+    // Cargo builds in PROFILE/build/PACKAGE/out.
+    let folder = Path::new(env!("OUT_DIR")).ancestors().nth(3).expect("a folder of a profile");
     folder.join("any").to_str().expect("a path in UTF-8").to_owned()
 }
 

@@ -10,7 +10,8 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use host::report::{
-    ClientReport, ClientSample, Latency, Phase, RunDescription, ServerSample, Summary, Usage,
+    ClientReport, ClientSample, Latency, NearCacheReport, Phase, RunDescription, ServerSample,
+    Summary, Usage,
 };
 use tempfile::TempDir;
 
@@ -276,6 +277,23 @@ fn a_rate_that_was_not_reached_is_told_wherever_the_figures_are() {
         assert!(report.contains("open loop of 260 op/s, not reached"), "{report}");
         assert!(report.contains(note), "{report}");
     }
+}
+
+#[test]
+fn what_near_caches_answered_is_noted_and_in_no_figure() {
+    let results = results();
+    let before = summary(&results);
+    let near_cache =
+        NearCacheReport { entries: 9, max_age_us: 50_000.0, hits: 7_000, hits_per_s: 2_345.6 };
+    with_report(&results, &ClientReport { near_cache: Some(near_cache), ..client_report() });
+    let note = "client-1 answered 2346 GETs a second from near caches, up to 50.000 ms old: they \
+                are in no figure";
+    let after = summary(&results);
+    assert_eq!(after.notes, [note]);
+    assert_eq!(Summary { notes: Vec::new(), ..after }, before);
+    let negative = NearCacheReport { hits_per_s: -1.0, ..NearCacheReport::default() };
+    with_report(&results, &ClientReport { near_cache: Some(negative), ..client_report() });
+    assert_refused(&summarize(results.path(), &[]), "near_cache.hits_per_s");
 }
 
 #[test]

@@ -79,6 +79,7 @@ fn refuse_flags_without_meaning(flags: &Flags, protocol: Protocol) -> Result<()>
         ("--drop-pct", flags.drop_pct > 0.0),
         ("--mtu", flags.mtu.is_some() && !is_udp),
         ("--history", flags.history.is_some()),
+        ("--cache", flags.cache.is_some()),
         ("--streams", flags.streams.is_some()),
         ("--batch-mtu", flags.batch_mtu.is_some()),
     ];

@@ -92,6 +92,9 @@ pub struct ClientSample {
     /// GETs asked again in another datagram, since the start.
     #[serde(default)]
     pub gets_asked_again: u64,
+    /// GETs that near caches answered, which are not among the operations.
+    #[serde(default)]
+    pub cache_hits_per_s: f64,
     /// UDP payload received.
     pub rx_bytes_per_s: f64,
     /// UDP payload sent.
@@ -145,6 +148,19 @@ impl Latency {
             max_us: histogram.max() as f64 / 1e3,
         }
     }
+}
+
+/// What the near caches of a generator answered; no other figure has these GETs in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NearCacheReport {
+    /// Records that each thread keeps at most.
+    pub entries: u64,
+    /// Largest age of an answer.
+    pub max_age_us: f64,
+    /// GETs answered in the measured window.
+    pub hits: u64,
+    /// `hits` over the measured window.
+    pub hits_per_s: f64,
 }
 
 /// What `gen --json FILE` writes.
@@ -213,6 +229,9 @@ pub struct ClientReport {
     pub put_latency: Latency,
     /// Counters of the generator over its whole life.
     pub counters: Counters,
+    /// What its near caches answered; absent if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near_cache: Option<NearCacheReport>,
     /// Sessions that were lost, by the worker's address: it did not answer, or forgot them.
     #[serde(default)]
     pub lost_sessions: BTreeMap<String, u64>,

@@ -23,10 +23,7 @@ pub fn parse<T: Parser>(program: &str) -> T {
     match T::try_parse() {
         Ok(flags) => flags,
         Err(error) if !error.use_stderr() => print_and_exit(program, &error),
-        Err(error) => {
-            let reason = first_sentence(&error.render().to_string());
-            fail(program, format_args!("{reason} (see '{program} --help')"))
-        }
+        Err(error) => fail(program, format_args!("{} (see '{program} --help')", reason(&error))),
     }
 }
 
@@ -49,6 +46,12 @@ pub fn fail(program: &str, message: impl Display) -> ! {
 fn exit(program: &str, message: impl Display, status: i32) -> ! {
     to_stderr(format_args!("{program}: error: {}", one_line(&message.to_string())));
     std::process::exit(status)
+}
+
+/// What is wrong with a command line, in one line.
+#[must_use]
+pub fn reason(error: &clap::Error) -> String {
+    first_sentence(&error.render().to_string())
 }
 
 /// clap's message up to its first empty line; usage and hints follow there.

@@ -15,8 +15,19 @@ const STATUS_OF_SIGNALS: i32 = 128;
 ///
 /// A second signal ends the process at once, should the clean end hang.
 pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+    flag_of(&[SIGINT, SIGTERM])
+}
+
+/// A flag that SIGINT sets, for a program whose work a user interrupts and that goes on.
+///
+/// Set it back before more work: a second signal ends the process while the flag is set.
+pub fn interrupt_flag() -> anyhow::Result<Arc<AtomicBool>> {
+    flag_of(&[SIGINT])
+}
+
+fn flag_of(signals: &[i32]) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    for &signal in signals {
         // Actions run in the order of their registration: this one must see the flag before
         // the same signal sets it.
         flag::register_conditional_shutdown(signal, STATUS_OF_SIGNALS + signal, Arc::clone(&stop))

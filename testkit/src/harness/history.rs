@@ -228,6 +228,7 @@ fn operation(
         incarnation: u64::from(shape >> 4),
         key: number(input),
         action,
+        is_cached: shape & 32 != 0 && shape & 3 < 2,
         version: number(input),
         start_ns: next_ns.saturating_sub(u64::from(any::<u16>(input))),
         end_ns: next_ns,

@@ -82,6 +82,7 @@ impl Store {
             incarnation: 1,
             key,
             action: if is_put { Action::Stored(value) } else { Action::Found(value) },
+            is_cached: false,
             version,
             start_ns: time_ns - 50_000 - group * 7919 % 200_000,
             end_ns: time_ns + 150_000,

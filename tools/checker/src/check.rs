@@ -6,14 +6,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use crate::assumptions::Assumptions;
 use crate::counterexample::{Collection, Contradiction, Witness};
+use crate::earliest::EarliestTimes;
 use crate::explain::explain;
 use crate::input::Inputs;
 use crate::input_error::InputError;
 use crate::merge::{HistorySource, Merge, Trust, look_through};
-use crate::names::DisplayNames;
+use crate::names::{CacheOf, DisplayNames};
 use crate::progress::CheckProgress;
-use crate::share_checker::{Assumptions, Finding, Share, ShareChecker};
+use crate::share_checker::{Finding, Share, ShareChecker};
 use crate::verdict::{Verdict, Violation};
 
 /// What a check is asked for.
@@ -23,6 +25,9 @@ pub struct CheckRequest {
     pub paths: Vec<PathBuf>,
     /// How far the clocks of the hosts may be from the true time; none if they are one.
     pub clock_error_ns: Option<u64>,
+    /// How old the answers of near caches may be, and all answers of CSV; none if no older than
+    /// others.
+    pub staleness_ns: Option<u64>,
     /// Whether files may be cut, because their generators were killed.
     pub killed: bool,
     /// Threads, each with a share of the keys.
@@ -34,15 +39,17 @@ const OPERATIONS_PER_LOOK: u32 = 1 << 16;
 
 /// Checks what is asked for: a verdict, a violation, or why nobody can tell.
 pub fn check(request: &CheckRequest) -> Result<Result<Verdict, Violation>, InputError> {
-    let inputs = Inputs::find(&request.paths)?;
+    let inputs = Inputs::find(&request.paths, request.staleness_ns.is_some())?;
     let trust =
         Trust { clocks_are_close: request.clock_error_ns.is_some(), may_be_cut: request.killed };
     let sources = look_through(&inputs.files, trust)?;
     let assumptions = Assumptions {
         clock_error_ns: request.clock_error_ns.unwrap_or(0),
+        staleness_ns: request.staleness_ns.unwrap_or(0),
         killed_writers: sources.iter().filter_map(HistorySource::killed_writer).collect(),
     };
-    let shares = check_shares(&sources, &assumptions, request.threads.max(1))?;
+    let cache_of = inputs.names.cache_of();
+    let shares = check_shares(&sources, cache_of, &assumptions, request.threads.max(1))?;
     let whole = match shares {
         Ok(whole) => whole,
         Err(finding) => {
@@ -52,6 +59,7 @@ pub fn check(request: &CheckRequest) -> Result<Result<Verdict, Violation>, Input
     Ok(match whole.lives.restarts() {
         Ok(restarts) => Ok(Verdict {
             operations: whole.operations,
+            cached: whole.cached,
             keys: whole.keys,
             unanswered_gets: inputs.unanswered_gets,
             restarts,
@@ -64,6 +72,7 @@ pub fn check(request: &CheckRequest) -> Result<Result<Verdict, Violation>, Input
 /// checking, and so no two threads ever wait for each other.
 fn check_shares(
     sources: &[HistorySource],
+    cache_of: CacheOf,
     assumptions: &Assumptions,
     threads: usize,
 ) -> Result<Result<Share, Finding>, InputError> {
@@ -79,7 +88,7 @@ fn check_shares(
             let (whole, teller) = (&whole, teller.clone());
             scope.spawn(move || {
                 let checker = ShareChecker::new(assumptions.clone(), share as u64, threads as u64);
-                let told = pass(sources, checker, |done| {
+                let told = pass(sources, cache_of, checker, |done| {
                     progress.set(share, done);
                     !is_decided.load(Ordering::Relaxed)
                 });
@@ -119,14 +128,15 @@ fn add(
 /// Passes all operations to a checker, until `goes_on` says no.
 fn pass(
     sources: &[HistorySource],
+    cache_of: CacheOf,
     mut checker: ShareChecker,
     goes_on: impl Fn(u64) -> bool,
 ) -> Result<Result<Share, Finding>, InputError> {
     let mut merge = Merge::open(sources)?;
     let mut until_look = OPERATIONS_PER_LOOK;
-    while let Some((_, operation)) = merge.next_operation()? {
+    while let Some((file, operation)) = merge.next_operation()? {
         checker.set_horizon_ns(merge.horizon_ns());
-        if let Err(finding) = checker.take(&operation) {
+        if let Err(finding) = checker.take(cache_of(file, &operation), &operation) {
             return Ok(Err(finding));
         }
         until_look -= 1;
@@ -159,18 +169,24 @@ fn violation(
     names: &DisplayNames,
 ) -> Result<Violation, InputError> {
     let id = finding.id;
+    let staleness_ns = assumptions.staleness_ns;
+    let mut earliest = EarliestTimes::new(staleness_ns);
     let mut collection = Collection::new(assumptions);
-    let mut merge = Merge::open(sources)?;
+    let (cache_of, mut merge) = (names.cache_of(), Merge::open(sources)?);
     while let Some((file, operation)) = merge.next_operation()? {
-        if (operation.key, operation.incarnation) == (id.key, id.incarnation) {
-            collection.add(Witness { file, operation });
+        if operation.key != id.key {
+            continue;
+        }
+        let earliest = earliest.of(cache_of(file, &operation), &operation, 0);
+        if operation.incarnation == id.incarnation {
+            collection.add(Witness { file, operation, earliest });
         }
     }
     let reason = collection.reason().expect("what one pass found, the other finds again");
     if let Contradiction::WrittenTwice(first, again) = reason {
         return Err(written_twice(sources, &first, &again));
     }
-    let mut text = explain(&reason, names);
+    let mut text = explain(&reason, names, staleness_ns);
     if matches!(names, DisplayNames::Workload) {
         for (number, source) in sources.iter().enumerate() {
             text += &format!("  file {number} is {}\n", source.path().display());

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use history::operation::{Action, Operation, ValueId};
 
-use crate::share_checker::Assumptions;
+use crate::assumptions::Assumptions;
+use crate::earliest::Earliest;
 
 /// An operation, and the number of the file that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Witness {
     pub file: usize,
     /// The operation.
     pub operation: Operation,
+    /// From when on it may have taken effect.
+    pub earliest: Earliest,
 }
 
 impl Witness {
@@ -131,7 +134,7 @@ impl Collection {
             self.largest_version = Some(witness);
         }
         let Some(value) = witness.value() else {
-            later(&mut self.last_absent, witness, |w| w.operation.start_ns);
+            later(&mut self.last_absent, witness, |w| w.earliest.ns);
             return;
         };
         let cluster = self.clusters.entry(value).or_insert(ValueWitnesses {
@@ -158,7 +161,7 @@ impl Collection {
         if end_or_never(&witness) < end_or_never(&cluster.first_end) {
             cluster.first_end = witness;
         }
-        if witness.operation.start_ns > cluster.last_start.operation.start_ns {
+        if witness.earliest.ns > cluster.last_start.earliest.ns {
             cluster.last_start = witness;
         }
         match cluster.versioned {
@@ -182,8 +185,8 @@ impl Collection {
     }
 
     fn precedes(&self, first: &Witness, second: &Witness) -> bool {
-        let first = self.assumptions.access(&first.operation);
-        let second = self.assumptions.access(&second.operation);
+        let first = self.assumptions.access(&first.operation, first.earliest.ns);
+        let second = self.assumptions.access(&second.operation, second.earliest.ns);
         first.end_ns < second.start_ns
     }
 
@@ -222,7 +225,7 @@ impl Collection {
         // For each, those before it are the ones that ended first earlier than it started
         // last; the one of them that started last conflicts, if any does.
         let mut latest: Vec<[Option<usize>; 2]> = Vec::with_capacity(clusters.len());
-        let start_of = |at: usize| clusters[at].last_start.operation.start_ns;
+        let start_of = |at: usize| clusters[at].last_start.earliest.ns;
         for at in 0..clusters.len() {
             let [first, second] = latest.last().copied().unwrap_or_default();
             latest.push(match first {
@@ -288,7 +291,7 @@ impl Collection {
             {
                 return Some(Contradiction::VersionOrder(cluster.first_end, latest));
             }
-            later(&mut latest, cluster.last_start, |w| w.operation.start_ns);
+            later(&mut latest, cluster.last_start, |w| w.earliest.ns);
         }
         None
     }

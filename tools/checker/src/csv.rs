@@ -68,9 +68,16 @@ pub struct Sorter {
     keys: Numbers,
     clients: Numbers,
     unanswered_gets: u64,
+    is_cached: bool,
 }
 
 impl Sorter {
+    /// `is_cached`: a near cache may have answered each GET.
+    #[must_use]
+    pub fn new(is_cached: bool) -> Self {
+        Self { is_cached, ..Self::default() }
+    }
+
     /// Takes all rows of a table.
     pub fn read(&mut self, path: &Path) -> Result<(), InputError> {
         let file = File::open(path).map_err(|error| InputError::new(path, error))?;
@@ -154,6 +161,7 @@ impl Sorter {
             incarnation: 0,
             key: self.keys.of(key),
             action,
+            is_cached: self.is_cached && matches!(action, Action::Found(_) | Action::NotFound),
             version: 0,
             start_ns,
             end_ns: end_ns.unwrap_or(start_ns),

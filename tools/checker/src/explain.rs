@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use history::operation::{Action, ValueId};
 
 use crate::counterexample::{Contradiction, Witness};
+use crate::earliest::Earliest;
 use crate::names::DisplayNames;
+use crate::shown::shown_time;
 
 /// Characters of the longest interval.
 const WIDTH: usize = 64;
@@ -17,12 +19,13 @@ struct Labels<'a> {
     values: HashMap<ValueId, String>,
     witnesses: Vec<Witness>,
     origin_ns: u64,
+    staleness_ns: u64,
 }
 
 /// The text of a counterexample: the operations with their times, why they have no order, and
-/// their intervals.
+/// their intervals. `staleness_ns`: how old the answers of near caches were allowed to be.
 #[must_use]
-pub fn explain(reason: &Contradiction, names: &DisplayNames) -> String {
+pub fn explain(reason: &Contradiction, names: &DisplayNames, staleness_ns: u64) -> String {
     let mut witnesses = witnesses_of(reason);
     witnesses.sort_by_key(|w| (w.operation.start_ns, w.operation.end_ns));
     witnesses.dedup();
@@ -30,12 +33,16 @@ pub fn explain(reason: &Contradiction, names: &DisplayNames) -> String {
     ids.sort_unstable();
     ids.dedup();
     let origin_ns = witnesses.first().map_or(0, |w| w.operation.start_ns);
-    let labels = Labels { names, values: names.values(&ids), witnesses, origin_ns };
+    let values = names.values(&ids);
+    let labels = Labels { names, values, witnesses, origin_ns, staleness_ns };
     let mut text = String::new();
     for (index, witness) in labels.witnesses.iter().enumerate() {
         let _ = writeln!(text, "  {} {}", letter(index), labels.operation(witness));
     }
     let _ = writeln!(text, "{}", labels.why(reason));
+    if let Some(age) = labels.age(reason) {
+        let _ = writeln!(text, "{age}");
+    }
     text + &labels.drawing()
 }
 
@@ -57,6 +64,18 @@ fn witnesses_of(reason: &Contradiction) -> Vec<Witness> {
 
 fn letter(index: usize) -> char {
     char::from(b'A' + index as u8)
+}
+
+/// From when on an answer of a cache may have been true.
+fn as_if_called(witness: &Witness) -> String {
+    let Earliest { ns, follows_own_put } = witness.earliest;
+    if ns == witness.operation.start_ns {
+        String::new()
+    } else if follows_own_put {
+        format!(", as if called at {ns} ns, when a put of its own client had been answered")
+    } else {
+        format!(", as if called at {ns} ns")
+    }
 }
 
 impl Labels<'_> {
@@ -93,9 +112,14 @@ impl Labels<'_> {
             None => "no end".to_owned(),
         };
         let client = self.names.client(witness.file, operation);
+        let cache = match self.names {
+            DisplayNames::Workload if operation.is_cached => " in its cache",
+            _ => "",
+        };
         format!(
-            "{what}{version}, {client}, from {start_ns} ns (+{} ns) to {end}",
-            start_ns - self.origin_ns
+            "{what}{version}{cache}, {client}, from {start_ns} ns (+{} ns) to {end}{}",
+            start_ns - self.origin_ns,
+            as_if_called(witness)
         )
     }
 
@@ -164,7 +188,36 @@ impl Labels<'_> {
         }
     }
 
-    /// One line an operation, all to one scale; `>` stands for no end.
+    /// How old an answer of a cache was, if that is what is wrong.
+    fn age(&self, reason: &Contradiction) -> Option<String> {
+        let (stale, newer) = match reason {
+            Contradiction::TwoOrders { second, after_second, .. }
+                if after_second.operation.is_cached =>
+            {
+                (after_second, second)
+            }
+            Contradiction::TwoOrders { first, after_first, .. } => (after_first, first),
+            Contradiction::Absent { present, absent } => (absent, present),
+            Contradiction::VersionOrder(first, second) => (second, first),
+            _ => return None,
+        };
+        if !stale.operation.is_cached {
+            return None;
+        }
+        let age_ns = stale.operation.start_ns.checked_sub(newer.end_ns()?)?;
+        let rule = if stale.earliest.follows_own_put {
+            "and its own client had put another value since".to_owned()
+        } else if self.staleness_ns > 0 {
+            format!("more than the {} of --staleness", shown_time(self.staleness_ns))
+        } else {
+            "and without --staleness no answer may be old".to_owned()
+        };
+        let (stale, age) = (self.of(stale), shown_time(age_ns));
+        Some(format!("what {stale} found was at least {age} old when {stale} was called, {rule}"))
+    }
+
+    /// One line an operation, all to one scale; `>` stands for no end, and dots lead from where
+    /// a GET from a cache may have taken effect to its call.
     fn drawing(&self) -> String {
         let ends = self.witnesses.iter().map(|w| w.end_ns().unwrap_or(w.operation.start_ns));
         let length_ns = (ends.max().unwrap_or(0) - self.origin_ns).max(1);
@@ -175,12 +228,13 @@ impl Labels<'_> {
         let mut text = String::new();
         for (index, witness) in self.witnesses.iter().enumerate() {
             let from = column(witness.operation.start_ns);
+            let earliest = column(witness.earliest.ns.max(self.origin_ns));
             let (to, last) = match witness.end_ns() {
                 Some(end_ns) => (column(end_ns), '|'),
                 None => (WIDTH - 1, '>'),
             };
             let bar = "=".repeat((to - from).saturating_sub(1));
-            let space = " ".repeat(from);
+            let space = " ".repeat(earliest) + &".".repeat(from - earliest);
             let first = if to > from { "|" } else { "" };
             let _ = writeln!(text, "  {} {space}{first}{bar}{last}", letter(index));
         }

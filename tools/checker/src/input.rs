@@ -26,8 +26,9 @@ const HISTORY: &str = "history";
 
 impl Inputs {
     /// Finds the histories of `paths`: history files, CSV files, folders of history files, or
-    /// folders of runs, whose histories are in `history/`.
-    pub fn find(paths: &[PathBuf]) -> Result<Self, InputError> {
+    /// folders of runs, whose histories are in `history/`. `csv_is_cached`: a near cache may
+    /// have answered each GET of a CSV, which cannot say so.
+    pub fn find(paths: &[PathBuf], csv_is_cached: bool) -> Result<Self, InputError> {
         let mut files = Vec::new();
         let mut tables = Vec::new();
         for path in paths {
@@ -49,7 +50,7 @@ impl Inputs {
             return Ok(Self { files, names: DisplayNames::Workload, unanswered_gets: 0 });
         }
         refuse_same_files(&tables)?;
-        let mut sorter = csv::Sorter::default();
+        let mut sorter = csv::Sorter::new(csv_is_cached);
         for table in &tables {
             sorter.read(table)?;
         }

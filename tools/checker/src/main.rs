@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use checker::check::{CheckRequest, check};
-use checker::shown::shown;
+use checker::shown::{shown, shown_time};
 use checker::{Verdict, Violation};
 use clap::Parser;
 use host::flags::{count, duration_ns};
@@ -24,6 +24,11 @@ const THREADS_MAX: u64 = 1024;
 /// means that nothing was found, an empty end that no answer came; keys start absent, and
 /// puts of one key have distinct values).
 ///
+/// A get that a near cache answered is judged as any other: a stale answer is not linearizable.
+/// With --staleness such a get may have read what was current up to that time before its call,
+/// but nothing older than what its own client had put by then. All other gets stay as strict
+/// as ever.
+///
 /// Exit status: 0 if it is linearizable, 1 if it is not (with a counterexample), 2 if it
 /// cannot be read or the verdict not be written.
 #[derive(Debug, Parser)]
@@ -38,6 +43,11 @@ struct Flags {
     /// widened by it at both ends. Needed if the histories are of several hosts
     #[arg(long, value_name = "TIME", value_parser = duration_ns)]
     clock_error: Option<u64>,
+
+    /// How old an answer of a near cache may be, such as 50ms: the --cache-max-age of the
+    /// generators. CSV does not tell which gets a cache answered, so any may be so old
+    #[arg(long, value_name = "TIME", value_parser = duration_ns)]
+    staleness: Option<u64>,
 
     /// Take files without an end: their generators were killed. Of these, PUTs that are in no
     /// file may or may not have happened
@@ -59,6 +69,7 @@ fn main() -> ExitCode {
     let request = CheckRequest {
         paths: flags.paths,
         clock_error_ns: flags.clock_error,
+        staleness_ns: flags.staleness,
         killed: flags.killed,
         threads: flags.threads.unwrap_or(cores),
     };
@@ -66,7 +77,11 @@ fn main() -> ExitCode {
         Ok(verdict) => verdict,
         Err(error) => host::flags::fail(PROGRAM, error),
     };
-    let text = if flags.json { as_json(&verdict) } else { as_text(&verdict) };
+    let text = if flags.json {
+        as_json(&verdict, flags.staleness)
+    } else {
+        as_text(&verdict, flags.staleness)
+    };
     if let Err(error) = print(&text) {
         // Status 1 would be a verdict.
         let verdict = text.lines().next().unwrap_or_default();
@@ -90,10 +105,11 @@ fn tell_what_is_missing(verdict: &Verdict) {
     }
 }
 
-fn as_text(verdict: &Result<Verdict, Violation>) -> String {
+fn as_text(verdict: &Result<Verdict, Violation>, staleness_ns: Option<u64>) -> String {
     match verdict {
-        Ok(Verdict { operations, keys, restarts, .. }) => {
+        Ok(Verdict { operations, cached, keys, restarts, .. }) => {
             let mut text = format!("linearizable: {operations} operations, {keys} keys\n");
+            text += &cached_text(*cached, staleness_ns);
             for lost in restarts {
                 text += &format!(
                     "server {} started again {} times, and lost what {} keys held: each of its \
@@ -110,9 +126,21 @@ fn as_text(verdict: &Result<Verdict, Violation>) -> String {
     }
 }
 
-fn as_json(verdict: &Result<Verdict, Violation>) -> String {
+/// How old answers of near caches may have been; nothing if there are none.
+fn cached_text(cached: u64, staleness_ns: Option<u64>) -> String {
+    match staleness_ns {
+        Some(ns) => {
+            let time = shown_time(ns);
+            format!("staleness {time}: no answer of a near cache is older ({cached} gets)\n")
+        }
+        None if cached > 0 => format!("no answer of a near cache is stale ({cached} gets)\n"),
+        None => String::new(),
+    }
+}
+
+fn as_json(verdict: &Result<Verdict, Violation>, staleness_ns: Option<u64>) -> String {
     let json = match verdict {
-        Ok(Verdict { operations, keys, unanswered_gets, restarts }) => {
+        Ok(Verdict { operations, cached, keys, unanswered_gets, restarts }) => {
             let restarts: Vec<_> = restarts
                 .iter()
                 .map(|lost| {
@@ -126,13 +154,20 @@ fn as_json(verdict: &Result<Verdict, Violation>) -> String {
             json!({
                 "linearizable": true,
                 "operations": operations,
+                "cached": cached,
+                "staleness_ns": staleness_ns,
                 "keys": keys,
                 "unanswered_gets": unanswered_gets,
                 "restarts": restarts,
             })
         }
         Err(Violation { key, text }) => {
-            json!({ "linearizable": false, "key": key, "counterexample": text })
+            json!({
+                "linearizable": false,
+                "staleness_ns": staleness_ns,
+                "key": key,
+                "counterexample": text,
+            })
         }
     };
     format!("{json:#}\n")

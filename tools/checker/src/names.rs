@@ -11,6 +11,9 @@ use crate::shown::{shown, shown_value};
 /// The client number of the load phase.
 const LOAD: u32 = u32::MAX;
 
+/// Which near cache an operation of a file went through.
+pub type CacheOf = fn(file: usize, &Operation) -> u64;
+
 /// How things are called.
 #[derive(Clone, Debug)]
 pub enum DisplayNames {
@@ -28,6 +31,16 @@ pub enum DisplayNames {
 }
 
 impl DisplayNames {
+    /// A thread of a generator, whose history is a file, has one for all of its streams; so has
+    /// a client of a CSV.
+    #[must_use]
+    pub fn cache_of(&self) -> CacheOf {
+        match self {
+            Self::Workload => |file, _| file as u64,
+            Self::Csv { .. } => |_, operation| operation.client.into(),
+        }
+    }
+
     /// A key, as it is; for people see [`shown`].
     #[must_use]
     pub fn key(&self, key: u64) -> String {

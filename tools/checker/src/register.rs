@@ -19,28 +19,8 @@
 //! after it was forgotten looks like one that nobody wrote.
 
 use history::operation::ValueId;
-use smallvec::SmallVec;
 
-/// A PUT and the GETs of its value.
-#[derive(Clone, Copy, Debug)]
-struct ValueCluster {
-    value: ValueId,
-    first_end_ns: u64,
-    last_start_ns: u64,
-    /// What the answers said; 0 if none did.
-    version: u64,
-    is_written: bool,
-    /// Whether another cluster follows in every order, so that nobody may find it any more.
-    is_over: bool,
-}
-
-impl ValueCluster {
-    /// Whether it comes before the other in every order.
-    #[inline]
-    const fn precedes(&self, other: &Self) -> bool {
-        self.first_end_ns < other.last_start_ns
-    }
-}
+use crate::clusters::Clusters;
 
 /// Why no order of a register's operations exists, or which answer cannot be true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,31 +61,21 @@ pub struct Access {
 /// What is known of one register.
 #[derive(Clone, Debug)]
 pub struct Register {
-    clusters: SmallVec<[ValueCluster; 2]>,
-    /// When the next cluster is added, look for some to forget if there are so many.
-    forget_at: u16,
+    clusters: Clusters,
     /// The earliest end of anything that found or wrote a value.
     present_end_ns: u64,
     /// The latest start of a GET that found none.
     absent_start_ns: u64,
 }
 
-/// Fewest clusters that are looked through for some to forget.
-const FORGET_AT_MIN: usize = 2;
-
 impl Default for Register {
     fn default() -> Self {
-        Self {
-            clusters: SmallVec::new(),
-            forget_at: FORGET_AT_MIN as u16,
-            present_end_ns: u64::MAX,
-            absent_start_ns: 0,
-        }
+        Self { clusters: Clusters::default(), present_end_ns: u64::MAX, absent_start_ns: 0 }
     }
 }
 
 impl Register {
-    /// Takes the next operation. No answered operation to come starts before `horizon_ns`.
+    /// Takes the next operation. No access to come starts before `horizon_ns`.
     /// `is_vouched_for`: the value's PUT may be missing from the history.
     #[inline]
     pub fn take(
@@ -120,9 +90,8 @@ impl Register {
         };
         self.present_end_ns = self.present_end_ns.min(access.end_ns);
         self.check_absence()?;
-        let known = self.clusters.iter().position(|cluster| cluster.value == value);
-        let index = known.unwrap_or_else(|| self.add(value, horizon_ns));
-        let cluster = &mut self.clusters[index];
+        let place = self.clusters.place_of(value, horizon_ns);
+        let mut cluster = *self.clusters.at(place);
         if access.is_put {
             if cluster.is_written && !is_vouched_for {
                 return Err(Wrong::WrittenTwice);
@@ -143,21 +112,19 @@ impl Register {
         }
         cluster.first_end_ns = cluster.first_end_ns.min(access.end_ns);
         cluster.last_start_ns = cluster.last_start_ns.max(access.start_ns);
-        if self.clusters.len() > 1 { self.check_against_others(index) } else { Ok(()) }
+        self.clusters.update(place, cluster)
     }
 
     /// Says whether each value that was found was written.
     pub fn finish(&self) -> Result<(), Wrong> {
-        let is_written = self.clusters.iter().all(|cluster| cluster.is_written);
-        if is_written { Ok(()) } else { Err(Wrong::NotWritten) }
+        if self.clusters.are_written() { Ok(()) } else { Err(Wrong::NotWritten) }
     }
 
     /// Reads from each cache line of it that the next operation needs.
     #[inline]
     #[must_use]
     pub fn touch(&self) -> u64 {
-        let clusters = self.clusters.iter().map(|cluster| cluster.first_end_ns);
-        clusters.fold(self.present_end_ns, u64::wrapping_add)
+        self.present_end_ns.wrapping_add(self.clusters.touch())
     }
 
     /// Whether a value was ever there.
@@ -168,59 +135,5 @@ impl Register {
 
     const fn check_absence(&self) -> Result<(), Wrong> {
         if self.present_end_ns < self.absent_start_ns { Err(Wrong::Absent) } else { Ok(()) }
-    }
-
-    fn check_against_others(&self, index: usize) -> Result<(), Wrong> {
-        let cluster = &self.clusters[index];
-        for (_, other) in self.clusters.iter().enumerate().filter(|&(at, _)| at != index) {
-            if cluster.precedes(other) && other.precedes(cluster) {
-                return Err(Wrong::TwoOrders);
-            }
-            if cluster.version != 0 && cluster.version == other.version {
-                return Err(Wrong::VersionOfValue);
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, value: ValueId, horizon_ns: u64) -> usize {
-        if self.clusters.len() >= usize::from(self.forget_at) {
-            self.forget(horizon_ns);
-            let forget_at = (2 * self.clusters.len()).max(FORGET_AT_MIN);
-            self.forget_at = u16::try_from(forget_at).unwrap_or(u16::MAX);
-        }
-        self.clusters.push(ValueCluster {
-            value,
-            first_end_ns: u64::MAX,
-            last_start_ns: 0,
-            version: 0,
-            is_written: false,
-            is_over: false,
-        });
-        self.clusters.len() - 1
-    }
-
-    /// Forgets the clusters that nobody may find any more; those whose PUT has not come by
-    /// wait for it.
-    fn forget(&mut self, horizon_ns: u64) {
-        // The latest start of a cluster that nothing to come precedes, and of another.
-        let (mut latest_ns, mut second_ns, mut latest_index) = (0, 0, usize::MAX);
-        for (index, cluster) in self.clusters.iter().enumerate() {
-            if cluster.first_end_ns < horizon_ns {
-                if cluster.last_start_ns > latest_ns {
-                    (second_ns, latest_ns, latest_index) =
-                        (latest_ns, cluster.last_start_ns, index);
-                } else {
-                    second_ns = second_ns.max(cluster.last_start_ns);
-                }
-            }
-        }
-        let mut index = 0;
-        self.clusters.retain(|cluster| {
-            let followed_ns = if index == latest_index { second_ns } else { latest_ns };
-            index += 1;
-            cluster.is_over |= cluster.first_end_ns < followed_ns;
-            !(cluster.is_over && cluster.is_written)
-        });
     }
 }

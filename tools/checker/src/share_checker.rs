@@ -2,11 +2,13 @@
 
 use std::hint::black_box;
 
-use history::operation::{Action, Operation};
+use history::operation::Operation;
 use history::sample::mix;
 
+use crate::assumptions::Assumptions;
+use crate::earliest::EarliestTimes;
 use crate::lives::Lives;
-use crate::register::{Access, Register, Wrong};
+use crate::register::{Register, Wrong};
 use crate::register_numbers::{RegisterId, RegisterNumbers};
 use crate::versions::Versions;
 
@@ -19,37 +21,6 @@ pub struct Finding {
     pub wrong: Wrong,
     /// The end of the operation at which it was found.
     pub end_ns: u64,
-}
-
-/// What holds for a whole history.
-#[derive(Clone, Debug, Default)]
-pub struct Assumptions {
-    /// Added to both ends of each operation, for clocks that differ by up to twice this.
-    pub clock_error_ns: u64,
-    /// Writers that were killed: some of their PUTs may be missing.
-    pub killed_writers: Vec<u64>,
-}
-
-impl Assumptions {
-    /// An operation as its register sees it.
-    #[inline]
-    #[must_use]
-    pub fn access(&self, operation: &Operation) -> Access {
-        let (value, is_put, has_end) = match operation.action {
-            Action::Found(value) => (Some(value), false, true),
-            Action::NotFound => (None, false, true),
-            Action::Stored(value) => (Some(value), true, true),
-            Action::Indeterminate(value) => (Some(value), true, false),
-        };
-        let end_ns = operation.end_ns.saturating_add(self.clock_error_ns);
-        Access {
-            value,
-            is_put,
-            version: operation.version,
-            start_ns: operation.start_ns.saturating_sub(self.clock_error_ns),
-            end_ns: if has_end { end_ns } else { u64::MAX },
-        }
-    }
 }
 
 /// Which of so many shares a key is of.
@@ -67,8 +38,8 @@ struct KeyState {
     versions: Versions,
 }
 
-/// One share of the keys. Memory: some 200 bytes a key, and 48 for each PUT that a GET may
-/// still find.
+/// One share of the keys. Memory: some 200 bytes a key, and for each PUT that a GET may still
+/// find 48 or, if they are many of one key, 200.
 #[derive(Debug)]
 pub struct ShareChecker {
     assumptions: Assumptions,
@@ -76,11 +47,13 @@ pub struct ShareChecker {
     shares: u64,
     numbers: RegisterNumbers,
     states: Vec<KeyState>,
+    earliest: EarliestTimes,
     lives: Lives,
     operations: u64,
+    cached: u64,
     horizon_ns: u64,
-    /// Operations that wait for others, and the horizon of the first of them.
-    group: Vec<Operation>,
+    /// Operations that wait for others, with their caches, and the horizon of the first.
+    group: Vec<(u64, Operation)>,
     group_horizon_ns: u64,
 }
 
@@ -90,6 +63,7 @@ impl ShareChecker {
     pub fn new(assumptions: Assumptions, share: u64, shares: u64) -> Self {
         assert!(share < shares);
         Self {
+            earliest: EarliestTimes::new(assumptions.staleness_ns),
             assumptions,
             share,
             shares,
@@ -97,29 +71,31 @@ impl ShareChecker {
             states: Vec::new(),
             lives: Lives::default(),
             operations: 0,
+            cached: 0,
             horizon_ns: 0,
             group: Vec::with_capacity(GROUP),
             group_horizon_ns: 0,
         }
     }
 
-    /// No answered operation to come starts before this time.
+    /// No answered operation to come is called before this time.
     #[inline]
     pub fn set_horizon_ns(&mut self, horizon_ns: u64) {
-        self.horizon_ns = horizon_ns.saturating_sub(self.assumptions.clock_error_ns);
+        self.horizon_ns = self.assumptions.access_horizon_ns(horizon_ns);
     }
 
-    /// Takes the next operation, in the order of their ends, if its key is of this share. What
-    /// is wrong with it may be told a few operations later.
+    /// Takes the next operation, in the order of their ends, if its key is of this share; it
+    /// went through the near cache of this number, if there is one. What is wrong with it may
+    /// be told a few operations later.
     #[inline]
-    pub fn take(&mut self, operation: &Operation) -> Result<(), Finding> {
+    pub fn take(&mut self, cache: u64, operation: &Operation) -> Result<(), Finding> {
         if share_of(operation.key, self.shares) != self.share {
             return Ok(());
         }
         if self.group.is_empty() {
             self.group_horizon_ns = self.horizon_ns;
         }
-        self.group.push(*operation);
+        self.group.push((cache, *operation));
         if self.group.len() == GROUP { self.check_group() } else { Ok(()) }
     }
 
@@ -128,7 +104,7 @@ impl ShareChecker {
     fn check_group(&mut self) -> Result<(), Finding> {
         let mut group = std::mem::take(&mut self.group);
         let mut numbers = [0; GROUP];
-        for (operation, number) in group.iter().zip(&mut numbers) {
+        for ((_, operation), number) in group.iter().zip(&mut numbers) {
             let id = RegisterId { key: operation.key, incarnation: operation.incarnation };
             *number = self.numbers.of(id);
         }
@@ -139,24 +115,26 @@ impl ShareChecker {
             sum.wrapping_add(register.touch()).wrapping_add(versions.touch())
         });
         black_box(touched);
-        let checked =
-            group.iter().zip(numbers).try_for_each(|(op, &number)| self.check(op, number));
+        let mut each = group.iter().zip(numbers);
+        let checked = each.try_for_each(|((cache, op), &number)| self.check(*cache, op, number));
         group.clear();
         self.group = group;
         checked
     }
 
     #[inline]
-    fn check(&mut self, operation: &Operation, number: u32) -> Result<(), Finding> {
+    fn check(&mut self, cache: u64, operation: &Operation, number: u32) -> Result<(), Finding> {
         self.operations += 1;
-        let access = self.assumptions.access(operation);
+        self.cached += u64::from(operation.is_cached);
+        let horizon_ns = self.group_horizon_ns;
+        let earliest = self.earliest.of(cache, operation, horizon_ns);
+        let access = self.assumptions.access(operation, earliest.ns);
         self.lives.note(operation, &access);
         let is_vouched_for = match (access.value, &*self.assumptions.killed_writers) {
             (None, _) | (_, []) => false,
             (Some(value), killed) => killed.contains(&value.writer),
         };
         let KeyState { register, versions } = &mut self.states[number as usize];
-        let horizon_ns = self.group_horizon_ns;
         register
             .take(&access, horizon_ns, is_vouched_for)
             .and_then(|()| versions.take(&access, horizon_ns))
@@ -188,7 +166,7 @@ impl ShareChecker {
                 lives.note_key(id.incarnation);
             }
         }
-        Ok(Share { operations: self.operations, keys, lives })
+        Ok(Share { operations: self.operations, cached: self.cached, keys, lives })
     }
 
     fn distinct_keys(&self) -> u64 {
@@ -204,6 +182,8 @@ impl ShareChecker {
 pub struct Share {
     /// Operations.
     pub operations: u64,
+    /// Of these, GETs that a near cache answered.
+    pub cached: u64,
     /// Keys that they were on.
     pub keys: u64,
     /// The lives of the servers that answered them.
@@ -214,6 +194,7 @@ impl Share {
     /// Adds another share of the same history.
     pub fn add(&mut self, other: &Self) {
         self.operations += other.operations;
+        self.cached += other.cached;
         self.keys += other.keys;
         self.lives.add(&other.lives);
     }

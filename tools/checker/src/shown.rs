@@ -1,4 +1,6 @@
-//! Names and values of somebody else, as a person can read them.
+//! Names and values of somebody else, and times, as a person can read them.
+
+use std::time::Duration;
 
 /// Longest name of a value that is shown.
 const VALUE_CHARACTERS_MAX: usize = 24;
@@ -24,4 +26,10 @@ pub fn shown_value(value: &str) -> String {
         None => (value, ""),
     };
     shown(kept) + rest
+}
+
+/// A time in the largest unit of which it has one, to the nanosecond: `1.5ms`.
+#[must_use]
+pub fn shown_time(ns: u64) -> String {
+    format!("{:?}", Duration::from_nanos(ns))
 }

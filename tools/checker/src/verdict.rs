@@ -7,6 +7,8 @@ use crate::lives::Restarts;
 pub struct Verdict {
     /// Operations.
     pub operations: u64,
+    /// Of these, GETs that a near cache answered, or may have answered.
+    pub cached: u64,
     /// Keys that they were on.
     pub keys: u64,
     /// GETs of CSV that were not answered: they say nothing, and are not among the operations.

@@ -19,21 +19,21 @@ struct Seen {
 /// What is known of the versions of one key. Operations come in the order of their ends.
 #[derive(Clone, Debug, Default)]
 pub struct Versions {
-    /// Both numbers grow. The first may be of before the horizon, the others are not.
+    /// Both numbers grow. Up to half of them, and one more, may be of before the horizon.
     seen: SmallVec<[Seen; 1]>,
     puts: u32,
 }
 
 impl Versions {
-    /// Takes the next operation. No answered operation to come starts before `horizon_ns`.
+    /// Takes the next operation. No access to come starts before `horizon_ns`.
     #[inline]
     pub fn take(&mut self, access: &Access, horizon_ns: u64) -> Result<(), Wrong> {
         self.puts = self.puts.saturating_add(u32::from(access.is_put));
         if access.version == 0 && access.value.is_some() {
             return Ok(()); // The answer did not say, or there was none.
         }
-        let before = self.seen.iter().rev().find(|seen| seen.end_ns < access.start_ns);
-        let before = before.map_or(0, |seen| seen.version);
+        let before = self.ended_before(access.start_ns);
+        let before = before.checked_sub(1).map_or(0, |last| self.seen[last].version);
         if before > access.version || (before == access.version && access.is_put) {
             return Err(Wrong::VersionOrder);
         }
@@ -57,6 +57,12 @@ impl Versions {
         if has_too_many { Err(Wrong::VersionCount) } else { Ok(()) }
     }
 
+    /// How many of those that were seen ended before a time.
+    #[inline]
+    fn ended_before(&self, time_ns: u64) -> usize {
+        self.seen.partition_point(|seen| seen.end_ns < time_ns)
+    }
+
     #[inline]
     fn largest(&self) -> u64 {
         self.seen.last().map_or(0, |seen| seen.version)
@@ -70,9 +76,10 @@ impl Versions {
             Some(last) if last.end_ns == seen.end_ns => *last = seen,
             Some(last) if is_only && seen.end_ns < horizon_ns => *last = seen,
             _ => {
-                let needed = self.seen.iter().rposition(|seen| seen.end_ns < horizon_ns);
-                if let Some(needed) = needed {
-                    self.seen.drain(..needed);
+                // Half of them at once, so that each is moved once at most.
+                let gone = self.ended_before(horizon_ns).saturating_sub(1);
+                if 2 * gone >= self.seen.len() {
+                    self.seen.drain(..gone);
                 }
                 self.seen.push(seen);
             }

@@ -135,6 +135,7 @@ pub fn generator(
         load: index == 0,
         warmup_ns: 0,
         measure_ns: config.run_ns,
+        cache: None,
         client: ClientConfig {
             mtu_bytes: config.mtu_bytes,
             window: config.window,

@@ -6,6 +6,7 @@
 //! goes.
 
 pub mod baselines;
+pub mod echo;
 pub mod figures;
 pub mod flags;
 pub mod folder;

@@ -6,7 +6,6 @@
 //! and `plot` draws.
 
 mod candidates;
-mod echo;
 mod field;
 pub mod flags;
 mod plot;

@@ -272,7 +272,7 @@ impl ComparisonResults {
 
 impl Yardstick {
     fn summarize(&mut self) {
-        self.datagram_bytes = super::echo::DATAGRAM_BYTES;
+        self.datagram_bytes = crate::bench::echo::DATAGRAM_BYTES;
         let of = |which: fn(&EchoRound) -> &RoundTrip| {
             let trips = || self.rounds.iter().map(which);
             RoundTrip {

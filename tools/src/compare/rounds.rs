@@ -6,11 +6,11 @@ use anyhow::Result;
 use host::report::Latency;
 
 use super::candidates::ECHO;
-use super::echo;
 use super::field::{Field, Missing};
 use super::flags::Flags;
 use super::results::{AtLoad, BestPlace, ComparisonResults, EchoRound, Row, Yardstick};
 use super::search::Knobs;
+use crate::bench::echo;
 use crate::bench::figures::{Figures, Round, rate_text, turns};
 use crate::bench::flags::arguments;
 use crate::bench::folder::ResultsFolder;

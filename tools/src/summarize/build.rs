@@ -43,6 +43,7 @@ pub(super) fn build(folder: &RunFolder, window: &MeasuredWindow) -> anyhow::Resu
     let is_open = clients.iter().all(|client| client.rate_ops_per_s.is_some());
     let asked = clients.iter().filter_map(|client| client.rate_ops_per_s).sum();
     note_rates(&clients, &mut notes);
+    note_near_caches(&folder.clients, &mut notes);
     let streams = folder.clients.iter().map(|client| client.report.streams);
     let summary = Summary {
         name: folder.name.clone(),
@@ -221,6 +222,20 @@ fn note_differences(clients: &[ClientFiles], notes: &mut Vec<String>) {
             "the clients ran different workloads: order, workload, theta, records and value size are those of {}",
             clients[0].name
         ));
+    }
+}
+
+/// What crossed no wire is in no figure.
+fn note_near_caches(clients: &[ClientFiles], notes: &mut Vec<String>) {
+    for ClientFiles { name, report, .. } in clients {
+        if let Some(cache) = &report.near_cache {
+            notes.push(format!(
+                "{name} answered {:.0} GETs a second from near caches, up to {:.3} ms old: they \
+                 are in no figure",
+                cache.hits_per_s,
+                cache.max_age_us / 1e3
+            ));
+        }
     }
 }
 

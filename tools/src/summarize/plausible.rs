@@ -69,7 +69,10 @@ impl Plausible for ClientReport {
         if self.run_end_ms > TIME_MS_MAX {
             return Some("run_end_ms");
         }
+        let cache = self.near_cache.clone().unwrap_or_default();
         first_outside([
+            ("near_cache.hits_per_s", cache.hits_per_s),
+            ("near_cache.max_age_us", cache.max_age_us),
             ("theta", self.theta),
             ("ops_per_s", self.ops_per_s),
             ("latency.mean_us", mean_us),

@@ -6,10 +6,10 @@ use std::fmt;
 use history::operation::{Action, Operation};
 
 use super::notation::show;
-use super::oracle;
+use super::{oracle, stale};
 
 /// A judge: nothing if a history is linearizable, else what is wrong.
-pub(crate) type Judge = fn(&[Operation]) -> Option<String>;
+pub(crate) type Judge<'a> = &'a dyn Fn(&[Operation]) -> Option<String>;
 
 /// The checker that is tested.
 pub(crate) fn lincheck(operations: &[Operation]) -> Option<String> {
@@ -25,13 +25,35 @@ pub(crate) struct Disagreement {
 }
 
 /// Lets a judge and brute force judge a history: whether it is linearizable.
-pub(crate) fn compare(operations: &[Operation], judge: Judge) -> Result<bool, Box<Disagreement>> {
-    let is_linearizable = oracle::is_linearizable(operations);
+pub(crate) fn compare(
+    operations: &[Operation],
+    judge: Judge<'_>,
+) -> Result<bool, Box<Disagreement>> {
+    compare_with(operations, judge, &oracle::is_linearizable)
+}
+
+/// The same of a history in which the answers of caches may be so old: brute force is given
+/// the wider intervals.
+pub(crate) fn compare_stale(
+    operations: &[Operation],
+    staleness_ns: u64,
+) -> Result<bool, Box<Disagreement>> {
+    compare_with(operations, &|part| stale::lincheck(part, staleness_ns), &|part| {
+        oracle::is_linearizable(&stale::widened(part, staleness_ns))
+    })
+}
+
+fn compare_with(
+    operations: &[Operation],
+    judge: Judge<'_>,
+    oracle: &dyn Fn(&[Operation]) -> bool,
+) -> Result<bool, Box<Disagreement>> {
+    let is_linearizable = oracle(operations);
     if judge(operations).is_none() == is_linearizable {
         return Ok(is_linearizable);
     }
     let smallest = minimize(operations, |part| {
-        oracle::is_linearizable(part) == is_linearizable && judge(part).is_none() != is_linearizable
+        oracle(part) == is_linearizable && judge(part).is_none() != is_linearizable
     });
     let violation = judge(&smallest);
     Err(Box::new(Disagreement { history: operations.to_vec(), smallest, violation }))
@@ -97,7 +119,7 @@ mod tests {
         let stale = operation(1, 7, 8, NotFound);
         let harmless = operation(2, 9, 10, Found(value(1)));
         let history = [superfluous, unread, put, stale, harmless];
-        let disagreement = compare(&history, |_| None).expect_err("it is not linearizable");
+        let disagreement = compare(&history, &|_| None).expect_err("it is not linearizable");
         assert_eq!(disagreement.smallest, [put, stale]);
         let text = disagreement.to_string();
         assert!(text.contains(&show(&history)), "{text}");
@@ -112,7 +134,7 @@ mod tests {
     fn a_false_alarm_is_told_with_the_fewest_operations() {
         let history = [operation(0, 1, 2, Stored(value(0))), operation(1, 3, 4, Found(value(0)))];
         let disagreement =
-            compare(&history, |_| Some("odd".to_string())).expect_err("it is linearizable");
+            compare(&history, &|_| Some("odd".to_string())).expect_err("it is linearizable");
         assert_eq!(disagreement.smallest, []);
         let text = disagreement.to_string();
         assert!(text.ends_with("brute force: linearizable\nlincheck: not linearizable, \"odd\"\n"));

@@ -12,12 +12,32 @@ const MOST_OPERATIONS: usize = 12;
 pub(crate) fn right(random: &mut Random) -> Vec<Operation> {
     let clients = 1 + random.index(MOST_CLIENTS);
     let count = 1 + random.index(MOST_OPERATIONS).max(random.index(MOST_OPERATIONS));
+    seen(clients, count, 0, random)
+}
+
+/// The same, with caches whose answers are of up to so long before their call. Each client has
+/// its own, which reads what went through it.
+pub(crate) fn right_but_stale(staleness_ns: u64, random: &mut Random) -> Vec<Operation> {
+    let clients = 1 + random.index(MOST_CLIENTS);
+    let count = 1 + random.index(MOST_OPERATIONS).max(random.index(MOST_OPERATIONS));
+    seen(clients, count, staleness_ns, random)
+}
+
+/// What so many clients saw in so many operations.
+pub(crate) fn seen(
+    clients: usize,
+    count: usize,
+    staleness_ns: u64,
+    random: &mut Random,
+) -> Vec<Operation> {
     // Many times are equal if operations are short, and many intervals overlap if they are long.
     let longest_ns = 1 + random.below(12);
     let put_percent = 20 + random.below(50);
     let lost_percent = random.below(60);
     let mut free_ns = vec![0; clients];
     let mut puts = vec![0; clients];
+    let cached_percent = if staleness_ns > 0 { random.below(101) } else { 0 };
+    let mut after_own_put_ns = vec![0; clients];
     let mut planned = Vec::new();
     for _ in 0..count {
         let client = random.index(clients);
@@ -26,10 +46,17 @@ pub(crate) fn right(random: &mut Random) -> Vec<Operation> {
         free_ns[client] = end_ns + 1;
         let value = ValueId { writer: 100 + client as u64, counter: puts[client] };
         let mut applied_ns = Some(start_ns + random.below(end_ns - start_ns + 1));
+        let mut is_cached = false;
         let action = if !random.happens(put_percent) {
+            is_cached = staleness_ns > 0 && random.happens(cached_percent);
+            if is_cached {
+                let from_ns = start_ns.saturating_sub(staleness_ns).max(after_own_put_ns[client]);
+                applied_ns = Some(from_ns + random.below(end_ns - from_ns + 1));
+            }
             Action::NotFound
         } else if !random.happens(lost_percent) {
             puts[client] += 1;
+            after_own_put_ns[client] = end_ns + 1;
             Action::Stored(value)
         } else {
             puts[client] += 1;
@@ -37,11 +64,8 @@ pub(crate) fn right(random: &mut Random) -> Vec<Operation> {
             applied_ns = random.happens(70).then_some(start_ns + delay_ns);
             Action::Indeterminate(value)
         };
-        planned.push((
-            applied_ns,
-            random.number(),
-            operation(client as u32, start_ns, end_ns, action),
-        ));
+        let operation = operation(client as u32, start_ns, end_ns, action);
+        planned.push((applied_ns, random.number(), Operation { is_cached, ..operation }));
     }
     // At equal times the order is any.
     planned.sort_by_key(|(applied_ns, tie, _)| (*applied_ns, *tie));
@@ -71,6 +95,25 @@ pub(crate) fn mutate(history: &mut [Operation], random: &mut Random) {
                 history[place].start_ns = start_ns;
                 history[place].end_ns = end_ns;
             }
+        }
+    }
+}
+
+/// Changes one operation of a long history a little.
+pub(crate) fn nudge(history: &mut [Operation], random: &mut Random) {
+    let place = random.index(history.len());
+    let near = history[(place + random.index(17)).saturating_sub(8).min(history.len() - 1)].action;
+    let nudged = &mut history[place];
+    match (nudged.action, near) {
+        (Action::Found(_) | Action::NotFound, Action::Found(_) | Action::NotFound) => {
+            nudged.action = near;
+        }
+        (Action::Found(_) | Action::NotFound, Action::Stored(value)) => {
+            nudged.action = Action::Found(value);
+        }
+        _ => {
+            nudged.start_ns += random.below(20);
+            nudged.end_ns = nudged.end_ns.max(nudged.start_ns);
         }
     }
 }

@@ -15,10 +15,11 @@ use std::thread;
 use std::time::Duration;
 
 use liar::Liar;
-use network::{Cut, Switch};
+use network::{Cut, Lossy, Switch};
 use scenario::{Scenario, assert_complete, in_every_order, kill, wait_for, wait_until_it_serves};
 use testkit::DEADLINE;
-use testkit::process::{Process, Signal};
+use testkit::process::{Ended, Process, Signal};
+use testkit::random::Random;
 use testkit::relay::Relay;
 use testkit::server::Server;
 
@@ -215,5 +216,65 @@ fn a_lie_about_the_past_is_found_out() {
         let verdict = scenario.lincheck(&[]);
         assert_eq!(verdict.status, Some(1), "{verdict:#?}");
         assert!(verdict.stdout[0].starts_with("not linearizable: key "), "{verdict:#?}");
+    });
+}
+
+/// What the second line of a verdict says: how many answers caches gave.
+fn answers_of_caches(verdict: &Ended, staleness: &str) -> u64 {
+    let beginning = format!("staleness {staleness}: no answer of a near cache is older (");
+    let told = verdict.stdout.iter().find_map(|line| line.strip_prefix(&beginning));
+    let told = told.and_then(|rest| rest.strip_suffix(" gets)")?.parse().ok());
+    told.unwrap_or_else(|| panic!("{verdict:#?}"))
+}
+
+#[test]
+fn answers_of_near_caches_are_as_old_as_is_allowed_and_no_older() {
+    in_every_order("near-cache", 5.0, |scenario| {
+        let servers = [Scenario::small_server(), Scenario::small_server()];
+        let addresses = servers.each_ref().map(|server| server.address);
+        let random = Random::for_test("the lossy network");
+        let relay = Relay::start(&addresses, Lossy::new(random));
+        let cache = ["--cache", "300", "--cache-max-age", "1s"];
+        let loads = [&cache[..], &["--load"]].concat();
+        let mut first = scenario.generator("first", &relay.list(), &loads);
+        wait_for(&mut first, |told| told.ops_per_s > 0);
+        let second = scenario.generator("second", &relay.list(), &cache);
+        assert_eq!((end(first), end(second)), (Some(0), Some(0)), "everything is answered");
+        assert!(relay.stop().lost > 0);
+
+        let counted = ["first", "second"].map(|name| scenario.assert_counted(name));
+        let (verdict, operations) = scenario.assert_linearizable(&["--staleness", "1s"]);
+        assert_complete(operations, counted.iter().map(|(_, done)| done).sum(), 2);
+        let hits: u64 = counted.iter().map(|(report, _)| report.counters["cache_hits"]).sum();
+        assert_eq!(answers_of_caches(&verdict, "1s"), hits);
+        // Each of them reads for up to a second what the other has written over since.
+        for too_strict in [&[][..], &["--staleness", "1ms"]] {
+            let verdict = scenario.lincheck(too_strict);
+            assert_eq!(verdict.status, Some(1), "{verdict:#?}");
+            let is_old = |line: &String| line.starts_with("what ") && line.contains(" old when ");
+            assert!(verdict.stdout.iter().any(is_old), "{verdict:#?}");
+        }
+    });
+}
+
+#[test]
+fn a_near_cache_forgets_what_a_server_held_that_started_again() {
+    in_every_order("near-cache-restart", 6.0, |scenario| {
+        let mut servers = Scenario::servers();
+        let arguments =
+            ["--load", "--answer-timeout", "0.4", "--cache", "300", "--cache-max-age", "1s"];
+        let mut generator = scenario.generator("gen", &list(&servers), &arguments);
+        wait_for(&mut generator, |told| told.ops_per_s > 0);
+        let server = &mut servers[0];
+        kill(&mut server.process);
+        Scenario::restart(server);
+        wait_until_it_serves(server);
+        end(generator);
+        let (report, done) = scenario.assert_counted("gen");
+        assert!(report.counters["cache_hits"] > 0, "{report:?}");
+        let (verdict, operations) = scenario.assert_linearizable(&["--staleness", "1s"]);
+        assert_complete(operations, done, 1);
+        assert!(answers_of_caches(&verdict, "1s") > 0);
+        assert!(verdict.stdout.iter().any(|line| line.starts_with("server 0 started again 1 ")));
     });
 }

@@ -1,9 +1,10 @@
-//! A network that can be cut.
+//! Networks that can be cut, and that lose and double some of what they carry.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
+use testkit::random::Random;
 use testkit::relay::{Direction, Network, Passage};
 
 /// What does not come through.
@@ -57,6 +58,29 @@ impl Network for Wire {
             self.lost[place] += 1;
         } else {
             leaves.push(passage);
+        }
+    }
+}
+
+/// A network that loses one datagram in ten, and doubles another.
+#[derive(Debug)]
+pub(crate) struct Lossy {
+    random: Random,
+    pub(crate) lost: u64,
+}
+
+impl Lossy {
+    pub(crate) const fn new(random: Random) -> Self {
+        Self { random, lost: 0 }
+    }
+}
+
+impl Network for Lossy {
+    fn carry(&mut self, _now: Instant, passage: Passage, leaves: &mut Vec<Passage>) {
+        match self.random.below(10) {
+            0 => self.lost += 1,
+            1 => leaves.extend([passage.clone(), passage]),
+            _ => leaves.push(passage),
         }
     }
 }

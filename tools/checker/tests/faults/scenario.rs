@@ -168,7 +168,7 @@ impl Scenario {
             count("operations_answered") + report.indeterminate + report.unanswered_gets,
             "what was sent was answered or given up: {report:?}"
         );
-        let kept = count("operations_answered") + report.indeterminate;
+        let kept = count("operations_answered") + count("cache_hits") + report.indeterminate;
         (report, kept)
     }
 }

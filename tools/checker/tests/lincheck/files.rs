@@ -90,6 +90,15 @@ pub(crate) fn value(counter: u64) -> ValueId {
 }
 
 pub(crate) fn operation(action: Action, version: u64, start_ns: u64, end_ns: u64) -> Operation {
-    let (client, server, incarnation, key) = (0, 0, 1, 5);
-    Operation { client, server, incarnation, key, action, version, start_ns, end_ns }
+    Operation {
+        client: 0,
+        server: 0,
+        incarnation: 1,
+        key: 5,
+        action,
+        is_cached: false,
+        version,
+        start_ns,
+        end_ns,
+    }
 }

@@ -2,6 +2,7 @@
 
 mod files;
 mod inputs;
+mod staleness;
 
 use std::fs;
 

@@ -85,6 +85,7 @@ fn indeterminate<'a>(
             client: ledger.number,
             server: call.server,
             incarnation: world.written.life_of(value)?.incarnation,
+            is_cached: false,
             key: call.key,
             action: Action::Indeterminate(value),
             version: 0,

@@ -157,6 +157,8 @@ impl Ledger {
             key,
             action: Action::Found(value),
             version: version.number(),
+            // Its beginning is moved here.
+            is_cached: false,
             start_ns,
             end_ns: now_ns,
         });
@@ -234,6 +236,7 @@ impl Ledger {
             key: call.key,
             action,
             version: version.number(),
+            is_cached: false,
             // The clock was read once, before: what was answered by then came before.
             start_ns: call.begun_ns + 1,
             end_ns: now_ns,

@@ -18,17 +18,17 @@ use udp::idle::Idle;
 use udp::pin::{allowed_cores, pin_to};
 use udp::socket::Socket;
 
-use crate::bench::processes::StopSignal;
+use super::processes::StopSignal;
 
 /// Bytes of a datagram.
-pub(super) const DATAGRAM_BYTES: usize = 64;
+pub const DATAGRAM_BYTES: usize = 64;
 /// When a datagram is taken for lost.
 const LOST_NS: u64 = 100_000_000;
 /// Longest round trip that is told apart.
 const ROUND_TRIP_NS_MAX: u64 = 60_000_000_000;
 
 /// Sends one datagram after the other and back, and tells how long they took.
-pub(super) fn round_trips(
+pub fn round_trips(
     warmup: Duration,
     measure: Duration,
     cores: (usize, usize),

@@ -1,0 +1,127 @@
+//! Runs commands: one of the command line, or those that come line by line.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, stdin, stdout};
+use std::os::unix::ffi::OsStringExt as _;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::failure::Failure;
+use crate::flags::{Command, Flags, Line, LineCommand, PROGRAM};
+use crate::get::get;
+use crate::interrupt::Interrupt;
+use crate::load::load;
+use crate::output::{Output, Source, write};
+use crate::ping::ping;
+use crate::put::put;
+use crate::stats::stats;
+use crate::status::Status;
+use crate::store::Store;
+use crate::watch::watch;
+use crate::words::words;
+use crate::{commands_of_stdin, prompt};
+
+/// Does what the command line says.
+#[must_use]
+pub fn run(flags: &Flags) -> Status {
+    let output = Output::new(Source::CommandLine, flags.json);
+    let ended = match (&flags.command, Store::new(&flags.connection)) {
+        // It asks no server.
+        (Some(Command::Completions(flags)), _) => completions(flags.shell),
+        (_, Err(failure)) => Err(failure),
+        (Some(command), Ok(store)) => {
+            Runner { store, json: flags.json, interrupt: Interrupt::default() }
+                .run(command, &output)
+        }
+        (None, Ok(store)) if stdin().is_terminal() && stdout().is_terminal() => {
+            prompt::run(Runner { store, json: flags.json, interrupt: Interrupt::of_prompt() })
+        }
+        (None, Ok(store)) => commands_of_stdin::run(Runner {
+            store,
+            json: flags.json,
+            interrupt: Interrupt::default(),
+        }),
+    };
+    ended.unwrap_or_else(|failure| {
+        if let Failure::Told(_, message) = &failure {
+            output.error(message);
+        }
+        failure.status(Status::Done)
+    })
+}
+
+/// What commands run with.
+pub(crate) struct Runner {
+    pub(crate) store: Store,
+    /// Whether all answers are JSON.
+    json: bool,
+    pub(crate) interrupt: Interrupt,
+}
+
+/// What a line led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Led {
+    /// A command ran so; or there was none.
+    To(Status),
+    /// Nothing more is to be done.
+    ToTheEnd,
+}
+
+impl Runner {
+    /// Does what a line says, and tells what is wrong with it. A failure is that nobody reads
+    /// the answers.
+    pub(crate) fn run_line(&mut self, line: &[u8], source: Source) -> Result<Led, Failure> {
+        let output = Output::new(source, self.json);
+        match self.try_line(line, output) {
+            Err(Failure::Told(status, message)) => {
+                output.error(message);
+                Ok(Led::To(status))
+            }
+            led => led,
+        }
+    }
+
+    fn try_line(&mut self, line: &[u8], mut output: Output) -> Result<Led, Failure> {
+        let words = words(line).map_err(Failure::new)?;
+        if words.is_empty() {
+            return Ok(Led::To(Status::Done));
+        }
+        match Line::try_parse_from(words.into_iter().map(OsString::from_vec)) {
+            Ok(Line { command: LineCommand::Exit, .. }) => Ok(Led::ToTheEnd),
+            Ok(Line { command: LineCommand::Command(command), json }) => {
+                output.json |= json;
+                self.run(&command, &output).map(Led::To)
+            }
+            Err(error) if !error.use_stderr() => {
+                write(error.render().to_string().as_bytes())?;
+                Ok(Led::To(Status::Done))
+            }
+            Err(error) => {
+                let reason = host::flags::reason(&error);
+                Err(Failure::new(format_args!("{reason} (see 'help')")))
+            }
+        }
+    }
+
+    fn run(&mut self, command: &Command, output: &Output) -> Result<Status, Failure> {
+        let Self { store, interrupt, .. } = self;
+        match command {
+            Command::Get(flags) => get(flags, store, output),
+            Command::Put(flags) => put(flags, store, output),
+            Command::Stats(flags) => match flags.watch {
+                Some(every) => watch(every, flags.count, store, output, interrupt),
+                None => stats(store, output),
+            },
+            Command::Ping(flags) => ping(flags, store, output, interrupt),
+            Command::Load(flags) => load(flags, store, output, interrupt),
+            Command::Completions(flags) => completions(flags.shell),
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<Status, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Flags::command(), PROGRAM, &mut script);
+    write(&script)?;
+    Ok(Status::Done)
+}
