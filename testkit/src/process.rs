@@ -147,9 +147,6 @@ impl Process {
         self.child.id()
     }
 
-<<<<<<< HEAD
-    /// Sends a signal. Who is told to stop has stopped when this returns.
-=======
     /// Whether all its threads are in a state, as proc(5) names it.
     #[must_use]
     pub fn threads_are_in(&self, state: char) -> bool {
@@ -161,8 +158,7 @@ impl Process {
         })
     }
 
-    /// Sends a signal.
->>>>>>> h-real
+    /// Sends a signal. Who is told to stop has stopped when this returns.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it was not waited for yet");
         let deadline = Instant::now() + crate::DEADLINE;
