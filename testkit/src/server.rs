@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::thread;
-use std::time::Instant;
 
 use crate::DEADLINE;
 use crate::process::{Ended, Process, Signal, beside, while_none_starts};
@@ -71,12 +69,6 @@ impl Server {
     /// It does nothing any more, until SIGCONT or its end.
     pub fn halt(&self) {
         self.process.signal(Signal::STOP);
-        // The signal reaches one thread after the other.
-        let deadline = Instant::now() + DEADLINE;
-        while !self.process.threads_are_in('T') {
-            assert!(Instant::now() < deadline, "it does not stop: {self:?}");
-            thread::yield_now();
-        }
     }
 
     /// Kills it, and starts it on the same ports: it has lost all.
