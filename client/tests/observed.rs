@@ -224,9 +224,12 @@ fn calls_of_a_handle_are_counted_wherever_they_end() {
     let config = Config::default().with_cache(CacheConfig::new(100, DEADLINE));
     let client = Client::connect_with(&[server.address], &config).unwrap();
     client.put(b"one", b"1").wait().unwrap();
-    for source in [Source::Server, Source::Cache] {
-        assert_eq!(client.get(b"one").wait().unwrap().unwrap().source, source);
-    }
+    // What is read in the round in which the write was answered is not kept.
+    while client.get(b"one").wait().unwrap().unwrap().source != Source::Cache {}
+    collect(|collected| *collected = Collected::default());
+    client.put(b"zero", b"0").wait().unwrap();
+    assert_eq!(client.get(b"zero").wait().unwrap().unwrap().source, Source::Server);
+    assert_eq!(client.get(b"one").wait().unwrap().unwrap().source, Source::Cache);
     assert_eq!(client.put_many(&[("two", "2"), ("three", "3")]).wait().unwrap().len(), 2);
     assert_eq!(client.get_many(&["two", "four"]).wait().unwrap().len(), 2);
     let too_many = vec!["key"; 65_537];
