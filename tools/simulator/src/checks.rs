@@ -55,7 +55,7 @@ impl Sums {
     }
 }
 
-/// Checks everything that can be checked at the end; `histories` are of the threads.
+/// Checks everything that can be checked at the end; `histories` are of the generators' threads.
 pub fn check(world: &World, sums: &Sums, histories: &[Vec<Operation>]) -> Result<(), Failure> {
     check_failures(world)?;
     for history in histories {
@@ -63,7 +63,9 @@ pub fn check(world: &World, sums: &Sums, histories: &[Vec<Operation>]) -> Result
     }
     let mut all: Vec<Operation> = histories.iter().flatten().copied().collect();
     let recorded = all.len() as u64;
-    all.extend(applications::checks::check(world)?);
+    applications::checks::check(world)?;
+    all.extend(applications::checks::histories(world).flatten());
+    all.extend(world.applications.iter().flat_map(|ledger| &ledger.cached));
     if let Err(violation) = checker::verify(&all) {
         let key = violation.key.as_ref().and_then(|key| key.parse().ok());
         let name = violation.key.unwrap_or_default();

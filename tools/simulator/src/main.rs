@@ -1,4 +1,4 @@
-//! Runs generators and servers in a simulated world in which much goes wrong.
+//! Runs generators, applications and servers in a simulated world in which much goes wrong.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -17,12 +17,12 @@ const SEEDS_MAX: u64 = 1 << 40;
 /// Most threads.
 const JOBS_MAX: u64 = 1024;
 
-/// Runs generators and servers in a simulated world in which much goes wrong.
+/// Runs generators, applications and servers in a simulated world in which much goes wrong.
 ///
 /// Every seed draws its own mix of lost, repeated, late, changed and cut datagrams, cut links,
 /// stopped processes, restarted servers and clocks that jump, and its own sizes; and checks
-/// that no answer was wrong, nothing executed twice, all came to an end, and the counters add
-/// up. The same seed does the same again.
+/// that no answer was wrong, nothing executed twice, all came to an end in time, and the
+/// counters add up. The same seed does the same again.
 ///
 /// Exit status: 0 if everything held, 1 if it did not, 2 if a flag is wrong or the outcome
 /// cannot be written.

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use history::operation::Operation;
 use udp::core_loop::SLEEP_NS_MAX;
 
-use crate::applications::draws::CALL_NS_MAX;
+use crate::applications::{self, draws::CALL_NS_MAX};
 use crate::checks::{self, Sums};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -22,7 +22,7 @@ pub struct Outcome {
     pub config: Config,
     /// What went wrong, with the events before it.
     pub failure: Option<(Failure, String)>,
-    /// All that the generators' threads recorded, thread by thread.
+    /// All that servers answered to the generators' threads, one by one, and to the applications.
     pub histories: Vec<Vec<Operation>>,
     /// What both ends counted.
     pub sums: Sums,
@@ -57,11 +57,12 @@ pub fn run_seed(seed: u64, prints: bool) -> Outcome {
     let ended = catch_unwind(AssertUnwindSafe(|| {
         run::run(&mut world, patience_ns)?;
         let servers = world.nodes.len();
-        let histories: Vec<_> = (world.generators.iter().zip(&world.processes[servers..]))
+        let mut histories: Vec<_> = (world.generators.iter().zip(&world.processes[servers..]))
             .flat_map(|(generator, process)| generator.histories(process))
             .collect();
         let sums = Sums::of(&world);
         let checked = checks::check(&world, &sums, &histories);
+        histories.extend(applications::checks::histories(&world));
         Ok((histories, sums, checked))
     }));
     let (histories, sums, checked) = match ended {

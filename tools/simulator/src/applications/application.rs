@@ -17,12 +17,12 @@ use proto::client::ClientConfig;
 use proto::limits::KEY_BYTES_MAX;
 use proto::placement::server_of;
 use proto::transmit::{Flush, Path, Transmit};
-use udp::core_loop::Endpoint;
+use udp::core_loop::{Endpoint, UNDRAINED_NS_MAX};
 use udp::counters::TransportCounters;
 
 use crate::addresses::application_address;
 use crate::applications::draws::{ApplicationConfig, CALL_NS_MAX};
-use crate::applications::ledger::{Answer, Call, Ledger, identity};
+use crate::applications::ledger::{Answer, Call, Ledger, Now, identity};
 use crate::clocks::Process;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -32,6 +32,8 @@ use crate::random::Random;
 /// Records that a near cache holds: more than there are, because which ones a fuller cache
 /// drops is not the same in each process.
 const CACHE_ENTRIES: usize = 1 << 14;
+/// From a round to the next, about.
+const ROUND_NS: u64 = 10_000;
 /// Calls of a burst.
 const BURST_CALLS: [u64; 6] = [1, 1, 1, 2, 8, 40];
 /// Calls of a flood beyond those that may wait, and their time.
@@ -70,6 +72,8 @@ pub struct Application {
     /// The true time, and until when the machine had stopped.
     now_ns: u64,
     paused_until_ns: u64,
+    /// Since then its rounds have not read all that had come.
+    undrained_since_ns: Option<u64>,
     ledger: Ledger,
 }
 
@@ -187,20 +191,21 @@ impl Application {
             value,
             begun_ns: *now_ns,
             deadline_ns: *now_ns + timeout_ns,
+            deadline_clock_ns: clock_ns + timeout_ns,
             ended: None,
         };
         let token = ledger.begin(call);
-        let deadline_ns = clock_ns + timeout_ns;
         let taken = match value {
-            None => calls.get(token, deadline_ns, key_bytes),
+            None => calls.get(token, call.deadline_clock_ns, key_bytes),
             Some(id) => {
                 let mut value = vec![0; plan.values.value_size()];
                 plan.values.fill(&mut value, id);
-                calls.put(token, deadline_ns, key_bytes, &value)
+                calls.put(token, call.deadline_clock_ns, key_bytes, &value)
             }
         };
         if let Err(not_taken) = taken {
-            ledger.end(*now_ns, self.paused_until_ns, token, 0, Err(not_taken.error));
+            let now = self.now(clock_ns);
+            self.ledger.end(now, token, 0, Err(not_taken.error));
         }
     }
 
@@ -209,7 +214,7 @@ impl Application {
         let happens = self.random.happens(self.config.followed_per_million);
         if happens && self.followed.len() < FOLLOWED_MAX {
             let longest_ns = self.config.cache_age_ns.unwrap_or(self.round_trip_ns);
-            let pause_ns = self.random.pick(&[0, 1]) * self.random.magnitude(1_000, longest_ns);
+            let pause_ns = self.random.pick(&[0, 1]) * self.random.below(longest_ns);
             self.followed.push(Reverse((clock_ns + 1 + pause_ns, key)));
         }
     }
@@ -218,6 +223,14 @@ impl Application {
         let Self { calls, ended, plan, .. } = self;
         calls.close(clock_ns, |call| ended.push(Ended::of(call, plan)));
         self.write_down(clock_ns);
+    }
+
+    const fn now(&self, clock_ns: u64) -> Now {
+        let excused_until_ns = match self.undrained_since_ns {
+            Some(since_ns) if self.now_ns - since_ns <= UNDRAINED_NS_MAX + ROUND_NS => self.now_ns,
+            _ => self.paused_until_ns,
+        };
+        Now { true_ns: self.now_ns, clock_ns, excused_until_ns }
     }
 
     /// Writes down the calls that have ended.
@@ -229,7 +242,7 @@ impl Application {
                 .find_map(|session| Some(session.client.granted()?.incarnation));
             let incarnation = incarnation.unwrap_or(0);
             self.follow(clock_ns, self.ledger.calls[token].key);
-            self.ledger.end(self.now_ns, self.paused_until_ns, token, incarnation, result);
+            self.ledger.end(self.now(clock_ns), token, incarnation, result);
         }
     }
 }
@@ -255,6 +268,10 @@ impl Endpoint for Application {
         let Self { calls, ended, plan, .. } = self;
         calls.handle_timeout(now_ns, is_drained, |call| ended.push(Ended::of(call, plan)));
         self.write_down(now_ns);
+        match is_drained {
+            true => self.undrained_since_ns = None,
+            false => _ = self.undrained_since_ns.get_or_insert(self.now_ns),
+        }
         self.advance(now_ns);
     }
 
@@ -307,6 +324,7 @@ pub fn application(
         ended: Vec::new(),
         now_ns,
         paused_until_ns: 0,
+        undrained_since_ns: None,
         ledger,
     };
     let runs = Runs::Application(Some(Box::new(application)));

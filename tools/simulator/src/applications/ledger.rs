@@ -7,13 +7,12 @@ use client::{Error, Version, Why};
 use generator::record::ValueFormat;
 use history::operation::{Action, Operation, ValueId};
 use proto::counters::ClientCounters;
-use udp::core_loop::UNDRAINED_NS_MAX;
 
 use crate::failure::Failure;
 
-/// A call ends so much after its deadline at the latest: its machine may have more to read
-/// than a round takes, and each round takes its time.
-const LATE_NS_MAX: u64 = UNDRAINED_NS_MAX + 1_000_000;
+/// A call ends so much after its deadline at the latest, where nothing keeps its machine: a
+/// few rounds.
+const LATE_NS_MAX: u64 = 10_000;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +43,24 @@ pub struct Call {
     pub value: Option<ValueId>,
     /// When it was made.
     pub begun_ns: u64,
-    /// When it is to have ended.
+    /// When it is to have ended, if no clock jumps.
     pub deadline_ns: u64,
+    /// The same on its machine's clock.
+    pub deadline_clock_ns: u64,
     /// When it ended, and how.
     pub ended: Option<(u64, Told)>,
+}
+
+/// What time it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// The true time.
+    pub true_ns: u64,
+    /// What the machine's clock shows.
+    pub clock_ns: u64,
+    /// Until then the machine had stopped, or could not know whether what had not come was
+    /// late, because it had not read all that had.
+    pub excused_until_ns: u64,
 }
 
 /// The last own PUT of a record that was answered: a later answer is no older.
@@ -151,17 +164,9 @@ impl Ledger {
         });
     }
 
-    /// A call ended. `incarnation`: of the session that it was in. `paused_until_ns`: the
-    /// machine did nothing until then.
-    pub fn end(
-        &mut self,
-        now_ns: u64,
-        paused_until_ns: u64,
-        token: usize,
-        incarnation: u64,
-        ended: Result<Answer, Error>,
-    ) {
-        let call = self.calls[token];
+    /// A call ended. `incarnation`: of the session that it was in.
+    pub fn end(&mut self, now: Now, token: usize, incarnation: u64, ended: Result<Answer, Error>) {
+        let (now_ns, call) = (now.true_ns, self.calls[token]);
         let told = match &ended {
             Ok(_) => Told::Answered,
             Err(error) => match told(error) {
@@ -176,8 +181,13 @@ impl Ledger {
         self.calls[token].ended = Some((now_ns, told));
         *self.ends.entry(name(&ended)).or_default() += 1;
         self.open -= 1;
-        if now_ns > call.deadline_ns.max(paused_until_ns) + LATE_NS_MAX {
-            let text = format!("a call until {} ended at {now_ns}: {told:?}", call.deadline_ns);
+        let is_late = now_ns > call.deadline_ns.max(now.excused_until_ns) + LATE_NS_MAX;
+        let is_early = now.clock_ns < call.deadline_clock_ns && is_over(&ended);
+        if is_late || is_early {
+            let text = format!(
+                "a call until {}, on its clock {}, ended at {now_ns}, on its clock {}: {ended:?}",
+                call.deadline_ns, call.deadline_clock_ns, now.clock_ns
+            );
             self.fail_for(call.key, "deadlines", text);
         }
         match (call.value, told) {
@@ -269,6 +279,17 @@ impl Answer {
 #[must_use]
 pub fn identity(values: &ValueFormat, value: &[u8]) -> ValueId {
     values.identity(value).unwrap_or(ValueId { writer: ValueId::FOREIGN, counter: 0 })
+}
+
+/// Whether a call is told that its time is over.
+const fn is_over(ended: &Result<Answer, Error>) -> bool {
+    matches!(
+        ended,
+        Err(Error::NotExecuted(Why::Deadline)
+            | Error::Indeterminate(Why::Deadline)
+            | Error::Unanswered(Why::Deadline)
+            | Error::NoServer { .. })
+    )
 }
 
 /// How a call ended, for a report.
