@@ -193,6 +193,8 @@ pub struct Calls<T> {
     /// Whether the first sessions are not open yet: then one that ends is not opened again,
     /// but tells why.
     is_connecting: bool,
+    /// Whether a call was refused, because its session is, since time was last looked at.
+    has_refused: bool,
 }
 
 impl<T> Calls<T> {
@@ -222,6 +224,7 @@ impl<T> Calls<T> {
             counters: CallCounters::default(),
             trouble: None,
             is_connecting: false,
+            has_refused: false,
         })
     }
 
@@ -255,6 +258,13 @@ impl<T> Calls<T> {
     #[must_use]
     pub const fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
+    }
+
+    /// Whether a call was refused since [`Self::handle_timeout`], which opens its session again
+    /// when it is time.
+    #[must_use]
+    pub const fn has_refused(&self) -> bool {
+        self.has_refused
     }
 
     /// Places of the sessions that [`Self::stats`] and [`Self::ping`] take: one with each
@@ -323,6 +333,7 @@ impl<T> Calls<T> {
         is_drained: bool,
         mut ended: impl FnMut(EndedCall<'_, T>),
     ) {
+        self.has_refused = false;
         let Self { pool, calls, lines, .. } = self;
         let mut again = (0, 0);
         let mut conclude = |worker: &RemoteWorker, operation: &Finished<'_, u32>| {
@@ -474,6 +485,7 @@ impl<T> Calls<T> {
     ) -> Result<(), Error> {
         self.check_lengths(blocked, session, kind, key, value)?;
         if let Some(error) = self.refusal(session) {
+            self.has_refused = true;
             return Err(error);
         }
         let bytes = key.len() + value.len();

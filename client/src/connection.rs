@@ -224,8 +224,9 @@ impl Connection {
         self.batch += 1;
         // Of a pipeline that was dropped, or whose caller panicked.
         self.answers.gathered.clear();
-        if now_ns > self.driven_ns + KEEPALIVE_NS {
-            // Sessions that the servers have forgotten end now, with nothing outstanding.
+        if now_ns > self.driven_ns + KEEPALIVE_NS || self.calls.has_refused() {
+            // Sessions that the servers have forgotten end now, with nothing outstanding; one
+            // that was refused is tried again if its time has come.
             let nobody = &mut Workers::new(self.batch);
             let Self { socket, core_loop, calls, .. } = self;
             core_loop.round(socket, &mut Driven { calls, waits: nobody })?;

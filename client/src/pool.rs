@@ -120,6 +120,10 @@ pub struct SessionPool<T> {
     cache: Option<Arc<NearCache>>,
     /// Sessions that have opened, and whose server was not looked at since.
     opened: Vec<usize>,
+    /// A server that claimed what none should, when it was met last.
+    invalid: Option<(usize, Error)>,
+    /// When connecting has failed.
+    connect_by_ns: u64,
     /// Counters of sessions that are no more.
     past: ClientCounters,
     /// How many of them were lost, by worker.
@@ -151,6 +155,8 @@ impl<T: Copy> SessionPool<T> {
             share,
             cache: None,
             opened: Vec::new(),
+            invalid: None,
+            connect_by_ns: now_ns.saturating_add(config.handshake_timeout_ns),
             past: ClientCounters::default(),
             lost: BTreeMap::new(),
             entropy,
@@ -179,15 +185,34 @@ impl<T: Copy> SessionPool<T> {
     /// Opens what is still to open. Returns whether all sessions are open.
     ///
     /// # Errors
-    /// The first session that would not open: why, and which server's it is.
+    /// The first session that would not open: why, and which server's it is. Together they have
+    /// as long as a handshake may take.
     pub fn connect(&mut self, now_ns: u64) -> Result<bool, Error> {
         self.meet_opened(now_ns, &mut |_, _| {})?;
+        self.check_met()?;
+        let of_lost = |session: &PooledSession<T>, ended| {
+            Error::of_lost(session.client.server(), ended, &self.config)
+        };
         for session in self.all() {
             if let Some(ended) = session.client.ended() {
-                return Err(Error::of_lost(session.client.server(), ended, &self.config));
+                return Err(of_lost(session, ended));
             }
         }
-        Ok(self.is_open())
+        let is_open = self.is_open();
+        if !is_open && now_ns >= self.connect_by_ns {
+            let is_late = |session: &&PooledSession<T>| session.client.granted().is_none();
+            let late = self.all().find(is_late).or_else(|| self.all().next());
+            return Err(of_lost(late.expect("there is a server"), Ended::NoAnswer));
+        }
+        Ok(is_open)
+    }
+
+    /// Whether each server claimed what it may, when it was met last.
+    fn check_met(&self) -> Result<(), Error> {
+        match &self.invalid {
+            Some((_, error)) => Err(error.clone()),
+            None => Ok(()),
+        }
     }
 
     /// Whether all sessions are open.
@@ -203,8 +228,8 @@ impl<T: Copy> SessionPool<T> {
     /// round; after [`Self::close`] it does nothing.
     ///
     /// # Errors
-    /// If the system has no random bytes to name sessions with, or a server claims workers on
-    /// ports that do not exist.
+    /// If the system has no random bytes to name sessions with, or a server claims workers that
+    /// it cannot have: that lasts until it claims others. The others go on.
     pub fn maintain(
         &mut self,
         now_ns: u64,
@@ -220,18 +245,23 @@ impl<T: Copy> SessionPool<T> {
                 self.reopen(now_ns, place)?;
             }
         }
-        Ok(())
+        self.check_met()
     }
 
     #[cold]
     fn reopen(&mut self, now_ns: u64, place: usize) -> Result<(), Error> {
         let session = &mut self.all[place];
-        if let Some(Ended::Refused(_) | Ended::OtherVersion(_)) = session.client.ended() {
-            let backoff_ns = session.backoff_ns;
-            if now_ns < *session.reopen_ns.get_or_insert(now_ns + backoff_ns) {
-                return Ok(());
+        match session.client.ended() {
+            // All were closed: none is wanted any more.
+            Some(Ended::Closed) => return Ok(()),
+            Some(Ended::Refused(_) | Ended::OtherVersion(_)) => {
+                let backoff_ns = session.backoff_ns;
+                if now_ns < *session.reopen_ns.get_or_insert(now_ns + backoff_ns) {
+                    return Ok(());
+                }
+                session.backoff_ns = (2 * backoff_ns).min(REOPEN_NS_MAX);
             }
-            session.backoff_ns = (2 * backoff_ns).min(REOPEN_NS_MAX);
+            _ => {}
         }
         session.reopen_ns = None;
         self.past.add(session.client.counters());
@@ -250,7 +280,14 @@ impl<T: Copy> SessionPool<T> {
         finished: &mut impl FnMut(&RemoteWorker, &Finished<'_, T>),
     ) -> Result<(), Error> {
         while let Some(place) = self.opened.pop() {
-            self.meet(now_ns, place, finished)?;
+            let server = self.all[place].server;
+            match self.meet(now_ns, place, finished) {
+                Err(error @ Error::InvalidServer { .. }) => self.invalid = Some((server, error)),
+                met => {
+                    met?;
+                    self.invalid.take_if(|(invalid, _)| *invalid == server);
+                }
+            }
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow, bail};
 use client::entropy::Entropy;
 use client::near_cache::NearCache;
 use client::pool::{SessionPool, Share};
+use proto::client::ClientConfig;
 use proto::transmit::{Flush, Path, Transmit};
 use udp::core_loop::Endpoint;
 use udp::counters::TransportCounters;
@@ -127,7 +128,8 @@ impl Driver {
         self.ledger.handle_timeout(now_ns)?;
         match self.stage {
             Stage::Connecting => {
-                if self.sessions.connect(now_ns).map_err(explain)? {
+                let connected = self.sessions.connect(now_ns);
+                if connected.map_err(|error| explain(error, &self.plan.client))? {
                     self.check_granted()?;
                     self.coordination.connected.fetch_add(1, Ordering::Relaxed);
                     self.stage = Stage::Loading { next: self.thread as u64 };
@@ -343,12 +345,14 @@ impl Endpoint for Driver {
     }
 }
 
-/// A server that does not answer may only lack this flag.
-fn explain(error: client::Error) -> anyhow::Error {
+/// Names the flags by which a server may come to answer.
+fn explain(error: client::Error, config: &ClientConfig) -> anyhow::Error {
     match error {
-        client::Error::NoServer { mtu_bytes, .. } => {
-            anyhow!("{error} (--mtu {mtu_bytes})")
-        }
+        client::Error::NoServer { server, mtu_bytes, .. } => anyhow!(
+            "no answer from {server} in {:.1} s: is kv running there, and does the path carry \
+             datagrams of {mtu_bytes} bytes (--mtu)?",
+            config.handshake_timeout_ns as f64 / 1e9,
+        ),
         error => error.into(),
     }
 }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use host::report::ClientReport;
 use proto::placement::server_of;
@@ -13,6 +13,7 @@ use proto::unpack;
 use proto::wire::{Kind, Op};
 use testkit::DEADLINE;
 use testkit::connection::{Ask, Connection, Told};
+use testkit::networks::Lossy;
 use testkit::process::{Process, Signal, run};
 use testkit::random::Random;
 use testkit::relay::{Network, Passage, Relay};
@@ -20,56 +21,6 @@ use testkit::server::Server;
 
 const GEN: &str = env!("CARGO_BIN_EXE_gen");
 const RECORDS: u64 = 500;
-
-/// A network that loses, doubles and reorders, in both directions.
-struct Lossy {
-    random: Random,
-    held: Vec<(Instant, Passage)>,
-    dropped: u64,
-    doubled: u64,
-    held_back: u64,
-}
-
-impl Lossy {
-    fn new(random: Random) -> Self {
-        Self { random, held: Vec::new(), dropped: 0, doubled: 0, held_back: 0 }
-    }
-
-    #[expect(clippy::print_stdout, reason = "a test shows it where it fails")]
-    fn assert_it_was_lossy(&self) {
-        let Self { dropped, doubled, held_back, .. } = self;
-        println!("dropped {dropped}, doubled {doubled}, held back {held_back}");
-        assert!(*dropped > 30 && *doubled > 5 && *held_back > 5);
-    }
-}
-
-impl Network for Lossy {
-    fn carry(&mut self, now: Instant, passage: Passage, leaves: &mut Vec<Passage>) {
-        if self.random.happens(30) {
-            self.dropped += 1;
-            return;
-        }
-        let is_doubled = self.random.happens(10);
-        self.doubled += u64::from(is_doubled);
-        for _ in 0..=u8::from(is_doubled) {
-            if self.random.happens(15) {
-                self.held_back += 1;
-                let delay = Duration::from_micros(200 + self.random.below(8_000));
-                self.held.push((now + delay, passage.clone()));
-            } else {
-                leaves.push(passage.clone());
-            }
-        }
-    }
-
-    fn release(&mut self, now: Instant, leaves: &mut Vec<Passage>) {
-        leaves.extend(self.held.extract_if(.., |(due, _)| *due <= now).map(|(_, passage)| passage));
-    }
-
-    fn release_at(&self) -> Option<Instant> {
-        self.held.iter().map(|(due, _)| *due).min()
-    }
-}
 
 #[test]
 fn in_every_order_each_put_is_executed_once() {

@@ -10,6 +10,7 @@
 pub mod connection;
 pub mod harness;
 pub mod hosts;
+pub mod networks;
 pub mod process;
 pub mod random;
 pub mod relay;

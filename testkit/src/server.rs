@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::DEADLINE;
 use crate::process::{Ended, Process, Signal, beside, while_none_starts};
@@ -13,6 +14,16 @@ pub struct Server {
     pub process: Process,
     /// The address of its first worker.
     pub address: SocketAddr,
+}
+
+/// A server that was stopped by SIGSTOP, until this is dropped.
+#[derive(Debug)]
+pub struct Stopped<'a>(&'a Process);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.0.signal(Signal::CONT);
+    }
 }
 
 /// What a server left.
@@ -48,6 +59,25 @@ impl Server {
         Self { process, address }
     }
 
+    /// It does nothing until what this returns is dropped.
+    #[must_use]
+    pub fn stop(&self) -> Stopped<'_> {
+        self.halt();
+        Stopped(&self.process)
+    }
+
+    /// It does nothing any more, until SIGCONT or its end.
+    pub fn halt(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Kills it, and starts it on the same ports: it has lost all.
+    pub fn restart(&mut self, program: &str, arguments: &[&str]) {
+        self.process.signal(Signal::KILL);
+        assert_eq!(self.process.wait_for_end(DEADLINE), None);
+        *self = Self::start_on(self.address.port(), program, arguments);
+    }
+
     /// Asks it to end, and returns its totals.
     #[must_use]
     pub fn end(self, signal: Signal) -> Totals {
@@ -60,6 +90,25 @@ impl Server {
             pair.unwrap_or_else(|| panic!("'{line}' is no counter: {ended:?}"))
         });
         Totals { counters: counters.collect(), ended }
+    }
+}
+
+/// Ports of the loopback, one after the other, that the kernel gives to nobody who asks for any:
+/// they are still free when a server that was killed starts again. Returns the first.
+#[must_use]
+pub fn lasting_ports(count: u16) -> u16 {
+    const FIRST: u16 = 16_384;
+    const COUNT: u16 = 8_192;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another run of these tests begins elsewhere.
+    let begin = (std::process::id() as u16).wrapping_mul(64);
+    let is_free = |port| while_none_starts(|| UdpSocket::bind(("127.0.0.1", port)).is_ok());
+    loop {
+        let offset = begin.wrapping_add(NEXT.fetch_add(count, Ordering::Relaxed)) % COUNT;
+        let port = FIRST + offset;
+        if (port..port + count).all(is_free) {
+            return port;
+        }
     }
 }
 

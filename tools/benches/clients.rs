@@ -50,45 +50,78 @@ struct Bench {
     stop: StopSignal,
 }
 
+/// A row of what is measured.
+struct Row {
+    name: &'static str,
+    unit: &'static str,
+    measure: fn(&Bench) -> Result<f64>,
+}
+
+const ECHO: usize = 0;
+const ONE_GET: usize = 1;
+const GENERATOR: usize = 2;
+const GET_MANY: usize = 3;
+const FUTURES: usize = 4;
+const REDIS_FUTURES: usize = 5;
+const THREADS: usize = 6;
+const REDIS_THREADS: usize = 7;
+
+const ROWS: [Row; 8] = [
+    Row { name: "a bare echo", unit: "us", measure: Bench::echo },
+    Row { name: "one GET, driven connection", unit: "us", measure: Bench::one_get },
+    Row { name: "gen, YCSB-C", unit: "op/s", measure: Bench::generator },
+    Row { name: "get_many of 1000, driven connection", unit: "op/s", measure: Bench::get_many },
+    Row { name: "64 futures, one handle", unit: "op/s", measure: Bench::futures },
+    Row { name: "64 futures, redis multiplexed", unit: "op/s", measure: Bench::redis_futures },
+    Row { name: "64 threads, one handle", unit: "op/s", measure: Bench::threads },
+    Row { name: "64 threads, redis multiplexed", unit: "op/s", measure: Bench::redis_threads },
+];
+
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|text| text != "--bench").collect();
     let number = |at: usize, otherwise: f64| {
         arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(otherwise)
     };
     let (rounds, secs) = (number(0, 5.0) as usize, number(1, 1.0));
+    let only = arguments.get(2).map_or("", String::as_str);
     let folder = tempfile::tempdir()?;
     let bench = Bench::start(folder.path(), Duration::from_secs_f64(secs))?;
-    let mut rows: Vec<(&str, &str, Vec<f64>)> = Vec::new();
+    let mut figures: [Vec<f64>; ROWS.len()] = Default::default();
     for round in 1..=rounds {
         println!("round {round} of {rounds}");
-        for (place, (name, unit, figure)) in bench.round()?.into_iter().enumerate() {
-            if place == rows.len() {
-                rows.push((name, unit, Vec::new()));
+        for (row, figures) in ROWS.iter().zip(&mut figures) {
+            if row.name.contains(only) {
+                let figure = (row.measure)(&bench)?;
+                println!("  {}: {figure:.1} {}", row.name, row.unit);
+                figures.push(figure);
             }
-            println!("  {name}: {figure:.1} {unit}");
-            rows[place].2.push(figure);
         }
     }
     println!("medians of {rounds} rounds of {secs} s:");
-    let medians: Vec<_> = rows.iter().map(|(_, _, figures)| median(figures)).collect();
-    for ((name, unit, _), median) in rows.iter().zip(&medians) {
-        println!("  {name}: {median:.1} {unit}");
+    for (row, figures) in ROWS.iter().zip(&figures) {
+        if let Some(median) = median(figures) {
+            println!("  {}: {median:.1} {}", row.name, row.unit);
+        }
     }
-    let ratio = |part: usize, whole: usize| {
-        let pairs = rows[part].2.iter().zip(&rows[whole].2);
-        median(&pairs.map(|(part, whole)| part / whole).collect::<Vec<_>>())
-    };
-    println!("one GET over the echo: {:.2} (wanted: at most 1.15)", ratio(1, 0));
-    println!("get_many over gen: {:.2} (wanted: at least 0.4)", ratio(3, 2));
-    println!("futures over those of redis: {:.1} (wanted: at least 5)", ratio(4, 5));
-    println!("threads over those of redis: {:.1}", ratio(6, 7));
+    for (what, part, whole, wanted) in [
+        ("one GET over the echo", ONE_GET, ECHO, "at most 1.15"),
+        ("get_many over gen", GET_MANY, GENERATOR, "at least 0.4"),
+        ("futures over those of redis", FUTURES, REDIS_FUTURES, "at least 5"),
+        ("threads over those of redis", THREADS, REDIS_THREADS, "no figure"),
+    ] {
+        let pairs = figures[part].iter().zip(&figures[whole]);
+        let ratios: Vec<_> = pairs.map(|(part, whole)| part / whole).collect();
+        if let Some(median) = median(&ratios) {
+            println!("{what}: {median:.2} (wanted: {wanted})");
+        }
+    }
     Ok(())
 }
 
-fn median(figures: &[f64]) -> f64 {
+fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
+    sorted.get(sorted.len() / 2).copied()
 }
 
 impl Bench {
@@ -156,18 +189,9 @@ impl Bench {
             .cycle()
     }
 
-    fn round(&self) -> Result<Vec<(&'static str, &'static str, f64)>> {
-        let echo = echo::round_trips(WARMUP, self.measure, self.cores, &self.stop)?;
-        Ok(vec![
-            ("a bare echo", "us", echo.p50_us),
-            ("one GET, driven connection", "us", self.one_get()?),
-            ("gen, YCSB-C", "op/s", self.generator()?),
-            ("get_many of 1000, driven connection", "op/s", self.get_many()?),
-            ("64 futures, one handle", "op/s", self.futures()?),
-            ("64 futures, one multiplexed connection of redis", "op/s", self.redis_futures()?),
-            ("64 threads, one handle", "op/s", self.threads()?),
-            ("64 threads, one multiplexed connection of redis", "op/s", self.redis_threads()?),
-        ])
+    /// The median time of a round trip, in microseconds.
+    fn echo(&self) -> Result<f64> {
+        Ok(echo::round_trips(WARMUP, self.measure, self.cores, &self.stop)?.p50_us)
     }
 
     /// The median time of one GET, in microseconds.

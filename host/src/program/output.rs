@@ -1,5 +1,5 @@
 //! Writing to stdout and stderr. Both may fail at any time: the reader is gone, the disk is
-//! full. Or nobody reads what fills a pipe: so an [`outlet`](super::outlet) writes what is said
+//! full. Or nobody reads what fills a pipe: so an outlet writes what is said
 //! about the work. `println!` and `eprintln!` panic then, so no program uses them; clippy forbids them
 //! (`print_stdout`, `print_stderr`). indicatif ignores a bar that it cannot draw.
 

@@ -239,7 +239,11 @@ fn answers_of_near_caches_are_as_old_as_is_allowed_and_no_older() {
         let mut first = scenario.generator("first", &relay.list(), &loads);
         wait_for(&mut first, |told| told.ops_per_s > 0);
         let second = scenario.generator("second", &relay.list(), &cache);
-        assert_eq!((end(first), end(second)), (Some(0), Some(0)), "everything is answered");
+        for generator in [first, second] {
+            // Where so much is lost, a busy machine may not reach the rate.
+            let ended = generator.wait(DEADLINE);
+            assert!(matches!(ended.status, Some(0 | 3 | 4)), "{ended:#?}");
+        }
         assert!(relay.stop().lost > 0);
 
         let counted = ["first", "second"].map(|name| scenario.assert_counted(name));

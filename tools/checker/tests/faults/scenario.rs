@@ -2,16 +2,14 @@
 //! verdict on all of them.
 
 use std::fs;
-use std::net::UdpSocket;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use host::report::ClientReport;
 use testkit::DEADLINE;
-use testkit::process::{Ended, Process, Signal, beside, run, while_none_starts};
+use testkit::process::{Ended, Process, Signal, beside, run};
 use testkit::random::Random;
-use testkit::server::Server;
+use testkit::server::{Server, lasting_ports};
 
 const LINCHECK: &str = env!("CARGO_BIN_EXE_lincheck");
 const SECS_VARIABLE: &str = "FAULT_SECS";
@@ -72,7 +70,7 @@ impl Scenario {
 
     /// Two servers with two workers each.
     pub(crate) fn servers() -> [Server; 2] {
-        [(); 2].map(|()| Server::start_on(next_free_ports(), LINCHECK, TWO_WORKERS))
+        [(); 2].map(|()| Server::start_on(lasting_ports(2), LINCHECK, TWO_WORKERS))
     }
 
     /// A server with one worker: a relay does not stand before the ports of others.
@@ -190,24 +188,6 @@ pub(crate) fn assert_complete(operations: u64, done: u64, generators: u64) {
         operations <= done && done - operations <= asked_max,
         "{operations} in the histories of {done}"
     );
-}
-
-/// Two ports that the kernel gives to nobody who asks for any, so that they are still free
-/// when a server that was killed starts again.
-fn next_free_ports() -> u16 {
-    const FIRST: u16 = 16_384;
-    const COUNT: u16 = 8_192;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Another run of these tests begins elsewhere.
-    let begin = (std::process::id() as u16).wrapping_mul(64);
-    let is_free = |port| while_none_starts(|| UdpSocket::bind(("127.0.0.1", port)).is_ok());
-    loop {
-        let offset = begin.wrapping_add(NEXT.fetch_add(2, Ordering::Relaxed)) % COUNT;
-        let port = FIRST + offset;
-        if is_free(port) && is_free(port + 1) {
-            return port;
-        }
-    }
 }
 
 /// Waits until a generator tells what is wanted.

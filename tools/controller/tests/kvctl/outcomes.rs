@@ -7,7 +7,7 @@ use proto::wire::Kind;
 use testkit::process::Signal;
 use testkit::relay::{Direction, Network, Passage, Relay};
 
-use crate::running::{Talk, kvctl, kvctl_with, server};
+use crate::running::{Talk, kvctl, kvctl_with, server, wait_until};
 
 /// Where a datagram has its kind.
 const KIND_AT: usize = 7;
@@ -50,6 +50,8 @@ fn a_server_that_stops_makes_a_put_indeterminate_and_a_get_unanswered() {
     talk.say("put a 1");
     assert!(talk.hear().contains("\"stored\":true"));
     server.process.signal(Signal::STOP);
+    let stat = format!("/proc/{}/stat", server.process.pid());
+    wait_until(|| std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")));
     talk.say("get a");
     let heard = [talk.hear(), talk.hear()].concat();
     assert!(heard.contains("command 2: error: the key 'a': not answered"), "{heard}");
