@@ -70,7 +70,7 @@ impl fmt::Display for Version {
 /// assert_eq!(record.source, Source::Server, "this connection has no near cache");
 /// # Ok::<(), client::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The server answered this call: the value was current at one instant of the call.
     Server,

@@ -96,7 +96,7 @@ pub enum Error {
 }
 
 /// Why a call came to its end without an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Why {
     /// Its deadline is over.
@@ -108,7 +108,7 @@ pub enum Why {
 }
 
 /// Why a server would not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
     /// Its memory is at its cap. What it stores stays stored; a value that is no longer than
@@ -119,7 +119,7 @@ pub enum Refusal {
 }
 
 /// What was outside of the limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TooLarge {
     /// A key has to have from 1 to `max` bytes.

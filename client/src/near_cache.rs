@@ -8,7 +8,7 @@
 //! - Nothing is kept that a GET read which was sent before the last such answer.
 //! - When a server begins another life, all is forgotten.
 //!
-//! The first two need what was written lately by key. [`Fences`] has a fixed number of
+//! The first two need what was written lately by key. `Fences` has a fixed number of
 //! places for it, and keys share them by their hash: keys that share a place with one that is
 //! written are not kept meanwhile. That costs a hit, never a wrong answer.
 
