@@ -147,17 +147,6 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether all its threads are in a state, as proc(5) names it.
-    #[must_use]
-    pub fn threads_are_in(&self, state: char) -> bool {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("Linux has it");
-        threads.map_while(Result::ok).all(|thread| {
-            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-            // Behind the name, which may hold anything.
-            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state))
-        })
-    }
-
     /// Sends a signal. Who is told to stop has stopped when this returns.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it was not waited for yet");

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::thread;
-use std::time::Instant;
 
 use crate::DEADLINE;
 use crate::process::{Ended, Process, Signal, beside, while_none_starts};
@@ -64,19 +62,8 @@ impl Server {
     /// It does nothing until what this returns is dropped.
     #[must_use]
     pub fn stop(&self) -> Stopped<'_> {
-        self.halt();
-        Stopped(&self.process)
-    }
-
-    /// It does nothing any more, until SIGCONT or its end.
-    pub fn halt(&self) {
         self.process.signal(Signal::STOP);
-        // The signal reaches one thread after the other.
-        let deadline = Instant::now() + DEADLINE;
-        while !self.process.threads_are_in('T') {
-            assert!(Instant::now() < deadline, "it does not stop: {self:?}");
-            thread::yield_now();
-        }
+        Stopped(&self.process)
     }
 
     /// Kills it, and starts it on the same ports: it has lost all.
