@@ -1,7 +1,7 @@
 //! The way of calls to the thread of a handle: a bounded queue, and a waker.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use crossbeam_queue::ArrayQueue;
@@ -151,7 +151,7 @@ pub(crate) struct Commands {
     /// Whether the thread is to end.
     is_closed: AtomicBool,
     /// Why the thread has ended.
-    failure: Mutex<Option<Error>>,
+    failure: OnceLock<Error>,
 }
 
 impl Commands {
@@ -162,7 +162,7 @@ impl Commands {
             waker,
             is_awake: AtomicBool::new(true),
             is_closed: AtomicBool::new(false),
-            failure: Mutex::new(None),
+            failure: OnceLock::new(),
         }
     }
 
@@ -185,8 +185,8 @@ impl Commands {
         if !self.is_awake.swap(true, Ordering::SeqCst) {
             self.waker.wake_by_ref();
         }
-        if let Some(failure) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            self.refuse_all(&failure);
+        if let Some(failure) = self.failure.get() {
+            self.refuse_all(failure);
         }
         Ok(())
     }
@@ -199,8 +199,7 @@ impl Commands {
 
     /// Why the thread has ended.
     pub(crate) fn failure(&self) -> Error {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        failure.unwrap_or(Error::NotExecuted(Why::Closed))
+        self.failure.get().cloned().unwrap_or(Error::NotExecuted(Why::Closed))
     }
 
     // ------------------------------------------------------- the end of the thread
@@ -231,11 +230,9 @@ impl Commands {
 
     /// The thread has ended: nothing is taken any more.
     pub(crate) fn end(&self, failure: Error) {
-        let mut ended = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        let failure = ended.get_or_insert(failure).clone();
-        drop(ended);
+        let failure = self.failure.get_or_init(|| failure);
         fence(Ordering::SeqCst);
-        self.refuse_all(&failure);
+        self.refuse_all(failure);
     }
 
     fn refuse_all(&self, error: &Error) {

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use udp::clock;
 use udp::core_loop;
@@ -247,12 +247,12 @@ impl Client {
         command: impl FnOnce(u64, oneshot::Sender<Result<T, Error>>) -> Command,
     ) -> Call<T> {
         let (sender, receiver) = oneshot::channel();
-        let command = command(now_ns + self.timeout_ns, sender);
+        let deadline_ns = now_ns + self.timeout_ns;
+        let command = command(deadline_ns, sender);
         if let Err(error) = self.inner.commands.push(command) {
             return Call::ended(Err(error));
         }
-        let timeout = Duration::from_nanos(self.timeout_ns) + GRACE;
-        Call(State::Waiting { receiver, is_mutation, give_up: Instant::now() + timeout })
+        Call(State::Waiting { receiver, is_mutation, deadline_ns })
     }
 }
 
@@ -311,7 +311,7 @@ pub struct Call<T>(State<T>);
 #[derive(Debug)]
 enum State<T> {
     Ended(Option<Result<T, Error>>),
-    Waiting { receiver: oneshot::Receiver<Result<T, Error>>, is_mutation: bool, give_up: Instant },
+    Waiting { receiver: oneshot::Receiver<Result<T, Error>>, is_mutation: bool, deadline_ns: u64 },
 }
 
 impl<T> Call<T> {
@@ -329,9 +329,10 @@ impl<T> Call<T> {
     pub fn wait(self) -> Result<T, Error> {
         match self.0 {
             State::Ended(result) => result.expect("a call ends once"),
-            State::Waiting { receiver, is_mutation, give_up } => {
+            State::Waiting { receiver, is_mutation, deadline_ns } => {
                 // The thread ends each call at its deadline. Where it is no more, nobody does.
-                receiver.recv_deadline(give_up).unwrap_or_else(|_| Err(lost(is_mutation)))
+                let rest = Duration::from_nanos(deadline_ns.saturating_sub(clock::now_ns()));
+                receiver.recv_timeout(rest + GRACE).unwrap_or_else(|_| Err(lost(is_mutation)))
             }
         }
     }
