@@ -115,7 +115,8 @@ impl Config {
                 return Err(Error::InvalidConfig(format!("the server {server} has port 0")));
             }
             if servers[..place].contains(server) {
-                return Err(Error::InvalidConfig(format!("the server {server} is listed twice")));
+                let text = format!("{server} is in the list of servers twice");
+                return Err(Error::InvalidConfig(text));
             }
         }
         match self.mtu_bytes {
