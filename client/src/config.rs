@@ -21,6 +21,9 @@ use crate::near_cache::CacheConfig;
 ///
 /// let config = Config::default()
 ///     .with_timeout(Duration::from_millis(50))
+///     .with_connect_timeout(Duration::from_secs(1))
+///     .with_mtu_bytes(8972) // jumbo frames, if the servers have them too
+///     .with_socket_buffer_bytes(4 << 20)
 ///     .with_cache(CacheConfig::new(100_000, Duration::from_millis(100)));
 /// assert_eq!(config.timeout, Duration::from_millis(50));
 /// ```
@@ -115,7 +118,8 @@ impl Config {
                 return Err(Error::InvalidConfig(format!("the server {server} has port 0")));
             }
             if servers[..place].contains(server) {
-                return Err(Error::InvalidConfig(format!("the server {server} is listed twice")));
+                let text = format!("{server} is in the list of servers twice");
+                return Err(Error::InvalidConfig(text));
             }
         }
         match self.mtu_bytes {
