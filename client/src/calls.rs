@@ -30,6 +30,7 @@ use crate::entropy::Entropy;
 use crate::error::{Error, Refusal, TooLarge, Why};
 use crate::limits::{LINE_BYTES_MAX, LINE_CALLS_MAX};
 use crate::near_cache::{Cached, NearCache};
+use crate::observe;
 use crate::planted::Kept;
 use crate::pool::{RemoteWorker, SessionPool, Share};
 
@@ -491,6 +492,7 @@ impl<T> Calls<T> {
         let bytes = key.len() + value.len();
         if self.waiting_calls >= LINE_CALLS_MAX || self.waiting_bytes + bytes > LINE_BYTES_MAX {
             self.counters.not_sent += 1;
+            observe::line_full(self.worker(session).0, self.waiting_calls);
             return Err(Error::NotSent);
         }
         self.waiting_calls += 1;
@@ -539,6 +541,7 @@ impl<T> Calls<T> {
 
     fn count_again(&mut self, (calls, bytes): Again) {
         self.counters.asked_again += calls as u64;
+        observe::asked_again(calls);
         self.waiting_calls += calls;
         self.waiting_bytes += bytes;
     }
@@ -560,6 +563,7 @@ impl<T> Calls<T> {
             } else if !is_planted(Fault::DeadlineIgnored) {
                 self.counters.late += 1;
                 let session = self.pool.get(call.session);
+                observe::call_late(session.client.server(), call.kind);
                 ended(EndedCall {
                     token: call.token.take().expect("just looked"),
                     worker: session.client.server(),
@@ -580,6 +584,8 @@ impl<T> Calls<T> {
             });
             for waiting in late.into_iter().chain(late_reads) {
                 self.counters.withdrawn += 1;
+                let kind = self.calls[waiting.call].kind;
+                observe::call_withdrawn(self.worker(session).0, kind);
                 let error = self.withdrawn(session);
                 self.end_waiting(&waiting, &error, ended);
             }

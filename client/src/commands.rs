@@ -5,12 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use crossbeam_queue::ArrayQueue;
-use oneshot::Sender;
 
 use crate::answer::{Ping, Record, Results, Version, WorkerStats};
 use crate::error::{Error, Why};
 use crate::limits::{COMMAND_BYTES_MAX, COMMANDS_MAX};
 use crate::near_cache::NearCache;
+use crate::observe::Sender;
 
 /// A call on its way, or many.
 pub(crate) enum Command {

@@ -19,6 +19,7 @@ use crate::error::{Error, Why, timeout_ns};
 use crate::gather::{Gathered, WorkerEnd, answer_of, cached_record, found, stored};
 use crate::limits::{LINE_BYTES_MAX, LINE_CALLS_MAX};
 use crate::near_cache::NearCache;
+use crate::observe;
 use crate::socket;
 
 /// Calls that may wait for room before a batch drives the connection: a part of what one
@@ -119,7 +120,7 @@ impl Connection {
     /// [`Error::Unanswered`], [`Error::NotExecuted`] or [`Error::NoServer`] if no answer came in
     /// time; [`Error::TooLarge`] for a key that is outside of the limits.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Record>, Error> {
-        self.only(Operation::Get(key)).map(found)
+        observe::call(|| self.only(Operation::Get(key)).map(found))
     }
 
     /// Writes a record, and returns its new version.
@@ -129,7 +130,7 @@ impl Connection {
     /// executed: [`Error::Refused`] if the server's memory is full, [`Error::TooLarge`],
     /// [`Error::NotExecuted`], [`Error::NoServer`].
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<Version, Error> {
-        self.only(Operation::Put(key, value)).map(stored)
+        observe::call(|| self.only(Operation::Put(key, value)).map(stored))
     }
 
     /// Reads many records at once; the results are in the order of the keys. All of them
@@ -159,7 +160,8 @@ impl Connection {
             Err(failure) => (0, Some(failure)),
         };
         let deadline_ns = now_ns.saturating_add(self.timeout_ns);
-        Pipeline { connection: self, deadline_ns, failure, waiting_max: BATCH_WAITING }
+        let asked = observe::Asked::now();
+        Pipeline { connection: self, deadline_ns, failure, waiting_max: BATCH_WAITING, asked }
     }
 
     /// Asks each worker of each server for its counters.
@@ -168,6 +170,10 @@ impl Connection {
     /// If the connection is of no use any more. That a worker does not answer stands with
     /// that worker.
     pub fn stats(&mut self) -> Result<Vec<WorkerStats>, Error> {
+        observe::call(|| self.all_counters())
+    }
+
+    fn all_counters(&mut self) -> Result<Vec<WorkerStats>, Error> {
         let deadline_ns = self.begin()? + self.timeout_ns;
         let mut ends = Workers::new(self.batch);
         for place in self.calls.workers().collect::<Vec<_>>() {
@@ -189,6 +195,10 @@ impl Connection {
     /// If the connection is of no use any more. That a worker does not answer stands with
     /// that worker.
     pub fn ping(&mut self) -> Result<Vec<Ping>, Error> {
+        observe::call(|| self.all_round_trips())
+    }
+
+    fn all_round_trips(&mut self) -> Result<Vec<Ping>, Error> {
         self.begin()?;
         let mut pings = Vec::new();
         for place in self.calls.workers().collect::<Vec<_>>() {
@@ -322,6 +332,7 @@ pub struct Pipeline<'a> {
     failure: Option<Error>,
     /// Calls that may wait for room.
     waiting_max: usize,
+    asked: observe::Asked,
 }
 
 impl Pipeline<'_> {
@@ -344,6 +355,7 @@ impl Pipeline<'_> {
 
     #[inline]
     fn operation(&mut self, operation: Operation<'_>) {
+        self.asked.add(matches!(operation, Operation::Put(..)));
         if let Some(failure) = &self.failure {
             let gathered = &mut self.connection.answers.gathered;
             let place = gathered.wait();
@@ -382,12 +394,12 @@ impl Pipeline<'_> {
     }
 
     fn finish(self) -> impl Iterator<Item = Result<Answer, Error>> {
-        let Self { connection, failure, .. } = self;
+        let Self { connection, failure, asked, .. } = self;
         if failure.is_none() {
             // What has not ended then has failed with the connection, and is told so.
             let _ = connection.finish();
         }
-        connection.answers.take_all(connection.failure.as_ref())
+        asked.watch(connection.answers.take_all(connection.failure.as_ref()))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::error::{Error, TooLarge, Why, timeout_ns};
 use crate::gather::cached_record;
 use crate::limits::BATCH_CALLS_MAX;
 use crate::near_cache::NearCache;
+use crate::observe::{self, Observed};
 use crate::service::Service;
 use crate::socket;
 
@@ -240,13 +241,13 @@ impl Client {
         Err(Error::TooLarge { what: TooLarge::Batch { calls, max: BATCH_CALLS_MAX } })
     }
 
-    fn call<T>(
+    fn call<T: Observed>(
         &self,
         now_ns: u64,
         is_mutation: bool,
-        command: impl FnOnce(u64, oneshot::Sender<Result<T, Error>>) -> Command,
+        command: impl FnOnce(u64, observe::Sender<Result<T, Error>>) -> Command,
     ) -> Call<T> {
-        let (sender, receiver) = oneshot::channel();
+        let (sender, receiver) = observe::channel(now_ns);
         let deadline_ns = now_ns + self.timeout_ns;
         let command = command(deadline_ns, sender);
         if let Err(error) = self.inner.commands.push(command) {
@@ -315,7 +316,11 @@ enum State<T> {
 }
 
 impl<T> Call<T> {
-    const fn ended(result: Result<T, Error>) -> Self {
+    fn ended(result: Result<T, Error>) -> Self
+    where
+        T: Observed,
+    {
+        observe::at_once(&result);
         Self(State::Ended(Some(result)))
     }
 

@@ -12,6 +12,7 @@ mod gather;
 mod handle;
 pub mod limits;
 pub mod near_cache;
+mod observe;
 mod planted;
 pub mod pool;
 mod resolve;

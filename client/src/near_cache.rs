@@ -23,6 +23,7 @@ use twox_hash::XxHash3_64;
 
 use crate::answer::Version;
 use crate::limits::{FENCES_MAX, FENCES_MIN};
+use crate::observe;
 
 /// How much a near cache keeps, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,13 @@ impl NearCache {
     #[must_use]
     #[inline]
     pub fn get(&self, now_ns: u64, key: &[u8]) -> Option<Cached> {
+        let cached = self.fresh(now_ns, key);
+        observe::looked_up(cached.is_some());
+        cached
+    }
+
+    #[inline]
+    fn fresh(&self, now_ns: u64, key: &[u8]) -> Option<Cached> {
         let cached = self.records.get(key)?;
         (now_ns.saturating_sub(cached.read_ns) <= self.max_age_ns).then_some(cached)
     }

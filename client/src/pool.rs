@@ -24,6 +24,7 @@ use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::limits::{REOPEN_NS_MAX, REOPEN_NS_MIN, WORKERS_MAX};
 use crate::near_cache::NearCache;
+use crate::observe;
 
 /// The worker that a session is with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,23 +252,27 @@ impl<T: Copy> SessionPool<T> {
     #[cold]
     fn reopen(&mut self, now_ns: u64, place: usize) -> Result<(), Error> {
         let session = &mut self.all[place];
-        match session.client.ended() {
+        let (worker, ended) = (session.client.server(), session.client.ended());
+        match ended {
             // All were closed: none is wanted any more.
             Some(Ended::Closed) => return Ok(()),
             Some(Ended::Refused(_) | Ended::OtherVersion(_)) => {
+                if session.reopen_ns.is_none() {
+                    observe::session_refused(worker, ended);
+                }
                 let backoff_ns = session.backoff_ns;
                 if now_ns < *session.reopen_ns.get_or_insert(now_ns + backoff_ns) {
                     return Ok(());
                 }
                 session.backoff_ns = (2 * backoff_ns).min(REOPEN_NS_MAX);
             }
-            _ => {}
+            _ => observe::session_lost(worker, ended),
         }
+        observe::session_reopening(worker);
         session.reopen_ns = None;
         self.past.add(session.client.counters());
-        let server = session.client.server();
-        *self.lost.entry(server).or_default() += session.client.counters().sessions_lost;
-        session.client = Client::new(now_ns, server, self.entropy.next_id()?, self.config);
+        *self.lost.entry(worker).or_default() += session.client.counters().sessions_lost;
+        session.client = Client::new(now_ns, worker, self.entropy.next_id()?, self.config);
         Ok(())
     }
 
@@ -307,6 +312,7 @@ impl<T: Copy> SessionPool<T> {
             let claims = "more workers than a server has";
             return Err(Error::InvalidServer { server: address, claims });
         }
+        observe::session_opened(address, granted.incarnation);
         let server = &mut self.servers[index];
         if let (Some(_), true, Some(cache)) =
             (server.workers, server.incarnation != granted.incarnation, &self.cache)

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oneshot::Sender;
+use oneshot::Sender as PlainSender;
 use proto::transmit::{Flush, Path, Transmit};
 use slab::Slab;
 use udp::core_loop::Endpoint;
@@ -15,6 +15,7 @@ use crate::calls::{Calls, EndedCall, NotTaken};
 use crate::commands::{Command, Commands};
 use crate::error::{Error, Why};
 use crate::gather::{Gathered, answer_of, counters_of, found, stored};
+use crate::observe::Sender;
 
 /// Who waits for a call.
 pub(crate) enum Waiter {
@@ -72,7 +73,7 @@ struct AllBatches {
 }
 
 enum Stage {
-    Connecting(Sender<Result<(), Error>>),
+    Connecting(PlainSender<Result<(), Error>>),
     Open,
     Closing,
 }
@@ -92,7 +93,7 @@ impl Service {
         calls: Calls<Waiter>,
         servers: Vec<SocketAddr>,
         commands: Arc<Commands>,
-        ready: Sender<Result<(), Error>>,
+        ready: PlainSender<Result<(), Error>>,
     ) -> Self {
         let stage = Stage::Connecting(ready);
         Self { calls, batches: AllBatches::default(), servers, commands, stage }

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::near_cache::NearCache;
+use crate::observe;
 
 /// A socket on any free port, and the calls that begin to connect over it.
 pub(crate) fn open<T>(
@@ -19,6 +20,7 @@ pub(crate) fn open<T>(
     cache: Option<Arc<NearCache>>,
 ) -> Result<(Socket, Calls<T>), Error> {
     config.check(servers)?;
+    observe::describe();
     let server = servers[0];
     // A socket of loopback needs not be told to which of the host's addresses answers come.
     let ip = match server.ip() {

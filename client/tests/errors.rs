@@ -20,7 +20,7 @@ use proto::transmit::Flush;
 use proto::unpack;
 use proto::wire::{Accept, HEADER_BYTES, Kind, VERSION};
 use testkit::networks::Filter;
-use testkit::process::{any_program, run};
+use testkit::process::{Signal, any_program, run};
 use testkit::relay::{Direction, Passage, Relay};
 use testkit::server::{Server, free_port, lasting_ports};
 
@@ -494,7 +494,7 @@ fn writes_of_a_lost_session_are_indeterminate_and_reads_are_asked_again() {
     let mut connection = connection(server.address, LONG);
     let handle = handle(server.address, LONG);
     let write_of_handle = {
-        server.halt();
+        server.process.signal(Signal::STOP);
         handle.put(b"by handle", b"value")
     };
     let read_of_handle = handle.get(b"by handle");
@@ -521,7 +521,7 @@ fn questions_to_a_worker_that_is_no_more_are_not_executed_or_not_answered() {
     let any = any_program();
     let mut server = Server::start_on(lasting_ports(2), &any, &["--cores", "2"]);
     let client = handle(server.address, LONG);
-    server.halt();
+    server.process.signal(Signal::STOP);
     // It is sent, and the other waits behind reads that fill the window.
     let sent = client.stats();
     let keys = large_keys(BATCH_CALLS_MAX as u32);

@@ -70,6 +70,7 @@ fn the_limits_are_those_of_the_code() {
         SESSIONS_PER_WORKER_MAX,
         SESSION_IDLE_NS,
         KEEPALIVE_NS,
+        SESSION_STALE_NS,
         COOKIE_LIFETIME_NS,
         HANDSHAKE_RETRY_NS,
         HANDSHAKE_RETRY_NS_MAX,

@@ -62,13 +62,8 @@ impl Server {
     /// It does nothing until what this returns is dropped.
     #[must_use]
     pub fn stop(&self) -> Stopped<'_> {
-        self.halt();
-        Stopped(&self.process)
-    }
-
-    /// It does nothing any more, until SIGCONT or its end.
-    pub fn halt(&self) {
         self.process.signal(Signal::STOP);
+        Stopped(&self.process)
     }
 
     /// Kills it, and starts it on the same ports: it has lost all.

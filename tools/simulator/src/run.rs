@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use udp::core_loop::{Round, SLEEP_NS_MAX};
 use udp::socket::BACKLOG_WAIT;
+use udp::transport::Transport as _;
 
 use crate::failure::Failure;
 use crate::machine::{Machine, Noted, Runs, WorkerRound};
@@ -69,7 +70,13 @@ fn wake(world: &mut World, place: usize, time_ns: u64) {
     }
     machine.wake_ns = u64::MAX;
     let process = &world.processes[machine.process];
-    let ready_ns = machine.busy_until_ns.max(process.paused_until_ns);
+    let mut ready_ns = machine.busy_until_ns.max(process.paused_until_ns);
+    if let Runs::Application(Some(application)) = &machine.runs {
+        match application.asleep_until_ns() {
+            u64::MAX => return,
+            until_ns => ready_ns = ready_ns.max(until_ns.saturating_sub(process.ahead_ns())),
+        }
+    }
     if ready_ns > world.now_ns {
         return world.plan_wake(place, ready_ns);
     }
@@ -147,7 +154,13 @@ fn round(world: &mut World, place: usize) -> Round {
         Runs::Application(state) => {
             let endpoint = state.as_deref_mut().expect("a machine that is over has no rounds");
             endpoint.begin_round(now_ns, processes[*process].paused_until_ns);
-            let round = core_loop.round(link, &mut Noted { endpoint, trace, address, now_ns });
+            let clock_ns = link.now_ns();
+            let calls_first = endpoint.calls_first(clock_ns);
+            let noted = &mut Noted { endpoint, trace, address, now_ns };
+            if calls_first {
+                core_loop.send(link, noted, clock_ns);
+            }
+            let round = core_loop.round(link, noted);
             if let Some(wrong) = endpoint.take_failure() {
                 failure.get_or_insert(wrong);
             }

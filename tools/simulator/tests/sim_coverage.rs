@@ -21,7 +21,8 @@ const NEVER: [&str; 6] = [
 ];
 
 /// How calls of applications end.
-const ENDS: [&str; 15] = [
+const ENDS: [&str; 16] = [
+    "not connected",
     "answered from a near cache",
     "found",
     "not found",

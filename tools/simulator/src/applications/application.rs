@@ -14,7 +14,7 @@ use client::limits::LINE_CALLS_MAX;
 use client::near_cache::NearCache;
 use generator::plan::Plan;
 use proto::client::ClientConfig;
-use proto::limits::KEY_BYTES_MAX;
+use proto::limits::{KEEPALIVE_NS, KEY_BYTES_MAX};
 use proto::placement::server_of;
 use proto::transmit::{Flush, Path, Transmit};
 use udp::core_loop::{Endpoint, UNDRAINED_NS_MAX};
@@ -66,6 +66,10 @@ pub struct Application {
     random: Random,
     calls: Calls<usize>,
     stage: Stage,
+    /// Whether it waits for its sessions to open before it calls.
+    is_connecting: bool,
+    /// When it was run last, on its clock.
+    run_ns: u64,
     /// When it calls again, and for which records: a call for them ended.
     followed: BinaryHeap<Reverse<(u64, u64)>>,
     ended: Vec<Ended>,
@@ -108,7 +112,62 @@ impl Application {
         self.ledger.failure.take()
     }
 
+    /// Until when it does nothing, on its clock: a connection that is driven by its calls does
+    /// nothing between them, and leaves unread what comes.
+    #[must_use]
+    pub fn asleep_until_ns(&self) -> u64 {
+        let sleeps = self.config.is_driven && !self.is_connecting && self.ledger.open() == 0;
+        match self.stage {
+            Stage::Waiting if sleeps => u64::MAX,
+            Stage::Running { .. } if sleeps => self.next_call_ns().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// Makes the calls of one that has slept before it looks at what came; whether it did.
+    pub fn calls_first(&mut self, clock_ns: u64) -> bool {
+        let due_ns = self.asleep_until_ns();
+        let is_due = 0 < due_ns && due_ns <= clock_ns && clock_ns <= self.run_ns + KEEPALIVE_NS;
+        if is_due {
+            self.advance(clock_ns);
+        }
+        is_due
+    }
+
+    /// When it calls next by itself, while it runs.
+    fn next_call_ns(&self) -> Option<u64> {
+        let Stage::Running { next_ns, .. } = self.stage else { return None };
+        let followed = self.followed.peek().map(|&Reverse((at_ns, _))| at_ns);
+        Some(followed.map_or(next_ns, |at_ns| at_ns.min(next_ns)))
+    }
+
+    /// Goes on with connecting; whether its sessions are open. One that does not open ends all
+    /// of them, and others are begun.
+    fn connect(&mut self, clock_ns: u64) -> bool {
+        match self.calls.connect(clock_ns) {
+            Ok(is_open) => self.is_connecting = !is_open,
+            Err(_) => {
+                self.ledger.end_of_connecting();
+                self.close(clock_ns);
+                self.begin_anew(clock_ns);
+            }
+        }
+        !self.is_connecting
+    }
+
+    fn begin_anew(&mut self, clock_ns: u64) {
+        self.ledger.closed(&self.calls);
+        self.calls = calls(clock_ns, &self.plan, self.client, &self.config, &mut self.random);
+        self.is_connecting = self.config.connects;
+    }
+
     fn advance(&mut self, clock_ns: u64) {
+        if self.is_connecting && !self.connect(clock_ns) {
+            match self.stage {
+                Stage::Running { end_ns, .. } if clock_ns >= end_ns => self.is_connecting = false,
+                _ => return,
+            }
+        }
         if !matches!(self.stage, Stage::Running { .. }) {
             self.followed.clear();
         }
@@ -127,9 +186,7 @@ impl Application {
                 };
             }
             Stage::Reopening { end_ns } if self.calls.are_over() => {
-                self.ledger.closed(&self.calls);
-                self.calls =
-                    calls(clock_ns, &self.plan, self.client, &self.config, &mut self.random);
+                self.begin_anew(clock_ns);
                 self.stage = Stage::Running { next_ns: clock_ns, end_ns };
             }
             Stage::Draining if self.ledger.open() == 0 => {
@@ -268,6 +325,7 @@ impl Endpoint for Application {
         let Self { calls, ended, plan, .. } = self;
         calls.handle_timeout(now_ns, is_drained, |call| ended.push(Ended::of(call, plan)));
         self.write_down(now_ns);
+        self.run_ns = now_ns;
         match is_drained {
             true => self.undrained_since_ns = None,
             false => _ = self.undrained_since_ns.get_or_insert(self.now_ns),
@@ -276,12 +334,10 @@ impl Endpoint for Application {
     }
 
     fn poll_timeout(&self) -> Option<u64> {
-        let next_ns = match self.stage {
-            Stage::Running { next_ns, .. } => match self.followed.peek() {
-                Some(&Reverse((at_ns, _))) => Some(at_ns.min(next_ns)),
-                None => Some(next_ns),
-            },
-            _ => None,
+        let next_ns = match (self.is_connecting, self.stage) {
+            (true, Stage::Running { end_ns, .. }) => Some(end_ns),
+            (true, _) => None,
+            (false, _) => self.next_call_ns(),
         };
         next_ns.into_iter().chain(self.calls.poll_timeout()).min()
     }
@@ -311,6 +367,7 @@ pub fn application(
     let clock_ns = clock.clock_ns(now_ns);
     let writer = random.next_u64();
     let ledger = Ledger::new(index as u32, writer, own.cache_age_ns.unwrap_or(0));
+    let connects = own.connects;
     let application = Application {
         calls: calls(clock_ns, plan, client, &own, &mut random),
         config: own,
@@ -320,6 +377,8 @@ pub fn application(
         window_ns: 0,
         random,
         stage: Stage::Waiting,
+        is_connecting: connects,
+        run_ns: clock_ns,
         followed: BinaryHeap::new(),
         ended: Vec::new(),
         now_ns,

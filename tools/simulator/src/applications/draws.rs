@@ -14,6 +14,10 @@ pub const CALL_NS_MAX: u64 = 2_000_000_000;
 pub struct ApplicationConfig {
     /// Largest age of what its near cache answers, if it has one.
     pub cache_age_ns: Option<u64>,
+    /// Whether it does nothing between its calls, not even read.
+    pub is_driven: bool,
+    /// Whether it waits for its sessions to open before it calls.
+    pub connects: bool,
     /// Bursts of calls that it makes while the streams run.
     pub bursts: u64,
     /// Whether its first burst has more calls than may wait for room.
@@ -53,6 +57,8 @@ impl ApplicationConfig {
     fn draw(random: &mut Random, records: u64, round_trip_ns: u64, calm: bool) -> Self {
         let mut times = |often: u64| if calm { 0 } else { random.below(3) * random.below(often) };
         let (pauses, cuts, clock_jumps, restarts) = (times(3), times(3), times(3), times(3));
+        let is_driven = random.below(3) == 0;
+        let connects = is_driven || random.below(2) == 0;
         let one_in = |of: &[u64], random: &mut Random| if calm { 0 } else { random.pick(of) };
         Self {
             cache_age_ns: match random.below(4) {
@@ -61,6 +67,8 @@ impl ApplicationConfig {
                 1 => Some(random.magnitude(round_trip_ns, 8 * round_trip_ns)),
                 _ => Some(random.magnitude(20 * round_trip_ns, CACHE_AGE_NS_MAX)),
             },
+            is_driven,
+            connects,
             bursts: random.magnitude(4, 60),
             floods: !calm && random.below(100) == 0,
             followed_per_million: random.pick(&[0, 500_000, 800_000]),

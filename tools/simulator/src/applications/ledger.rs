@@ -203,6 +203,11 @@ impl Ledger {
         }
     }
 
+    /// Sessions that were waited for did not open.
+    pub fn end_of_connecting(&mut self) {
+        *self.ends.entry("not connected").or_default() += 1;
+    }
+
     /// A client was closed, and is no more.
     pub fn closed(&mut self, calls: &Calls<usize>) {
         self.counters.add(&calls.session_counters());
