@@ -14,6 +14,15 @@ pub type Results<T> = Vec<Result<T, Error>>;
 
 /// Version of a record: it grows with each mutation of its key, not always by one. It names
 /// the life of the server as well, so that a version of another life equals none of this one.
+///
+/// ```
+/// use client::Version;
+///
+/// let version = Version::new(0xfe, 7);
+/// assert_eq!((version.incarnation(), version.number()), (0xfe, 7));
+/// assert_eq!(version.to_string(), "7@00000000000000fe");
+/// # Ok::<(), client::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version {
     incarnation: u64,
@@ -48,7 +57,20 @@ impl fmt::Display for Version {
 }
 
 /// Where an answer comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// ```
+/// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+/// # let servers = [server.address];
+/// # let mut connection = client::Connection::connect(&servers)?;
+///
+/// use client::Source;
+///
+/// connection.put(b"key", b"value")?;
+/// let record = connection.get(b"key")?.expect("it was just written");
+/// assert_eq!(record.source, Source::Server, "this connection has no near cache");
+/// # Ok::<(), client::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The server answered this call: the value was current at one instant of the call.
     Server,

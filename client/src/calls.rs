@@ -12,6 +12,48 @@
 //! The order of a round's calls is that of every state machine of `proto`, which documents
 //! it: [`Calls::handle_datagram`] for each datagram, [`Calls::handle_timeout`], the
 //! application's commands, [`Calls::poll_transmit`] and [`Calls::poll_timeout`].
+//!
+//! ```
+//! use std::net::UdpSocket;
+//! use std::time::{Duration, Instant};
+//!
+//! use client::calls::{Calls, EndedCall, Reply};
+//! use client::entropy::Entropy;
+//! use proto::client::ClientConfig;
+//! use proto::transmit::Flush;
+//!
+//! # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+//! # let servers = [server.address];
+//! let socket = UdpSocket::bind("127.0.0.1:0")?;
+//! socket.set_read_timeout(Some(Duration::from_millis(1)))?;
+//! let start = Instant::now();
+//! let mut calls = Calls::new(0, &servers, ClientConfig::default(), Entropy::System, None)?;
+//! let (mut is_called, mut is_over) = (false, false);
+//! let mut buffer = [0; 2048];
+//! while !is_over {
+//!     let received = socket.recv_from(&mut buffer);
+//!     let now_ns = start.elapsed().as_nanos() as u64;
+//!     let mut ended = |call: EndedCall<'_, &str>| {
+//!         assert_eq!((call.token, call.result), ("mine", Ok(Reply::NotFound)));
+//!         is_over = true;
+//!     };
+//!     if let Ok((bytes, from)) = received {
+//!         calls.handle_datagram(now_ns, from, &buffer[..bytes], &mut ended);
+//!     }
+//!     calls.handle_timeout(now_ns, true, &mut ended);
+//!     if !is_called && calls.connect(now_ns)? {
+//!         let deadline_ns = now_ns + 1_000_000_000;
+//!         calls.get("mine", deadline_ns, b"key").map_err(|not_taken| not_taken.error)?;
+//!         is_called = true;
+//!     }
+//!     while let Some(burst) = calls.poll_transmit(now_ns, Flush::All) {
+//!         for datagram in burst.datagrams() {
+//!             socket.send_to(datagram, burst.path.remote)?;
+//!         }
+//!     }
+//! }
+//! # Ok::<(), client::Error>(())
+//! ```
 
 use std::collections::VecDeque;
 use std::io;
@@ -92,20 +134,28 @@ impl<T> NotTaken<T> {
     }
 }
 
-/// What happened to calls, beside what their sessions count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CallCounters {
-    /// Calls that were taken.
-    pub taken: u64,
-    /// Calls that were not, because too many waited already.
-    pub not_sent: u64,
-    /// Calls that were withdrawn at their deadline, before they were sent.
-    pub withdrawn: u64,
-    /// Calls that were sent and not answered at their deadline.
-    pub late: u64,
-    /// Reads that were asked again in another session.
-    pub asked_again: u64,
+proto::counters! {
+    /// What happened to calls, beside what their sessions count.
+    ///
+    /// ```
+    /// use client::calls::CallCounters;
+    ///
+    /// let names: Vec<_> = CallCounters::default().named().map(|(name, _)| name).collect();
+    /// assert_eq!(names, ["taken", "not_sent", "withdrawn", "late", "asked_again"]);
+    /// ```
+    #[non_exhaustive]
+    CallCounters {
+        /// Calls that were taken.
+        taken,
+        /// Calls that were not, because too many waited already.
+        not_sent: trouble,
+        /// Calls that were withdrawn at their deadline, before they were sent.
+        withdrawn: trouble,
+        /// Calls that were sent and not answered at their deadline.
+        late: trouble,
+        /// Reads that were asked again in another session.
+        asked_again: trouble,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,16 +38,17 @@ const BATCH_WAITING_LIMIT: usize = LINE_CALLS_MAX / 2;
 /// waits it spins for a tenth of a millisecond, if the core seems to be free, and then sleeps.
 /// Between calls nothing runs. Dropping the connection tells the servers that it is over.
 ///
-/// ```no_run
+/// ```
 /// use client::Connection;
 ///
-/// # fn main() -> Result<(), client::Error> {
-/// let mut connection = Connection::connect(&["127.0.0.1:7400".parse().unwrap()])?;
+/// let servers = client::resolve("127.0.0.1:7400")?;
+/// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+/// # let servers = [server.address];
+/// let mut connection = Connection::connect(&servers)?;
 /// connection.put(b"greeting", b"hello")?;
 /// let record = connection.get(b"greeting")?.expect("it was just written");
-/// assert_eq!(record.value, &b"hello"[..]);
-/// # Ok(())
-/// # }
+/// assert_eq!(record.value, "hello");
+/// # Ok::<(), client::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Connection {
@@ -86,6 +87,17 @@ impl Connection {
 
     /// As [`Self::connect`], with other settings.
     ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// use std::time::Duration;
+    /// use client::{Config, Connection};
+    ///
+    /// let config = Config::default().with_timeout(Duration::from_millis(50));
+    /// let connection = Connection::connect_with(&servers, &config)?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Self::connect`], and [`Error::InvalidConfig`].
     pub fn connect_with(servers: &[SocketAddr], config: &Config) -> Result<Self, Error> {
@@ -110,11 +122,35 @@ impl Connection {
     }
 
     /// The longest time that the calls that follow may take; an hour at most.
+    ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let mut connection = client::Connection::connect(&servers)?;
+    ///
+    /// use std::time::Duration;
+    ///
+    /// connection.set_timeout(Duration::from_millis(5));
+    /// assert_eq!(connection.get(b"key")?, None);
+    /// # Ok::<(), client::Error>(())
+    /// ```
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout_ns = timeout_ns(timeout);
     }
 
     /// Reads a record; `None` if there is none.
+    ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let mut connection = client::Connection::connect(&servers)?;
+    ///
+    /// match connection.get(b"user:7")? {
+    ///     Some(record) => println!("{:?}, version {}", record.value, record.version),
+    ///     None => println!("not found"),
+    /// }
+    /// # Ok::<(), client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Unanswered`], [`Error::NotExecuted`] or [`Error::NoServer`] if no answer came in
@@ -124,6 +160,22 @@ impl Connection {
     }
 
     /// Writes a record, and returns its new version.
+    ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let mut connection = client::Connection::connect(&servers)?;
+    ///
+    /// use client::Error;
+    ///
+    /// match connection.put(b"user:7", b"alice") {
+    ///     Ok(version) => println!("written as {version}"),
+    ///     Err(error) if error.may_retry() => println!("not written: {error}"),
+    ///     Err(error @ Error::Indeterminate(_)) => println!("perhaps written: {error}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok::<(), client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Indeterminate`] if it was sent and no answer came in time; otherwise it was not
@@ -135,6 +187,17 @@ impl Connection {
 
     /// Reads many records at once; the results are in the order of the keys. All of them
     /// share one deadline.
+    ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let mut connection = client::Connection::connect(&servers)?;
+    ///
+    /// for (key, result) in ["one", "two"].iter().zip(connection.get_many(&["one", "two"])) {
+    ///     println!("{key}: {:?}", result?);
+    /// }
+    /// # Ok::<(), client::Error>(())
+    /// ```
     pub fn get_many<K: AsRef<[u8]>>(&mut self, keys: &[K]) -> Results<Option<Record>> {
         let mut pipeline = self.pipeline();
         keys.iter().for_each(|key| pipeline.get(key.as_ref()));
@@ -143,6 +206,16 @@ impl Connection {
 
     /// Writes many records at once; the results are in the order of the records. All of them
     /// share one deadline. Writes of one key in one call are concurrent: any may be the last.
+    ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let mut connection = client::Connection::connect(&servers)?;
+    ///
+    /// let results = connection.put_many(&[("one", "1"), ("two", "2")]);
+    /// assert!(results.iter().all(Result::is_ok));
+    /// # Ok::<(), client::Error>(())
+    /// ```
     pub fn put_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &mut self,
         records: &[(K, V)],
@@ -165,6 +238,18 @@ impl Connection {
     }
 
     /// Asks each worker of each server for its counters.
+    ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let mut connection = client::Connection::connect(&servers)?;
+    ///
+    /// for worker in connection.stats()? {
+    ///     let counters = worker.counters?;
+    ///     println!("{}: {} sessions", worker.worker, counters["sessions_opened"]);
+    /// }
+    /// # Ok::<(), client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the connection is of no use any more. That a worker does not answer stands with
@@ -191,6 +276,17 @@ impl Connection {
     /// Measures one round trip to each worker of each server, one after the other: of the GET
     /// of a key of one byte, zero, whatever it finds.
     ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let mut connection = client::Connection::connect(&servers)?;
+    ///
+    /// for ping in connection.ping()? {
+    ///     println!("{}: {:?}", ping.worker, ping.round_trip?);
+    /// }
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the connection is of no use any more. That a worker does not answer stands with
     /// that worker.
@@ -216,6 +312,16 @@ impl Connection {
     }
 
     /// What happened to calls so far.
+    ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let mut connection = client::Connection::connect(&servers)?;
+    ///
+    /// connection.get(b"key")?;
+    /// assert_eq!(connection.call_counters().taken, 1);
+    /// # Ok::<(), client::Error>(())
+    /// ```
     #[must_use]
     pub const fn call_counters(&self) -> &CallCounters {
         self.calls.counters()
@@ -312,18 +418,21 @@ enum Operation<'a> {
 /// with what was there before. One deadline holds for all: the pipeline's beginning and the
 /// connection's timeout.
 ///
-/// ```no_run
-/// # fn main() -> Result<(), client::Error> {
-/// # let mut connection = client::Connection::connect(&["127.0.0.1:7400".parse().unwrap()])?;
+/// ```
+/// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+/// # let servers = [server.address];
+/// # let mut connection = client::Connection::connect(&servers)?;
+///
+/// use client::Answer;
+///
 /// let mut pipeline = connection.pipeline();
 /// pipeline.put(b"one", b"1");
 /// pipeline.put(b"two", b"2");
 /// pipeline.get(b"three");
-/// for answer in pipeline.run() {
-///     println!("{:?}", answer?);
-/// }
-/// # Ok(())
-/// # }
+/// let answers = pipeline.run();
+/// assert!(matches!(answers[0], Ok(Answer::Stored(_))));
+/// assert_eq!(answers[2], Ok(Answer::NotFound));
+/// # Ok::<(), client::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Pipeline<'a> {

@@ -6,6 +6,13 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_pcg::Mcg128Xsl64;
 
 /// Draws the names of sessions.
+///
+/// ```
+/// use client::entropy::Entropy;
+///
+/// assert_eq!(Entropy::seeded(7).next_u64()?, Entropy::seeded(7).next_u64()?);
+/// # Ok::<(), client::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum Entropy {
     /// The system's random bytes: no two processes draw the same.

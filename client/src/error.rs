@@ -20,6 +20,26 @@ use proto::wire::{Reason, VERSION};
 ///
 /// [`Self::may_retry`] says the same to a program. `docs/CLIENT.md` of the project says for
 /// each what to do.
+///
+/// ```
+/// use client::{Client, Error};
+///
+/// /// Nothing but `done` is ever written to this key, so to write it twice does no harm.
+/// fn mark_as_done(client: &Client, key: &[u8]) -> Result<(), Error> {
+///     for _ in 0..2 {
+///         match client.put(key, b"done").wait() {
+///             Err(error) if error.may_retry() || error.is_indeterminate() => {}
+///             end => return end.map(drop),
+///         }
+///     }
+///     client.put(key, b"done").wait().map(drop)
+/// }
+/// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+/// # let servers = [server.address];
+/// # let client = Client::connect(&servers)?;
+/// mark_as_done(&client, b"job:7")?;
+/// # Ok::<(), client::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -31,7 +51,7 @@ pub enum Error {
     /// The server answered, and would not.
     Refused(Refusal),
     /// A mutation was sent and not answered: it may have been executed, once, or it may not,
-    /// or be executed yet while its session lasts.
+    /// or be executed yet, even after a later call, until its session has ended.
     Indeterminate(Why),
     /// A read was sent and not answered. It changed nothing.
     Unanswered(Why),
@@ -76,7 +96,7 @@ pub enum Error {
 }
 
 /// Why a call came to its end without an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Why {
     /// Its deadline is over.
@@ -88,7 +108,7 @@ pub enum Why {
 }
 
 /// Why a server would not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
     /// Its memory is at its cap. What it stores stays stored; a value that is no longer than
@@ -99,7 +119,7 @@ pub enum Refusal {
 }
 
 /// What was outside of the limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TooLarge {
     /// A key has to have from 1 to `max` bytes.
@@ -132,6 +152,14 @@ impl Error {
     ///
     /// `false` means that it could be executed twice ([`Error::Indeterminate`]), or that it
     /// would fail again for the same reason.
+    ///
+    /// ```
+    /// use client::{Error, Why};
+    ///
+    /// assert!(Error::NotExecuted(Why::Deadline).may_retry());
+    /// assert!(!Error::Indeterminate(Why::Deadline).may_retry());
+    /// # Ok::<(), client::Error>(())
+    /// ```
     #[must_use]
     pub const fn may_retry(&self) -> bool {
         match self {
@@ -151,6 +179,14 @@ impl Error {
     }
 
     /// Whether nobody knows if the call was executed. If not, it certainly was not.
+    ///
+    /// ```
+    /// use client::{Error, Why};
+    ///
+    /// assert!(Error::Indeterminate(Why::SessionLost).is_indeterminate());
+    /// assert!(!Error::NotExecuted(Why::Deadline).is_indeterminate());
+    /// # Ok::<(), client::Error>(())
+    /// ```
     #[must_use]
     pub const fn is_indeterminate(&self) -> bool {
         matches!(self, Self::Indeterminate(_))
@@ -257,4 +293,82 @@ impl From<io::Error> for Error {
 /// How long a deadline that was asked for is waited for, in nanoseconds.
 pub(crate) fn timeout_ns(timeout: Duration) -> u64 {
     timeout.min(crate::limits::TIMEOUT_MAX).as_nanos() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../docs/CLIENT.md");
+
+    /// The names of all variants of an enum, each with one value of it. It does not compile if
+    /// one is missing.
+    macro_rules! all {
+        ($kind:ident: $($name:ident $rest:tt,)+) => {{
+            const fn _exhaustive(value: &$kind) {
+                match value { $($kind::$name { .. } => {})+ }
+            }
+            [$((stringify!($name), all!(@ $kind $name $rest)),)+]
+        }};
+        (@ $kind:ident $name:ident ()) => { $kind::$name };
+        (@ $kind:ident $name:ident ($($value:expr),+)) => { $kind::$name($($value),+) };
+        (@ $kind:ident $name:ident { $($field:ident: $value:expr),+ }) => {
+            $kind::$name { $($field: $value),+ }
+        };
+    }
+
+    /// The lines of the table with this heading, as lists of their cells; the names without
+    /// their quotes.
+    fn table(heading: &str) -> Vec<Vec<&'static str>> {
+        let table = DOCUMENT.split_once(&format!("\n| {heading} |")).expect("there is one").1;
+        let lines = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let cells = |line: &'static str| line.trim_matches('|').split(" | ");
+        lines.map(|line| cells(line).map(|cell| cell.trim().trim_matches('`')).collect()).collect()
+    }
+
+    fn names(heading: &str) -> Vec<&'static str> {
+        table(heading).iter().map(|cells| cells[0]).collect()
+    }
+
+    #[test]
+    fn each_error_has_a_line_in_the_document_and_whether_it_may_be_retried() {
+        let server = SocketAddr::from(([127, 0, 0, 1], 7400));
+        let all = all! { Error:
+            NotSent (),
+            NotExecuted (Why::Deadline),
+            Refused (Refusal::MemoryFull),
+            Indeterminate (Why::Deadline),
+            Unanswered (Why::Deadline),
+            TooLarge { what: TooLarge::Answer },
+            NoServer { server: server, mtu_bytes: 1472 },
+            OtherVersion { server: server, theirs: 1 },
+            InvalidServer { server: server, claims: "" },
+            InvalidConfig (String::new()),
+            Forked (),
+            Io { kind: io::ErrorKind::Other, text: String::new() },
+        };
+        let expected = all.map(|(name, error)| {
+            let may_retry = if error.may_retry() { "yes" } else { "no" };
+            [name, may_retry]
+        });
+        let lines = table("error");
+        assert!(lines.iter().all(|cells| cells.len() == 4 && !cells[3].is_empty()));
+        let documented: Vec<_> = lines.iter().map(|cells| [cells[0], cells[1]]).collect();
+        assert_eq!(documented, expected);
+    }
+
+    #[test]
+    fn each_reason_has_a_line_in_the_document() {
+        let all = all! { Why: Deadline (), SessionLost (), Closed (), };
+        assert_eq!(names("Why"), all.map(|(name, _)| name));
+        let all = all! { Refusal: MemoryFull (), SessionsFull (), };
+        assert_eq!(names("Refusal"), all.map(|(name, _)| name));
+        let all = all! { TooLarge:
+            Key { bytes: 0, max: 0 },
+            Value { bytes: 0, max: 0 },
+            Answer (),
+            Batch { calls: 0, max: 0 },
+        };
+        assert_eq!(names("TooLarge"), all.map(|(name, _)| name));
+    }
 }

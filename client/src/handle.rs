@@ -36,17 +36,19 @@ const GRACE: Duration = Duration::from_secs(1);
 /// last clone is dropped, calls that are outstanding end, the servers are told, and the thread
 /// ends.
 ///
-/// ```no_run
+/// ```
+/// use std::thread;
 /// use client::Client;
 ///
-/// # fn main() -> Result<(), client::Error> {
-/// let client = Client::connect(&["127.0.0.1:7400".parse().unwrap()])?;
+/// let servers = client::resolve("127.0.0.1:7400")?;
+/// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+/// # let servers = [server.address];
+/// let client = Client::connect(&servers)?;
 /// client.put(b"greeting", b"hello").wait()?;
 /// let reader = client.clone();
-/// let read = std::thread::spawn(move || reader.get(b"greeting").wait());
-/// assert_eq!(read.join().unwrap()?.unwrap().value, &b"hello"[..]);
-/// # Ok(())
-/// # }
+/// let read = thread::spawn(move || reader.get(b"greeting").wait());
+/// assert_eq!(read.join().unwrap()?.unwrap().value, "hello");
+/// # Ok::<(), client::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Client {
@@ -74,6 +76,17 @@ impl Client {
     }
 
     /// As [`Self::connect`], with other settings.
+    ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// use std::time::Duration;
+    /// use client::{CacheConfig, Client, Config};
+    ///
+    /// let cache = CacheConfig::new(100_000, Duration::from_millis(100));
+    /// let client = Client::connect_with(&servers, &Config::default().with_cache(cache))?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::connect`], and [`Error::InvalidConfig`].
@@ -105,12 +118,35 @@ impl Client {
     }
 
     /// The same sessions, with another longest time of each call; an hour at most.
+    ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let client = client::Client::connect(&servers)?;
+    ///
+    /// use std::time::Duration;
+    ///
+    /// let hurried = client.with_timeout(Duration::from_millis(5));
+    /// assert_eq!(hurried.get(b"key").wait()?, None);
+    /// # Ok::<(), client::Error>(())
+    /// ```
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { inner: self.inner.clone(), timeout_ns: timeout_ns(timeout) }
     }
 
     /// Reads a record; `None` if there is none.
+    ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let client = client::Client::connect(&servers)?;
+    ///
+    /// // Both are under way together.
+    /// let (first, second) = (client.get(b"user:7"), client.get(b"user:8"));
+    /// println!("{:?}, {:?}", first.wait()?, second.wait()?);
+    /// # Ok::<(), client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Of the call: [`Error::Unanswered`], [`Error::NotExecuted`] or [`Error::NoServer`] if no
@@ -133,6 +169,22 @@ impl Client {
 
     /// Writes a record; the answer is its new version.
     ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let client = client::Client::connect(&servers)?;
+    ///
+    /// use client::Error;
+    ///
+    /// match client.put(b"user:7", b"alice").wait() {
+    ///     Ok(version) => println!("written as {version}"),
+    ///     Err(error) if error.may_retry() => println!("not written: {error}"),
+    ///     Err(error @ Error::Indeterminate(_)) => println!("perhaps written: {error}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of the call: [`Error::Indeterminate`] if it was sent and no answer came in time;
     /// otherwise it was not executed: [`Error::Refused`] if the server's memory is full,
@@ -154,6 +206,17 @@ impl Client {
     /// Reads many records at once, at most 65,536; the results are in the order of the keys.
     /// All of them share one deadline.
     ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let client = client::Client::connect(&servers)?;
+    ///
+    /// for (key, result) in ["one", "two"].iter().zip(client.get_many(&["one", "two"]).wait()?) {
+    ///     println!("{key}: {:?}", result?);
+    /// }
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of the call: [`Error::TooLarge`] for too many of them, [`Error::NotSent`]. What becomes
     /// of each key stands with it.
@@ -173,6 +236,16 @@ impl Client {
     /// Writes many records at once, at most 65,536; the results are in the order of the
     /// records. All of them share one deadline. Writes of one key in one call are concurrent:
     /// any may be the last.
+    ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let client = client::Client::connect(&servers)?;
+    ///
+    /// let results = client.put_many(&[("one", "1"), ("two", "2")]).wait()?;
+    /// assert!(results.iter().all(Result::is_ok));
+    /// # Ok::<(), client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Of the call: [`Error::TooLarge`] for too many of them, [`Error::NotSent`]. What becomes
@@ -196,6 +269,18 @@ impl Client {
 
     /// Asks each worker of each server for its counters.
     ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let client = client::Client::connect(&servers)?;
+    ///
+    /// for worker in client.stats().wait()? {
+    ///     let counters = worker.counters?;
+    ///     println!("{}: {} sessions", worker.worker, counters["sessions_opened"]);
+    /// }
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of the call: if the client is of no use any more. That a worker does not answer stands
     /// with that worker.
@@ -211,6 +296,17 @@ impl Client {
 
     /// Measures a round trip to each worker of each server, all at once: of the GET of a key
     /// of one byte, zero, whatever it finds.
+    ///
+    /// ```
+    /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+    /// # let servers = [server.address];
+    /// # let client = client::Client::connect(&servers)?;
+    ///
+    /// for ping in client.ping().wait()? {
+    ///     println!("{}: {:?}", ping.worker, ping.round_trip?);
+    /// }
+    /// # Ok::<(), client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Of the call: if the client is of no use any more. That a worker does not answer stands
@@ -305,6 +401,20 @@ impl Drop for Inner {
 ///
 /// It was handed over when it was made, and goes on when this is dropped; nobody is told how
 /// it ends then.
+///
+/// ```
+/// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+/// # let servers = [server.address];
+/// # let client = client::Client::connect(&servers)?;
+///
+/// async fn both(client: &client::Client) -> Result<bool, client::Error> {
+///     let (first, second) = (client.get(b"one"), client.get(b"two"));
+///     Ok(first.await? == second.await?)
+/// }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// assert!(runtime.block_on(both(&client))?);
+/// # Ok::<(), client::Error>(())
+/// ```
 #[must_use = "nobody is told how the call ends unless it is awaited or waited for"]
 #[derive(Debug)]
 pub struct Call<T>(State<T>);

@@ -8,7 +8,7 @@
 //! - Nothing is kept that a GET read which was sent before the last such answer.
 //! - When a server begins another life, all is forgotten.
 //!
-//! The first two need what was written lately by key. [`Fences`] has a fixed number of
+//! The first two need what was written lately by key. `Fences` has a fixed number of
 //! places for it, and keys share them by their hash: keys that share a place with one that is
 //! written are not kept meanwhile. That costs a hit, never a wrong answer.
 
@@ -26,6 +26,15 @@ use crate::limits::{FENCES_MAX, FENCES_MIN};
 use crate::observe;
 
 /// How much a near cache keeps, and for how long.
+///
+/// ```
+/// use std::time::Duration;
+/// use client::CacheConfig;
+///
+/// let cache = CacheConfig::new(100_000, Duration::from_millis(100));
+/// assert_eq!((cache.entries, cache.max_age.as_millis()), (100_000, 100));
+/// # Ok::<(), client::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheConfig {
@@ -55,6 +64,21 @@ pub struct Cached {
 }
 
 /// A cache that threads may share.
+///
+/// ```
+/// use std::time::Duration;
+/// use client::near_cache::NearCache;
+/// use client::{CacheConfig, Version};
+///
+/// let cache = NearCache::new(CacheConfig::new(100, Duration::from_micros(1)));
+/// // Of a GET that was sent at 50 ns and answered at 90.
+/// cache.keep(90, 50, b"key", Version::new(1, 1), b"value");
+/// assert_eq!(cache.get(1050, b"key").expect("it is a microsecond old").value, "value");
+/// assert_eq!(cache.get(1051, b"key"), None);
+/// cache.mutation_begins(b"key");
+/// assert_eq!(cache.get(100, b"key"), None);
+/// # Ok::<(), client::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct NearCache {
     records: Cache<Box<[u8]>, Cached>,

@@ -55,9 +55,7 @@ mod tests {
 
     #[test]
     fn what_is_no_host_and_port_is_named() {
-        for (servers, named) in
-            [("", "''"), ("localhost", "'localhost'"), ("::1", "'::1'"), ("127.0.0.1:1,", "''")]
-        {
+        for (servers, named) in [("", "''"), ("localhost", "'localhost'"), ("127.0.0.1:1,", "''")] {
             let text = refusal(servers);
             assert!(text.contains(named), "{text}");
         }

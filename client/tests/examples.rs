@@ -48,6 +48,14 @@ fn the_quick_start_reads_what_it_wrote() {
 }
 
 #[test]
+fn the_program_of_the_document_is_the_quick_start() {
+    let document = include_str!("../../docs/CLIENT.md");
+    let documented = document.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
+    let program = include_str!("../examples/quick_start.rs");
+    assert_eq!(program.split_once("\n\n").unwrap().1, documented);
+}
+
+#[test]
 fn the_quick_start_says_so_if_it_is_told_no_server() {
     let ended = run(&example("quick_start"), &["localhost"]);
     assert_eq!(ended.status, Some(1), "{ended:?}");

@@ -237,7 +237,7 @@ fn calls_of_a_handle_are_counted_wherever_they_end() {
     client.stats().wait().unwrap();
     client.ping().wait().unwrap();
     server.process.signal(Signal::STOP);
-    let hurried = client.with_timeout(Duration::from_millis(20));
+    let hurried = client.with_timeout(Duration::from_millis(200));
     assert_eq!(hurried.put(b"one", b"2").wait(), Err(Error::Indeterminate(Why::Deadline)));
     assert_eq!(hurried.get(b"four").wait(), Err(Error::Unanswered(Why::Deadline)));
     server.process.signal(Signal::CONT);
@@ -245,7 +245,7 @@ fn calls_of_a_handle_are_counted_wherever_they_end() {
         collected.counts.retain(|name, _| name.contains("calls"));
         let &(count, seconds) = &collected.seconds["kv_client_call_seconds put"];
         assert_eq!(count, 4);
-        assert!(seconds >= 0.020, "the late one lasted for {seconds} s");
+        assert!(seconds >= 0.2, "the late one lasted for {seconds} s");
     });
     counts_are(&[
         ("calls_total get found", 3),
@@ -331,7 +331,7 @@ fn calls_that_are_late_withdrawn_or_not_taken_are_told() {
     let server = Server::start(&any_program(), &[]);
     let client = Client::connect(&[server.address]).unwrap();
     server.process.signal(Signal::STOP);
-    let hurried = client.with_timeout(Duration::from_millis(20));
+    let hurried = client.with_timeout(Duration::from_millis(200));
     assert!(hurried.put(b"key", b"value").wait().is_err());
     wait_for_event("DEBUG call late operation=Put");
     // More than a window.

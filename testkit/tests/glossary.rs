@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use client::calls::CallCounters;
 use generator::report::GeneratorCounters;
 use kv::reporter::ProcessCounters;
 use kv::table::TableGauges;
@@ -28,6 +29,7 @@ fn declared() -> Counters {
         "Server": ServerCounters,
         "Table": TableGauges,
         "Server process": ProcessCounters,
+        "Calls": CallCounters,
         "Client": ClientCounters,
         "Generator process": GeneratorCounters,
         "Transport": TransportCounters,
