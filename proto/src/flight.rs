@@ -120,23 +120,40 @@ impl<T: Copy> Flight<T> {
             return Err(Blocked::WindowFull);
         }
         let entry_bytes = REQUEST_ENTRY_BYTES + key.len() + value.len();
-        let index = self.slot_with_room(entry_bytes, Self::window).ok_or(Blocked::WindowFull)?;
+        let limit = if op.is_mutation() { Self::mutation_window } else { Self::read_window };
+        let index = self.slot_with_room(entry_bytes, limit).ok_or(Blocked::WindowFull)?;
         self.add(index, token, op, key, value, reply_bytes);
         Ok(())
     }
 
-    /// Whether another mutation leaves reads their share of the window.
+    /// Whether another mutation leaves reads their share of the window, unless it needs another
+    /// datagram than that which is filling.
     #[inline]
     fn admits_mutation(&self) -> bool {
-        let (share, of) = MUTATION_WINDOW_SHARE;
         let is_with_others =
             (self.filling).is_some_and(|index| self.inflight.slot(index).mutations_waiting > 0);
-        is_with_others || self.inflight.with_mutations() < (self.window() * share / of).max(1)
+        is_with_others || self.admits_slot_of_mutations()
+    }
+
+    fn admits_slot_of_mutations(&self) -> bool {
+        let (share, of) = MUTATION_WINDOW_SHARE;
+        self.inflight.with_mutations() < (self.window() * share / of).max(1)
     }
 
     /// Request datagrams that may be outstanding.
     fn window(&self) -> usize {
         self.credit.min(self.congestion.window()).max(1)
+    }
+
+    /// The same, for one that begins with a mutation.
+    fn mutation_window(&self) -> usize {
+        if self.admits_slot_of_mutations() { self.window() } else { 0 }
+    }
+
+    /// The same, for one that begins with a read: mutations that are not answered for long leave
+    /// room for one, however small losses have made the window.
+    fn read_window(&self) -> usize {
+        self.window().max(self.inflight.with_mutations() + 1)
     }
 
     /// The slot to add an entry to: the one that is filling, or else a free one, if less

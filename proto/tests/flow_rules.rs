@@ -62,6 +62,46 @@ fn mutations_leave_a_quarter_of_the_window_to_reads() {
     }
 }
 
+#[test]
+fn mutations_that_fill_their_datagrams_leave_as_much_to_reads() {
+    // State: PUTs that need a datagram each, handed in together.
+    let config = ClientConfig { reply_bytes_max: 1 << 24, ..with_window(64) };
+    let mut pair = Pair::open(config, with_room_for(100));
+    let mut taken = 0;
+    while pair.try_put(taken, b"key", &[0; 1000]).is_ok() {
+        taken += 1;
+    }
+
+    // Expect: the datagram that is filling makes no way for another.
+    assert_eq!(taken, 48);
+    assert_eq!(pair.requests().len(), 48);
+}
+
+#[test]
+fn mutations_that_are_never_answered_leave_room_for_a_read_however_small_the_window() {
+    // State: PUTs that are lost until the window is at its smallest.
+    let mut pair = Pair::open(with_window(8), with_room_for(100));
+    for token in 0..6 {
+        pair.put(token, b"key", b"value");
+        pair.request();
+    }
+    assert_eq!(pair.try_put(6, b"key", b"value"), Err(Blocked::WindowFull));
+    for _ in 0..20 {
+        pair.wait_for_requests();
+    }
+
+    // Expect: a datagram of reads is taken after the other, and no two until answers come.
+    for token in 10..20 {
+        pair.get(token, b"key");
+        let request = pair.request();
+        assert!(token > 10 || pair.try_get(100, b"key") == Err(Blocked::WindowFull));
+        for reply in pair.answers_to(&request) {
+            pair.hand_to_client(&reply);
+        }
+        assert_eq!(pair.end(token), Some(&End::NotFound));
+    }
+}
+
 /// What the kernel charges a receive buffer for a datagram.
 const DATAGRAM_BYTES: usize = MTU_BYTES_DEFAULT + DATAGRAM_OVERHEAD_BYTES;
 

@@ -2,8 +2,8 @@
 //!
 //! Read [`core_loop`] first: a round of it is a datagram's way. [`transport`] is the seam below
 //! it. [`socket`] moves datagrams over kernel sockets. [`way_out`] says whose burst goes now,
-//! for any transport that has a send buffer: by an account of it ([`send_buffer`]) and queues
-//! for each address ([`outbox`]).
+//! for any transport that has a send buffer: by an account of it (`send_buffer`) and queues
+//! for each address (`outbox`).
 #![deny(unsafe_code)]
 
 pub mod clock;

@@ -1,7 +1,7 @@
 //! The way out: whose burst goes now, whose waits, and whose is dropped.
 //!
-//! Addresses with a session share a send buffer by the rule of [`crate::send_buffer`], and
-//! wait in an [`crate::outbox`] when there is no room. Answers to strangers have a send
+//! Addresses with a session share a send buffer by the rule of `send_buffer`, and
+//! wait in an `outbox` when there is no room. Answers to strangers have a send
 //! buffer of their own, or a quarter of the one of all, and never wait: a stranger that is
 //! there asks again.
 

@@ -92,7 +92,7 @@ impl Setting {
 /// Where the programs are, and where results go.
 #[derive(Args, Clone, Debug)]
 pub struct Paths {
-    /// Folder for the results; the default is bench-results/<UTC time>-<program>
+    /// Folder for the results; the default is in bench-results/, named after the time and the program
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
