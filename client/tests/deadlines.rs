@@ -110,13 +110,17 @@ fn each_call_has_its_own_deadline() {
 }
 
 #[test]
-fn a_call_without_time_is_not_executed_by_a_handle() {
+fn a_call_without_time_is_not_executed() {
     let server = start(&[]);
     let client = handle(server.address, Duration::ZERO);
+    let mut connection = connection(server.address, Duration::ZERO);
     let not_executed = Error::NotExecuted(Why::Deadline);
     assert_eq!(client.put(b"key", b"value").wait(), Err(not_executed.clone()));
-    assert_eq!(client.put_many(&[(b"key", b"value")]).wait(), Err(not_executed));
-    assert_eq!(connection(server.address, LONG).get(b"key"), Ok(None));
+    assert_eq!(client.put_many(&[(b"key", b"value")]).wait(), Err(not_executed.clone()));
+    assert_eq!(connection.put(b"key", b"value"), Err(not_executed.clone()));
+    assert_eq!(connection.put_many(&[(b"key", b"value")]), [Err(not_executed)]);
+    connection.set_timeout(LONG);
+    assert_eq!(connection.get(b"key"), Ok(None));
 }
 
 // -------------------------------------------------------------------- late writes
