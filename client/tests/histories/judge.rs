@@ -8,9 +8,8 @@ use checker::check::{CheckRequest, check};
 use client::{Source, Version};
 use proto::placement::server_of;
 
+use crate::SERVERS;
 use crate::operation::{End, Operation};
-
-const SERVERS: usize = 2;
 
 /// Callers that share a near cache, or have none.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +45,9 @@ impl Judge {
     /// Requires that all operations of a run, and the reads at its end, are right.
     pub(crate) fn judge(&self, name: &str, operations: Vec<Operation>) {
         tell(&operations);
+        let has_caches = self.groups.iter().any(|group| group.max_age.is_some());
+        let is_cached = |end: &End| matches!(end, End::Found { source: Source::Cache, .. });
+        assert_eq!(has_caches, operations.iter().any(|operation| is_cached(&operation.end)));
         assert_none_was_executed_that_was_told_not_to_be(&operations);
         assert_each_value_has_one_version(&operations);
         let lives = self.lives(&operations);

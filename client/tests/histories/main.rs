@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use client::{CacheConfig, Client, Config, Connection, Record, Results, Version};
+use proto::placement::server_of;
 use testkit::networks::Lossy;
 use testkit::process::any_program;
 use testkit::random::Random;
@@ -26,7 +27,9 @@ use common::{ms, wait_until};
 use judge::{Group, Judge, Restart};
 use operation::{End, Operation};
 
-const KEYS: u64 = 6;
+const SERVERS: usize = 2;
+/// On each server.
+const KEYS: usize = 3;
 /// Of each caller.
 const STEPS: usize = 120;
 /// Calls made together.
@@ -75,7 +78,7 @@ impl Caller {
         }
     }
 
-    fn get_many(&mut self, timeout: Duration, keys: &[Vec<u8>]) -> Results<Option<Record>> {
+    fn get_many(&mut self, timeout: Duration, keys: &[String]) -> Results<Option<Record>> {
         match self {
             Self::Driven(connection) => {
                 connection.set_timeout(timeout);
@@ -88,7 +91,7 @@ impl Caller {
         }
     }
 
-    fn put_many(&mut self, timeout: Duration, records: &[(Vec<u8>, Vec<u8>)]) -> Results<Version> {
+    fn put_many(&mut self, timeout: Duration, records: &[(String, Vec<u8>)]) -> Results<Version> {
         match self {
             Self::Driven(connection) => {
                 connection.set_timeout(timeout);
@@ -102,9 +105,23 @@ impl Caller {
     }
 }
 
+/// As many keys of each server.
+fn keys() -> Vec<String> {
+    let mut keys: Vec<_> = (0..100).map(|number| format!("key {number}")).collect();
+    let mut left = [KEYS; SERVERS];
+    keys.retain(|key| {
+        let left = &mut left[server_of(key.as_bytes(), SERVERS)];
+        let is_wanted = *left > 0;
+        *left -= usize::from(is_wanted);
+        is_wanted
+    });
+    keys
+}
+
 /// What all callers of a run share.
 struct Run {
     began: Instant,
+    keys: Vec<String>,
     steps: AtomicUsize,
     operations: Mutex<Vec<Operation>>,
 }
@@ -114,17 +131,14 @@ impl Run {
         self.began.elapsed().as_nanos() as u64
     }
 
-    fn key(number: u64) -> Vec<u8> {
-        format!("key {number}").into_bytes()
-    }
-
     /// Makes calls, and notes what they came to.
     fn call(&self, mut caller: Caller, number: usize, group: usize, mut random: Random) {
         for step in 0..STEPS {
             let timeout = TIMEOUTS[random.index(TIMEOUTS.len())];
             let (is_write, is_many) = (random.happens(45), random.happens(20));
             let count = if is_many { 1 + random.below(BATCH) } else { 1 };
-            let keys: Vec<_> = (0..count).map(|_| Self::key(random.below(KEYS))).collect();
+            let any = |_| self.keys[random.index(self.keys.len())].clone();
+            let keys: Vec<_> = (0..count).map(any).collect();
             let value = |place| {
                 let padding = "x".repeat(random.index(500));
                 format!("{number} {step} {place} {padding}").into_bytes()
@@ -133,13 +147,15 @@ impl Run {
             let start_ns = self.now_ns();
             let awaits = step % 2 == 0;
             let ends: Vec<End> = match (is_write, is_many) {
-                (false, false) => vec![End::of_read(caller.get(timeout, awaits, &keys[0]))],
+                (false, false) => {
+                    vec![End::of_read(caller.get(timeout, awaits, keys[0].as_bytes()))]
+                }
                 (false, true) => {
                     caller.get_many(timeout, &keys).into_iter().map(End::of_read).collect()
                 }
                 (true, false) => {
                     let (key, value) = &records[0];
-                    vec![End::of_write(caller.put(timeout, awaits, key, value), value)]
+                    vec![End::of_write(caller.put(timeout, awaits, key.as_bytes(), value), value)]
                 }
                 (true, true) => {
                     let written = caller.put_many(timeout, &records);
@@ -154,7 +170,7 @@ impl Run {
             let seen = keys.into_iter().zip(ends).map(|(key, end)| Operation {
                 caller: number,
                 group,
-                key: String::from_utf8(key).expect("it is text"),
+                key,
                 start_ns,
                 end_ns,
                 end,
@@ -170,11 +186,12 @@ impl Run {
 fn run(name: &str, caches: &[Option<CacheConfig>]) {
     let any = any_program();
     let mut random = Random::for_test(name);
-    let mut servers = [(); 2].map(|()| Server::start_on(lasting_ports(1), &any, &[]));
+    let mut servers = [(); SERVERS].map(|()| Server::start_on(lasting_ports(1), &any, &[]));
     let addresses = servers.each_ref().map(|server| server.address);
     let relay = Relay::start(&addresses, Lossy::new(random.split()));
     let run = Run {
         began: Instant::now(),
+        keys: keys(),
         steps: AtomicUsize::new(0),
         operations: Mutex::new(Vec::new()),
     };
@@ -209,7 +226,7 @@ fn run(name: &str, caches: &[Option<CacheConfig>]) {
                 servers[0].restart(&any, &[]);
                 judge.restarted(Restart { server: 0, kill_ns, ready_ns: run.now_ns() });
             }
-            let _stopped = servers[pause % 2].stop();
+            let _stopped = servers[pause % SERVERS].stop();
             thread::sleep(Duration::from_millis(random.below(60)));
         }
     });
@@ -223,11 +240,9 @@ fn run(name: &str, caches: &[Option<CacheConfig>]) {
 fn last_reads(servers: &[SocketAddr], began: Instant) -> Vec<Operation> {
     let mut reader = Connection::connect(servers).unwrap();
     let now_ns = || began.elapsed().as_nanos() as u64;
-    let read = (0..KEYS).map(|key| {
-        let key = Run::key(key);
+    let read = keys().into_iter().map(|key| {
         let start_ns = now_ns();
-        let end = End::of_read(reader.get(&key));
-        let key = String::from_utf8(key).expect("it is text");
+        let end = End::of_read(reader.get(key.as_bytes()));
         Operation { caller: usize::MAX, group: usize::MAX, key, start_ns, end_ns: now_ns(), end }
     });
     read.collect()
