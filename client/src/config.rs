@@ -12,6 +12,7 @@ use udp::socket::BUFFER_BYTES_DEFAULT;
 use crate::error::{Error, timeout_ns};
 use crate::limits::{CONNECT_TIMEOUT_DEFAULT, TIMEOUT_DEFAULT};
 use crate::near_cache::CacheConfig;
+use crate::servers::check_servers;
 
 /// How a client connects and calls. The defaults are right for servers in one datacenter.
 ///
@@ -106,22 +107,7 @@ impl Config {
 
     /// Whether these can be connected to.
     pub(crate) fn check(&self, servers: &[SocketAddr]) -> Result<(), Error> {
-        let Some(first) = servers.first() else {
-            return Err(Error::InvalidConfig("the list of servers is empty".to_owned()));
-        };
-        if let Some(other) = servers.iter().find(|other| other.is_ipv4() != first.is_ipv4()) {
-            let text = format!("{first} and {other} are of two families: use IPv4 or IPv6");
-            return Err(Error::InvalidConfig(text));
-        }
-        for (place, server) in servers.iter().enumerate() {
-            if server.port() == 0 {
-                return Err(Error::InvalidConfig(format!("the server {server} has port 0")));
-            }
-            if servers[..place].contains(server) {
-                let text = format!("{server} is in the list of servers twice");
-                return Err(Error::InvalidConfig(text));
-            }
-        }
+        check_servers(servers)?;
         match self.mtu_bytes {
             Some(bytes) if !(MTU_BYTES_MIN..=MTU_BYTES_MAX).contains(&bytes) => {
                 Err(Error::InvalidConfig(format!(

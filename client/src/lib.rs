@@ -57,7 +57,7 @@ pub mod near_cache;
 mod observe;
 mod planted;
 pub mod pool;
-mod resolve;
+mod servers;
 mod service;
 mod socket;
 
@@ -67,4 +67,4 @@ pub use connection::{Connection, Pipeline};
 pub use error::{Error, Refusal, TooLarge, Why};
 pub use handle::{Call, Client};
 pub use near_cache::CacheConfig;
-pub use resolve::resolve;
+pub use servers::{check_addresses, check_servers, resolve};

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use history::operation::ValueId;
-use host::servers::{check_family, resolve};
 use proto::client::ClientConfig;
 use proto::limits::{WINDOW_DEFAULT, gets_per_datagram, value_bytes_max};
 use proto::order::Order;
@@ -161,11 +160,14 @@ fn check_memory(flags: &Flags) -> Result<()> {
 
 fn find_servers(flags: &Flags) -> Result<Vec<SocketAddr>> {
     let named = if flags.target.is_empty() { "--servers" } else { "--target" };
-    let servers = resolve(named, &flags.addresses())?;
-    if flags.baseline().is_none() {
-        check_family(named, &servers)?;
-    }
-    Ok(servers)
+    let check = match flags.baseline() {
+        None => client::check_servers,
+        // Each connection has a socket of its own.
+        Some(_) => client::check_addresses,
+    };
+    let servers = client::resolve(&flags.addresses().join(","));
+    let servers = servers.and_then(|servers| check(&servers).map(|()| servers));
+    servers.context(named)
 }
 
 fn client_config(flags: &Flags, server: IpAddr) -> ClientConfig {

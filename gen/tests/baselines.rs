@@ -368,7 +368,8 @@ fn targets_are_of_one_kind_and_instead_of_servers() {
     generate("redis://127.0.0.1:9,kv://127.0.0.1:8", &[]).assert_refused("--target mixes");
     generate("redis://127.0.0.1:9,redis://127.0.0.1:9", &[]).assert_refused("twice");
     generate("http://127.0.0.1:9", &[]).assert_refused("memcached+udp://, redis://, redis+mget://");
-    generate("redis://127.0.0.1", &[]).assert_refused("cannot resolve the server '127.0.0.1'");
+    generate("redis://127.0.0.1", &[])
+        .assert_refused("--target: cannot connect: '127.0.0.1' is no HOST:PORT");
     generate("redis://127.0.0.1:9", &["--servers", "127.0.0.1:9"]).assert_refused("--servers");
 }
 

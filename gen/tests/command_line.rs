@@ -112,11 +112,14 @@ fn unknown_flags_and_no_servers_are_refused() {
 
 #[test]
 fn servers_that_cannot_be_found_are_named() {
-    for name in ["no-such-host.invalid:7400", "localhost", "127.0.0.1:99999", ""] {
-        generate(name, &[]).assert_refused(&format!("cannot resolve the server '{name}'"));
+    for name in ["localhost", "127.0.0.1:99999", ""] {
+        generate(name, &[]).assert_refused(&format!("--servers: cannot connect: '{name}' is no"));
     }
-    generate("127.0.0.1:0", &[]).assert_refused("port 0");
+    generate("no-such-host.invalid:7400", &[])
+        .assert_refused("--servers: the system failed: cannot look up 'no-such-host.invalid:7400'");
+    generate("127.0.0.1:0", &[]).assert_refused("127.0.0.1:0 has port 0");
     generate("127.0.0.1:7400,127.0.0.1:7400", &[]).assert_refused("twice");
+    generate("127.0.0.1:7400,[::1]:7400", &[]).assert_refused("of two families");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! `formats` has the files of a run's folder: [`report`]. `facts` has what /proc and /sys tell:
 //! [`machine`] and [`sample`]; it knows the formats. `program` has what every program does in
-//! the same way: [`flags`], [`output`], [`sample_file`], [`servers`], [`signals`] and [`time`];
-//! it knows neither.
+//! the same way: [`flags`], [`output`], [`sample_file`], [`signals`] and [`time`]; it knows
+//! neither.
 #![forbid(unsafe_code)]
 
 mod facts;
@@ -12,4 +12,4 @@ mod program;
 
 pub use facts::{machine, sample};
 pub use formats::report;
-pub use program::{flags, output, sample_file, servers, signals, time};
+pub use program::{flags, output, sample_file, signals, time};

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 use foldhash::fast::FixedState;
 use history::operation::ValueId;
 
-use crate::clusters::ValueCluster;
-use crate::register::Wrong;
+use crate::value_cluster::ValueCluster;
+use crate::wrong::Wrong;
 
 /// Where each cluster is, by its place. Of those in it no two conflict.
 #[derive(Clone, Debug)]

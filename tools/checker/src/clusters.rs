@@ -7,43 +7,8 @@ use history::operation::ValueId;
 use smallvec::SmallVec;
 
 use crate::cluster_index::ClusterIndex;
-use crate::register::Wrong;
-
-/// A PUT and the GETs of its value.
-#[derive(Clone, Copy, Debug)]
-pub struct ValueCluster {
-    /// The value.
-    pub value: ValueId,
-    /// The first end of its operations.
-    pub first_end_ns: u64,
-    /// The last start of its operations.
-    pub last_start_ns: u64,
-    /// What the answers said; 0 if none did.
-    pub version: u64,
-    /// Whether its PUT came by.
-    pub is_written: bool,
-    /// Whether another cluster follows in every order, so that nobody may find it any more.
-    pub is_over: bool,
-}
-
-impl ValueCluster {
-    /// Whether it comes before the other in every order.
-    #[inline]
-    #[must_use]
-    pub const fn precedes(&self, other: &Self) -> bool {
-        self.first_end_ns < other.last_start_ns
-    }
-
-    fn conflict(&self, other: &Self) -> Result<(), Wrong> {
-        if self.precedes(other) && other.precedes(self) {
-            Err(Wrong::TwoOrders)
-        } else if self.version != 0 && self.version == other.version {
-            Err(Wrong::VersionOfValue)
-        } else {
-            Ok(())
-        }
-    }
-}
+use crate::value_cluster::ValueCluster;
+use crate::wrong::Wrong;
 
 /// Fewest clusters that are looked through for some to forget.
 const FORGET_AT_MIN: usize = 2;
@@ -92,7 +57,7 @@ impl Clusters {
             return index.update(place, &before, &cluster);
         }
         let mut others = self.clusters.iter().enumerate().filter(|&(at, _)| at != place);
-        others.try_for_each(|(_, other)| cluster.conflict(other))
+        others.try_for_each(|(_, other)| cluster.check_against(other))
     }
 
     /// Whether the PUT of each came by.

@@ -31,8 +31,10 @@ pub mod register;
 pub mod register_numbers;
 pub mod share_checker;
 pub mod shown;
+pub mod value_cluster;
 pub mod verdict;
 pub mod versions;
+pub mod wrong;
 
 pub use memory::{verify, verify_stale};
 pub use verdict::{Verdict, Violation};

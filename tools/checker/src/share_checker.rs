@@ -8,9 +8,10 @@ use history::sample::mix;
 use crate::assumptions::Assumptions;
 use crate::earliest::EarliestTimes;
 use crate::lives::Lives;
-use crate::register::{Register, Wrong};
+use crate::register::Register;
 use crate::register_numbers::{RegisterId, RegisterNumbers};
 use crate::versions::Versions;
+use crate::wrong::Wrong;
 
 /// Which register is wrong, and how.
 #[derive(Clone, Copy, Debug)]

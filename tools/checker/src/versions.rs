@@ -7,7 +7,8 @@
 
 use smallvec::SmallVec;
 
-use crate::register::{Access, Wrong};
+use crate::register::Access;
+use crate::wrong::Wrong;
 
 /// The largest version of what had ended by a time.
 #[derive(Clone, Copy, Debug)]

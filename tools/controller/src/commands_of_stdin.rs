@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::flags::PROGRAM;
 use crate::input;
 use crate::output::Source;
-use crate::run::{Led, Runner};
+use crate::runner::{Led, Runner};
 use crate::status::Status;
 
 /// Longest line: a value of 1 MiB, each byte as an escape, and more.

@@ -17,10 +17,11 @@ mod load;
 mod load_progress;
 mod output;
 mod ping;
+mod program;
 mod prompt;
 mod put;
 mod records;
-mod run;
+mod runner;
 mod servers;
 mod stats;
 pub mod status;
@@ -29,4 +30,4 @@ mod table;
 mod watch;
 mod words;
 
-pub use run::run;
+pub use program::run;

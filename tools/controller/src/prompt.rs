@@ -17,7 +17,7 @@ use rustyline::{CompletionType, Config, Context, Editor, Helper};
 use crate::failure::Failure;
 use crate::flags::{Line, PROGRAM};
 use crate::output::{Output, Source};
-use crate::run::{Led, Runner};
+use crate::runner::{Led, Runner};
 use crate::status::Status;
 
 /// Lines that are kept.

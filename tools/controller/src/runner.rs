@@ -1,7 +1,6 @@
-//! Runs commands: one of the command line, or those that come line by line.
+//! Runs commands: one that was read already, or one that a line has.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, stdin, stdout};
 use std::os::unix::ffi::OsStringExt as _;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -19,42 +18,12 @@ use crate::status::Status;
 use crate::store::Store;
 use crate::watch::watch;
 use crate::words::words;
-use crate::{commands_of_stdin, prompt};
-
-/// Does what the command line says.
-#[must_use]
-pub fn run(flags: &Flags) -> Status {
-    let output = Output::new(Source::CommandLine, flags.json);
-    let ended = match (&flags.command, Store::new(&flags.connection)) {
-        // It asks no server.
-        (Some(Command::Completions(flags)), _) => completions(flags.shell),
-        (_, Err(failure)) => Err(failure),
-        (Some(command), Ok(store)) => {
-            Runner { store, json: flags.json, interrupt: Interrupt::default() }
-                .run(command, &output)
-        }
-        (None, Ok(store)) if stdin().is_terminal() && stdout().is_terminal() => {
-            prompt::run(Runner { store, json: flags.json, interrupt: Interrupt::of_prompt() })
-        }
-        (None, Ok(store)) => commands_of_stdin::run(Runner {
-            store,
-            json: flags.json,
-            interrupt: Interrupt::default(),
-        }),
-    };
-    ended.unwrap_or_else(|failure| {
-        if let Failure::Told(_, message) = &failure {
-            output.error(message);
-        }
-        failure.status(Status::Done)
-    })
-}
 
 /// What commands run with.
 pub(crate) struct Runner {
     pub(crate) store: Store,
     /// Whether all answers are JSON.
-    json: bool,
+    pub(crate) json: bool,
     pub(crate) interrupt: Interrupt,
 }
 
@@ -103,7 +72,8 @@ impl Runner {
         }
     }
 
-    fn run(&mut self, command: &Command, output: &Output) -> Result<Status, Failure> {
+    /// Does what a command says.
+    pub(crate) fn run(&mut self, command: &Command, output: &Output) -> Result<Status, Failure> {
         let Self { store, interrupt, .. } = self;
         match command {
             Command::Get(flags) => get(flags, store, output),
@@ -119,7 +89,8 @@ impl Runner {
     }
 }
 
-fn completions(shell: clap_complete::Shell) -> Result<Status, Failure> {
+/// Prints a script that lets a shell complete commands.
+pub(crate) fn completions(shell: clap_complete::Shell) -> Result<Status, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Flags::command(), PROGRAM, &mut script);
     write(&script)?;
