@@ -123,7 +123,10 @@ pub struct PooledSession<T> {
     is_retired: bool,
     /// When its worker was last heard, or had last nothing to answer.
     heard_ns: u64,
-    /// If it was refused: when to try again, and how long to wait after the next refusal.
+    /// When this life of it began.
+    begun_ns: u64,
+    /// If it was refused: when to try again, and how long to wait after the next refusal. So too
+    /// if it was forgotten before it answered anything.
     reopen_ns: Option<u64>,
     backoff_ns: u64,
 }
@@ -307,10 +310,25 @@ impl<T: Copy> SessionPool<T> {
                 }
                 session.backoff_ns = (2 * backoff_ns).min(REOPEN_NS_MAX);
             }
-            _ => observe::session_lost(worker, ended),
+            _ => {
+                if session.client.counters().operations_answered > 0 {
+                    session.backoff_ns = REOPEN_NS_MIN;
+                } else if ended == Some(Ended::Forgotten) {
+                    // A server that forgets what it has just opened, again and again, would be
+                    // asked as often as datagrams go to and fro.
+                    let next_ns = session.begun_ns.saturating_add(session.backoff_ns);
+                    if now_ns < next_ns {
+                        session.reopen_ns = Some(next_ns);
+                        return Ok(());
+                    }
+                    session.backoff_ns = (2 * session.backoff_ns).min(REOPEN_NS_MAX);
+                }
+                observe::session_lost(worker, ended);
+            }
         }
         observe::session_reopening(worker);
         session.reopen_ns = None;
+        session.begun_ns = now_ns;
         self.past.add(session.client.counters());
         *self.lost.entry(worker).or_default() += session.client.counters().sessions_lost;
         session.client = Client::new(now_ns, worker, self.entropy.next_id()?, self.config);
@@ -347,7 +365,6 @@ impl<T: Copy> SessionPool<T> {
     ) -> Result<(), Error> {
         let session = &mut self.all[place];
         let Some(&granted) = session.client.granted() else { return Ok(()) };
-        session.backoff_ns = REOPEN_NS_MIN;
         let (index, address) = (session.server, session.client.server());
         if granted.workers > WORKERS_MAX {
             let claims = "more workers than a server has";
@@ -654,6 +671,7 @@ impl<T: Copy> SessionPool<T> {
             client,
             server,
             is_retired: false,
+            begun_ns: now_ns,
             heard_ns: now_ns,
             reopen_ns: None,
             backoff_ns: REOPEN_NS_MIN,
