@@ -55,7 +55,14 @@
 //! # Ok::<(), client::Error>(())
 //! ```
 
-use std::collections::VecDeque;
+mod call;
+mod counters;
+mod lines;
+mod reply;
+
+pub use counters::CallCounters;
+pub use reply::{EndedCall, NotTaken, Reply, parse_counters};
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,10 +74,10 @@ use proto::planted::{Fault, is_planted};
 use proto::transmit::{Flush, Transmit};
 use slab::Slab;
 
-use crate::answer::Version;
+use crate::calls::call::{Call, Kind, State};
+use crate::calls::lines::{Lines, Waiting};
 use crate::entropy::Entropy;
-use crate::error::{Error, Refusal, TooLarge, Why};
-use crate::limits::{LINE_BYTES_MAX, LINE_CALLS_MAX};
+use crate::error::{Error, TooLarge, Why};
 use crate::near_cache::{Cached, NearCache};
 use crate::observe;
 use crate::planted::Kept;
@@ -79,162 +86,12 @@ use crate::pool::{RemoteWorker, SessionPool, Share};
 /// The key that a ping reads: what it finds does not matter.
 const PING_KEY: &[u8] = b"\0";
 
-/// A server's answer to a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply<'a> {
-    /// A GET found this.
-    Found {
-        /// Version of the record.
-        version: Version,
-        /// The value.
-        value: &'a [u8],
-    },
-    /// A GET found no record.
-    NotFound,
-    /// A PUT was executed, once.
-    Stored(Version),
-    /// The worker's counters, as lines of `name value`.
-    Counters(&'a [u8]),
-    /// The worker answered a ping.
-    Pong,
-}
-
-/// A call that came to its end. `T` is what its caller knows it by.
-#[derive(Debug)]
-pub struct EndedCall<'a, T> {
-    /// What the caller knows it by.
-    pub token: T,
-    /// The worker that was asked, or would have been.
-    pub worker: SocketAddr,
-    /// Place of its server in the cluster's list.
-    pub server: usize,
-    /// How it ended.
-    pub result: Result<Reply<'a>, Error>,
-}
-
-/// A call that was not taken, and why; its caller has to be told.
-#[derive(Debug)]
-pub struct NotTaken<T> {
-    /// What the caller knows it by.
-    pub token: T,
-    /// The worker that would have been asked.
-    pub worker: SocketAddr,
-    /// Place of its server in the cluster's list.
-    pub server: usize,
-    /// Why.
-    pub error: Error,
-}
-
-impl<T> NotTaken<T> {
-    /// The same as the end of a call.
-    #[must_use]
-    pub fn ended(self) -> EndedCall<'static, T> {
-        let Self { token, worker, server, error } = self;
-        EndedCall { token, worker, server, result: Err(error) }
-    }
-}
-
-proto::counters! {
-    /// What happened to calls, beside what their sessions count.
-    ///
-    /// ```
-    /// use client::calls::CallCounters;
-    ///
-    /// let names: Vec<_> = CallCounters::default().named().map(|(name, _)| name).collect();
-    /// assert_eq!(names, ["taken", "not_sent", "withdrawn", "late", "asked_again"]);
-    /// ```
-    #[non_exhaustive]
-    CallCounters {
-        /// Calls that were taken.
-        taken,
-        /// Calls that were not, because too many waited already.
-        not_sent: trouble,
-        /// Calls that were withdrawn at their deadline, before they were sent.
-        withdrawn: trouble,
-        /// Calls that were sent and not answered at their deadline.
-        late: trouble,
-        /// Reads that were asked again in another session.
-        asked_again: trouble,
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Get,
-    Put,
-    Stats,
-    Ping,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// In its session's line; whether it was sent in an earlier session.
-    Waiting { was_sent: bool },
-    /// Its session has it.
-    Sent,
-}
-
-#[derive(Debug)]
-struct Call<T> {
-    /// None: its caller was told, and only its session still knows it.
-    token: Option<T>,
-    kind: Kind,
-    state: State,
-    deadline_ns: u64,
-    /// Place of its session.
-    session: usize,
-    kept: Kept,
-}
-
-/// A call in a line.
-#[derive(Debug)]
-struct Waiting {
-    call: usize,
-    key: Box<[u8]>,
-    value: Box<[u8]>,
-}
-
-impl Waiting {
-    fn bytes(&self) -> usize {
-        self.key.len() + self.value.len()
-    }
-}
-
-/// The calls that wait for room in a session. Mutations have less room than reads, and reads
-/// do not wait behind them.
-#[derive(Debug, Default)]
-struct Line {
-    mutations: VecDeque<Waiting>,
-    reads: VecDeque<Waiting>,
-}
-
-impl Line {
-    fn of(&mut self, kind: Kind) -> &mut VecDeque<Waiting> {
-        match kind {
-            Kind::Put => &mut self.mutations,
-            Kind::Get | Kind::Stats | Kind::Ping => &mut self.reads,
-        }
-    }
-
-    fn both(&mut self) -> [&mut VecDeque<Waiting>; 2] {
-        [&mut self.mutations, &mut self.reads]
-    }
-
-    fn take_all(&mut self) -> impl Iterator<Item = Waiting> + use<> {
-        let Self { mutations, reads } = std::mem::take(self);
-        mutations.into_iter().chain(reads)
-    }
-}
-
 /// Calls with deadlines over the sessions with many servers.
 #[derive(Debug)]
 pub struct Calls<T> {
     pool: SessionPool<u32>,
     calls: Slab<Call<T>>,
-    /// For each session, by its place, the calls that wait for room there.
-    lines: Vec<Line>,
-    waiting_calls: usize,
-    waiting_bytes: usize,
+    lines: Lines,
     /// No deadline of a call that its caller waits for is before this.
     next_deadline_ns: u64,
     config: ClientConfig,
@@ -267,9 +124,7 @@ impl<T> Calls<T> {
         Ok(Self {
             pool,
             calls: Slab::new(),
-            lines: Vec::new(),
-            waiting_calls: 0,
-            waiting_bytes: 0,
+            lines: Lines::default(),
             next_deadline_ns: u64::MAX,
             config,
             counters: CallCounters::default(),
@@ -302,13 +157,13 @@ impl<T> Calls<T> {
     /// Calls that wait for room.
     #[must_use]
     pub const fn waiting(&self) -> usize {
-        self.waiting_calls
+        self.lines.calls()
     }
 
     /// Bytes of their keys and values.
     #[must_use]
     pub const fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+        self.lines.bytes()
     }
 
     /// Whether a call was refused since [`Self::handle_timeout`], which opens its session again
@@ -365,14 +220,10 @@ impl<T> Calls<T> {
         datagram: &[u8],
         mut ended: impl FnMut(EndedCall<'_, T>),
     ) {
-        let Self { pool, calls, lines, .. } = self;
-        let mut again = (0, 0);
+        let Self { pool, calls, lines, counters, .. } = self;
         pool.handle_datagram(now_ns, from, datagram, |worker, operation| {
-            let (more, bytes) =
-                conclude(calls, lines, Why::SessionLost, worker, operation, &mut ended);
-            again = (again.0 + more, again.1 + bytes);
+            conclude(calls, lines, counters, Why::SessionLost, worker, operation, &mut ended);
         });
-        self.count_again(again);
     }
 
     /// Does what time has made due: sends again, opens sessions again, withdraws, and hands
@@ -385,12 +236,9 @@ impl<T> Calls<T> {
         mut ended: impl FnMut(EndedCall<'_, T>),
     ) {
         self.has_refused = false;
-        let Self { pool, calls, lines, .. } = self;
-        let mut again = (0, 0);
+        let Self { pool, calls, lines, counters, .. } = self;
         let mut conclude = |worker: &RemoteWorker, operation: &Finished<'_, u32>| {
-            let (more, bytes) =
-                conclude(calls, lines, Why::SessionLost, worker, operation, &mut ended);
-            again = (again.0 + more, again.1 + bytes);
+            conclude(calls, lines, counters, Why::SessionLost, worker, operation, &mut ended);
         };
         if is_drained {
             pool.handle_timeout(now_ns, &mut conclude);
@@ -398,11 +246,10 @@ impl<T> Calls<T> {
         if !self.is_connecting {
             self.trouble = pool.maintain(now_ns, conclude).err();
         }
-        self.count_again(again);
         if is_drained && now_ns >= self.next_deadline_ns {
             self.end_late(now_ns, &mut ended);
         }
-        if self.waiting_calls > 0 {
+        if self.lines.calls() > 0 {
             self.serve_lines(&mut ended);
         }
     }
@@ -453,14 +300,14 @@ impl<T> Calls<T> {
 
     /// Ends all calls and sessions; their servers are told by the polls that follow.
     pub fn close(&mut self, now_ns: u64, mut ended: impl FnMut(EndedCall<'_, T>)) {
-        for mut line in std::mem::take(&mut self.lines) {
-            for waiting in line.take_all() {
+        for session in self.lines.sessions() {
+            for waiting in self.lines.take_all(session) {
                 self.end_waiting(&waiting, &Error::NotExecuted(Why::Closed), &mut ended);
             }
         }
-        let Self { pool, calls, lines, .. } = self;
+        let Self { pool, calls, lines, counters, .. } = self;
         pool.close(now_ns, |worker, operation| {
-            conclude(calls, lines, Why::Closed, worker, operation, &mut ended);
+            conclude(calls, lines, counters, Why::Closed, worker, operation, &mut ended);
         });
         self.next_deadline_ns = u64::MAX;
     }
@@ -499,10 +346,9 @@ impl<T> Calls<T> {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), NotTaken<T>> {
-        let is_first = self.lines.get_mut(session).is_none_or(|line| line.of(kind).is_empty());
         let entry = self.calls.vacant_entry();
         let id = entry.key();
-        let handed = match is_first {
+        let handed = match self.lines.is_first(session, kind) {
             true => hand_over(&mut self.pool, session, id as u32, kind, key, value),
             false => Err(Blocked::WindowFull),
         };
@@ -539,19 +385,16 @@ impl<T> Calls<T> {
             self.has_refused = true;
             return Err(error);
         }
-        let bytes = key.len() + value.len();
-        if self.waiting_calls >= LINE_CALLS_MAX || self.waiting_bytes + bytes > LINE_BYTES_MAX {
+        if !self.lines.have_room(key.len() + value.len()) {
             self.counters.not_sent += 1;
-            observe::line_full(self.worker(session).0, self.waiting_calls);
+            observe::line_full(self.worker(session).0, self.lines.calls());
             return Err(Error::NotSent);
         }
-        self.waiting_calls += 1;
-        self.waiting_bytes += bytes;
         if let (Kind::Put, Some(cache)) = (kind, self.pool.cache()) {
             cache.mutation_begins(key);
         }
         let waiting = Waiting { call, key: key.into(), value: value.into() };
-        line(&mut self.lines, session).of(kind).push_back(waiting);
+        self.lines.push_back(session, kind, waiting);
         Ok(())
     }
 
@@ -589,13 +432,6 @@ impl<T> Calls<T> {
         }
     }
 
-    fn count_again(&mut self, (calls, bytes): Again) {
-        self.counters.asked_again += calls as u64;
-        observe::asked_again(calls);
-        self.waiting_calls += calls;
-        self.waiting_bytes += bytes;
-    }
-
     /// Ends the calls whose deadline is over: those that wait are withdrawn, of those that
     /// were sent only their sessions know from now on.
     #[cold]
@@ -618,21 +454,20 @@ impl<T> Calls<T> {
                     token: call.token.take().expect("just looked"),
                     worker: session.client.server(),
                     server: session.server,
-                    result: Err(unanswered(call.kind, Why::Deadline)),
+                    result: Err(call.kind.unanswered(Why::Deadline)),
                 });
             }
         }
         self.next_deadline_ns = next_ns;
-        for session in 0..if waits { self.lines.len() } else { 0 } {
-            let calls = &self.calls;
-            let [late, late_reads] = self.lines[session].both().map(|line| {
-                let (late, in_time): (VecDeque<_>, _) = std::mem::take(line)
-                    .into_iter()
-                    .partition(|waiting| calls[waiting.call].deadline_ns <= now_ns);
-                *line = in_time;
-                late
-            });
-            for waiting in late.into_iter().chain(late_reads) {
+        if waits {
+            self.withdraw_late(now_ns, ended);
+        }
+    }
+
+    fn withdraw_late(&mut self, now_ns: u64, ended: &mut impl FnMut(EndedCall<'_, T>)) {
+        for session in self.lines.sessions() {
+            let is_late = |waiting: &Waiting| self.calls[waiting.call].deadline_ns <= now_ns;
+            for waiting in self.lines.take_if(session, is_late) {
                 self.counters.withdrawn += 1;
                 let kind = self.calls[waiting.call].kind;
                 observe::call_withdrawn(self.worker(session).0, kind);
@@ -655,9 +490,7 @@ impl<T> Calls<T> {
     }
 
     /// A call was taken out of its line.
-    fn left_line(&mut self, waiting: &Waiting) {
-        self.waiting_calls -= 1;
-        self.waiting_bytes -= waiting.bytes();
+    fn left_line(&self, waiting: &Waiting) {
         if let (Kind::Put, Some(cache)) = (self.calls[waiting.call].kind, self.pool.cache()) {
             cache.mutation_handed_on(&waiting.key);
         }
@@ -675,7 +508,7 @@ impl<T> Calls<T> {
         let State::Waiting { was_sent } = call.state else { unreachable!("it was in a line") };
         let session = self.pool.get(call.session);
         let result = match error {
-            Error::NotExecuted(why) if was_sent => Err(unanswered(call.kind, *why)),
+            Error::NotExecuted(why) if was_sent => Err(call.kind.unanswered(*why)),
             error => Err(error.clone()),
         };
         ended(EndedCall {
@@ -688,14 +521,14 @@ impl<T> Calls<T> {
 
     /// Hands over what waits, as far as there is room.
     fn serve_lines(&mut self, ended: &mut impl FnMut(EndedCall<'_, T>)) {
-        for session in 0..self.lines.len() {
-            if self.lines[session].both().iter().all(|line| line.is_empty()) {
+        for session in self.lines.sessions() {
+            if self.lines.is_empty(session) {
                 continue;
             }
             if self.pool.is_retired(session) {
                 self.leave_retired(session, ended);
             } else if let Some(error) = self.refusal(session) {
-                for waiting in self.lines[session].take_all() {
+                for waiting in self.lines.take_all(session) {
                     self.end_waiting(&waiting, &error, ended);
                 }
             } else {
@@ -707,14 +540,13 @@ impl<T> Calls<T> {
     }
 
     fn serve_line(&mut self, session: usize, like: Kind, ended: &mut impl FnMut(EndedCall<'_, T>)) {
-        while let Some(waiting) = self.lines[session].of(like).front() {
+        while let Some(waiting) = self.lines.front(session, like) {
             let (id, kind) = (waiting.call as u32, self.calls[waiting.call].kind);
             let handed = hand_over(&mut self.pool, session, id, kind, &waiting.key, &waiting.value);
             if let Err(Blocked::WindowFull | Blocked::NotOpen) = handed {
                 return;
             }
-            let line = self.lines[session].of(like);
-            let waiting = line.pop_front().expect("it was just seen");
+            let waiting = self.lines.pop_front(session, like).expect("it was just seen");
             if handed.is_ok() {
                 self.left_line(&waiting);
                 self.calls[waiting.call].state = State::Sent;
@@ -731,7 +563,7 @@ impl<T> Calls<T> {
     /// key now.
     #[cold]
     fn leave_retired(&mut self, session: usize, ended: &mut impl FnMut(EndedCall<'_, T>)) {
-        for waiting in self.lines[session].take_all() {
+        for waiting in self.lines.take_all(session) {
             let call = &mut self.calls[waiting.call];
             if let Kind::Stats | Kind::Ping = call.kind {
                 self.end_waiting(&waiting, &Error::NotExecuted(Why::SessionLost), ended);
@@ -739,19 +571,9 @@ impl<T> Calls<T> {
             }
             let (_, carrier) = self.pool.carrier(&waiting.key);
             call.session = carrier;
-            line(&mut self.lines, carrier).of(call.kind).push_back(waiting);
+            self.lines.push_back(carrier, call.kind, waiting);
         }
     }
-}
-
-/// Calls and bytes that wait again.
-type Again = (usize, usize);
-
-fn line(lines: &mut Vec<Line>, session: usize) -> &mut Line {
-    if session >= lines.len() {
-        lines.resize_with(session + 1, Line::default);
-    }
-    &mut lines[session]
 }
 
 #[inline]
@@ -770,28 +592,18 @@ fn hand_over(
     }
 }
 
-/// What a call is told that was sent and not answered.
-fn unanswered(kind: Kind, why: Why) -> Error {
-    match kind {
-        Kind::Put if why == Why::Deadline && is_planted(Fault::LateToldNotExecuted) => {
-            Error::NotExecuted(why)
-        }
-        Kind::Put => Error::Indeterminate(why),
-        Kind::Get | Kind::Stats | Kind::Ping => Error::Unanswered(why),
-    }
-}
-
 /// An operation of a session has ended, and its call with it, unless it is a read that is
-/// asked again: tells what waits again then. `why`: what an operation without an answer lacks.
+/// asked again. `why`: what an operation without an answer lacks.
 #[inline]
 fn conclude<T>(
     calls: &mut Slab<Call<T>>,
-    lines: &mut Vec<Line>,
+    lines: &mut Lines,
+    counters: &mut CallCounters,
     why: Why,
     worker: &RemoteWorker,
     operation: &Finished<'_, u32>,
     ended: &mut impl FnMut(EndedCall<'_, T>),
-) -> Again {
+) {
     let id = operation.token as usize;
     let is_lost = why == Why::SessionLost && calls[id].token.is_some();
     let again = match operation.outcome {
@@ -803,36 +615,14 @@ fn conclude<T>(
         let call = &mut calls[id];
         call.state = State::Waiting { was_sent: true };
         let waiting = Waiting { call: id, key: operation.key.into(), value };
-        let bytes = waiting.bytes();
-        line(lines, call.session).of(call.kind).push_front(waiting);
-        return (1, bytes);
+        lines.push_front(call.session, call.kind, waiting);
+        counters.asked_again += 1;
+        return observe::asked_again();
     }
     let Call { token, kind, .. } = calls.remove(id);
     // Who was told at the deadline is not told again.
     if let Some(token) = token {
-        let result = reply(kind, why, worker.incarnation, &operation.outcome);
+        let result = kind.result(why, worker.incarnation, &operation.outcome);
         ended(EndedCall { token, worker: worker.address, server: worker.server, result });
-    }
-    (0, 0)
-}
-
-#[inline]
-fn reply<'a>(
-    kind: Kind,
-    why: Why,
-    incarnation: u64,
-    outcome: &Outcome<'a>,
-) -> Result<Reply<'a>, Error> {
-    match (kind, *outcome) {
-        (_, Outcome::Indeterminate | Outcome::Unanswered) => Err(unanswered(kind, why)),
-        (Kind::Ping, _) => Ok(Reply::Pong),
-        (Kind::Stats, Outcome::Value { value, .. }) => Ok(Reply::Counters(value)),
-        (_, Outcome::Value { version, value }) => {
-            Ok(Reply::Found { version: Version::new(incarnation, version), value })
-        }
-        (_, Outcome::NotFound) => Ok(Reply::NotFound),
-        (_, Outcome::Stored { version }) => Ok(Reply::Stored(Version::new(incarnation, version))),
-        (_, Outcome::Full) => Err(Error::Refused(Refusal::MemoryFull)),
-        (_, Outcome::TooLarge) => Err(Error::TooLarge { what: TooLarge::Answer }),
     }
 }
