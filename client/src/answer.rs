@@ -79,6 +79,18 @@ pub enum Source {
 }
 
 /// A record that a GET found.
+///
+/// ```
+/// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+/// # let servers = [server.address];
+/// # let mut connection = client::Connection::connect(&servers)?;
+///
+/// connection.put(b"key", b"value")?;
+/// let record = connection.get(b"key")?.expect("it was just written");
+/// assert_eq!(record.value, "value");
+/// println!("{:?} is version {}, from {:?}", record.value, record.version, record.source);
+/// # Ok::<(), client::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
@@ -91,6 +103,23 @@ pub struct Record {
 }
 
 /// The answer to one operation of a pipeline.
+///
+/// ```
+/// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+/// # let servers = [server.address];
+/// # let mut connection = client::Connection::connect(&servers)?;
+///
+/// use client::Answer;
+///
+/// let mut pipeline = connection.pipeline();
+/// pipeline.get(b"key");
+/// match &pipeline.run()[0] {
+///     Ok(Answer::Found(record)) => println!("{:?}", record.value),
+///     Ok(answer) => println!("{answer:?}"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # Ok::<(), client::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
@@ -104,6 +133,20 @@ pub enum Answer {
 
 /// What one worker of a server counted since its start; `docs/COUNTERS.md` of the project
 /// explains each counter.
+///
+/// ```
+/// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+/// # let servers = [server.address];
+/// # let mut connection = client::Connection::connect(&servers)?;
+///
+/// for worker in connection.stats()? {
+///     match worker.counters {
+///         Ok(counters) => println!("{} of {}: {counters:?}", worker.worker, worker.server),
+///         Err(error) => println!("{}: {error}", worker.worker),
+///     }
+/// }
+/// # Ok::<(), client::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerStats {
@@ -116,6 +159,20 @@ pub struct WorkerStats {
 }
 
 /// One round trip to a worker.
+///
+/// ```
+/// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+/// # let servers = [server.address];
+/// # let mut connection = client::Connection::connect(&servers)?;
+///
+/// for ping in connection.ping()? {
+///     match ping.round_trip {
+///         Ok(round_trip) => println!("{}: {round_trip:?}", ping.worker),
+///         Err(error) => println!("{}: {error}", ping.worker),
+///     }
+/// }
+/// # Ok::<(), client::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ping {

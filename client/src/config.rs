@@ -22,6 +22,9 @@ use crate::servers::check_servers;
 ///
 /// let config = Config::default()
 ///     .with_timeout(Duration::from_millis(50))
+///     .with_connect_timeout(Duration::from_secs(1))
+///     .with_mtu_bytes(8972) // jumbo frames, if the servers have them too
+///     .with_socket_buffer_bytes(4 << 20)
 ///     .with_cache(CacheConfig::new(100_000, Duration::from_millis(100)));
 /// assert_eq!(config.timeout, Duration::from_millis(50));
 /// ```

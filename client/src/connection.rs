@@ -186,7 +186,7 @@ impl Connection {
     }
 
     /// Reads many records at once; the results are in the order of the keys. All of them
-    /// share one deadline.
+    /// share one deadline. What becomes of each key stands with it, as for [`Self::get`].
     ///
     /// ```
     /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
@@ -205,7 +205,8 @@ impl Connection {
     }
 
     /// Writes many records at once; the results are in the order of the records. All of them
-    /// share one deadline. Writes of one key in one call are concurrent: any may be the last.
+    /// share one deadline. What becomes of each record stands with it, as for [`Self::put`].
+    /// Writes of one key in one call are concurrent: any may be the last.
     ///
     /// ```
     /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
@@ -434,6 +435,7 @@ enum Operation<'a> {
 /// assert_eq!(answers[2], Ok(Answer::NotFound));
 /// # Ok::<(), client::Error>(())
 /// ```
+#[must_use = "nothing is told of its operations unless it is run"]
 #[derive(Debug)]
 pub struct Pipeline<'a> {
     connection: &'a mut Connection,

@@ -96,6 +96,13 @@ pub enum Error {
 }
 
 /// Why a call came to its end without an answer.
+///
+/// ```
+/// use client::{Error, Why};
+///
+/// let error = Error::NotExecuted(Why::Deadline);
+/// assert_eq!(error.to_string(), "not executed: its time was over");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Why {
@@ -108,6 +115,13 @@ pub enum Why {
 }
 
 /// Why a server would not.
+///
+/// ```
+/// use client::{Error, Refusal};
+///
+/// let error = Error::Refused(Refusal::MemoryFull);
+/// assert_eq!(error.to_string(), "refused: the server's memory is full");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -119,6 +133,18 @@ pub enum Refusal {
 }
 
 /// What was outside of the limits.
+///
+/// ```
+/// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+/// # let servers = [server.address];
+/// # let mut connection = client::Connection::connect(&servers)?;
+///
+/// use client::{Error, TooLarge};
+///
+/// let what = TooLarge::Value { bytes: 2000, max: 1424 };
+/// assert_eq!(connection.put(b"key", &[0; 2000]), Err(Error::TooLarge { what }));
+/// # Ok::<(), client::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TooLarge {

@@ -8,6 +8,47 @@
 //! The order of the calls is that of every state machine of `proto`, which documents it: the
 //! datagrams of a round, [`SessionPool::handle_timeout`], [`SessionPool::maintain`], the
 //! application's commands, and at last the polls.
+//!
+//! ```
+//! use std::net::UdpSocket;
+//! use std::time::{Duration, Instant};
+//!
+//! use client::entropy::Entropy;
+//! use client::pool::{SessionPool, Share};
+//! use proto::client::{ClientConfig, Outcome};
+//! use proto::transmit::Flush;
+//!
+//! # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
+//! # let servers = [server.address];
+//! let socket = UdpSocket::bind("127.0.0.1:0")?;
+//! socket.set_read_timeout(Some(Duration::from_millis(1)))?;
+//! let start = Instant::now();
+//! let config = ClientConfig::default();
+//! let mut pool = SessionPool::new(0, &servers, config, Share::ALL, Entropy::System)?;
+//! let (mut is_sent, mut is_over) = (false, false);
+//! let mut buffer = [0; 2048];
+//! while !is_over {
+//!     let received = socket.recv_from(&mut buffer);
+//!     let now_ns = start.elapsed().as_nanos() as u64;
+//!     if let Ok((bytes, from)) = received {
+//!         pool.handle_datagram(now_ns, from, &buffer[..bytes], |_worker, operation| {
+//!             assert_eq!((operation.token, operation.outcome), (7, Outcome::NotFound));
+//!             is_over = true;
+//!         });
+//!     }
+//!     pool.handle_timeout(now_ns, |_, _| {});
+//!     if !is_sent && pool.connect(now_ns)? {
+//!         let (_server, session) = pool.carrier(b"key");
+//!         is_sent = pool.send_get(session, 7, b"key").is_ok();
+//!     }
+//!     while let Some(burst) = pool.poll_transmit(now_ns, Flush::All) {
+//!         for datagram in burst.datagrams() {
+//!             socket.send_to(datagram, burst.path.remote)?;
+//!         }
+//!     }
+//! }
+//! # Ok::<(), client::Error>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::io;

@@ -7,12 +7,11 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Instant;
 
+use client::{Config, Connection, Version};
 use host::report::ClientReport;
-use proto::placement::server_of;
 use proto::unpack;
 use proto::wire::{Kind, Op};
 use testkit::DEADLINE;
-use testkit::connection::{Ask, Connection, Told};
 use testkit::networks::Lossy;
 use testkit::process::{Process, Signal, run};
 use testkit::random::Random;
@@ -87,20 +86,19 @@ fn run_generator(order: &str, servers: &str) -> ClientReport {
 
 /// The version of each record, read from the servers themselves.
 fn versions(servers: &[SocketAddr]) -> Vec<u64> {
-    let mut versions = Vec::new();
-    for (index, &server) in servers.iter().enumerate() {
-        let keys = (0..RECORDS).map(u64::to_be_bytes);
-        let here = keys.filter(|key| server_of(key, servers.len()) == index);
-        let asks: Vec<_> = here.map(|key| Ask::Get(key.to_vec())).collect();
-        for (ask, told) in asks.iter().zip(Connection::open(server).ask_all(&asks)) {
-            match told {
-                Told::Value(version, _) => versions.push(version),
-                _ => panic!("{ask:?} told {told:?}"),
-            }
-        }
-    }
-    assert_eq!(versions.len() as u64, RECORDS);
-    versions
+    let keys: Vec<_> = (0..RECORDS).map(u64::to_be_bytes).collect();
+    let read = connect(servers).get_many(&keys);
+    let versions = read.into_iter().map(|read| {
+        let record = read.expect("it is answered").expect("it is there");
+        record.version.number()
+    });
+    versions.collect()
+}
+
+/// A connection whose calls wait as long as a test does.
+fn connect(servers: &[SocketAddr]) -> Connection {
+    let config = Config::default().with_connect_timeout(DEADLINE).with_timeout(DEADLINE);
+    Connection::connect_with(servers, &config).expect("they answer")
 }
 
 /// A network that loses every question for counters.
@@ -134,18 +132,19 @@ fn a_writer_sees_every_version_once_and_in_order() {
     const ROUNDS: u64 = 15;
     let server = Server::start(GEN, &[]);
     let relay = Relay::start(&[server.address], Lossy::new(Random::for_test("writer")));
-    let mut writer = Connection::open(relay.fronts[0]);
+    let mut writer = connect(&relay.fronts);
     // Three values fill a datagram, so that a round takes many.
     let value = |key: u8, round: u64| [&[key; 400][..], &round.to_le_bytes()].concat();
     for round in 1..=ROUNDS {
-        let puts: Vec<_> = (0..KEYS).map(|key| Ask::Put(vec![key], value(key, round))).collect();
-        for (key, told) in (0..KEYS).zip(writer.ask_all(&puts)) {
-            assert_eq!(told, Told::Stored(round), "key {key}");
+        let puts: Vec<_> = (0..KEYS).map(|key| ([key], value(key, round))).collect();
+        for (key, version) in (0..KEYS).zip(writer.put_many(&puts)) {
+            assert_eq!(version.map(Version::number), Ok(round), "key {key}");
         }
     }
-    let mut reader = Connection::open(server.address);
+    let mut reader = connect(&[server.address]);
     for key in 0..KEYS {
-        assert_eq!(reader.get(&[key]), Told::Value(ROUNDS, value(key, ROUNDS)), "key {key}");
+        let record = reader.get(&[key]).expect("it is answered").expect("it is there");
+        assert_eq!((record.version.number(), record.value), (ROUNDS, value(key, ROUNDS).into()));
     }
     relay.stop().assert_it_was_lossy();
     let totals = server.end(Signal::TERM);

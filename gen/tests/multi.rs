@@ -1,13 +1,20 @@
 //! Workers, threads and servers in other numbers than one, IPv6, and a memory that is full.
 #![forbid(unsafe_code)]
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 
-use testkit::connection::{Ask, Connection, Told};
+use client::{Config, Connection, Error, Refusal, Version};
+use testkit::DEADLINE;
 use testkit::process::{Ended, Signal, run};
 use testkit::server::Server;
 
 const GEN: &str = env!("CARGO_BIN_EXE_gen");
+
+/// A connection whose calls wait as long as a test does.
+fn connect(server: SocketAddr) -> Connection {
+    let config = Config::default().with_connect_timeout(DEADLINE).with_timeout(DEADLINE);
+    Connection::connect_with(&[server], &config).expect("it answers")
+}
 
 /// A short run that finds all that it wrote.
 fn short_run(servers: &str, arguments: &[&str]) {
@@ -28,13 +35,11 @@ fn any_number_of_threads_shares_two_workers() {
     for threads in ["1", "2", "3"] {
         let server = Server::start(GEN, &["--cores", "2"]);
         short_run(&server.address.to_string(), &["--threads", threads, "--streams", "30"]);
-        let mut reader = Connection::open(server.address);
-        let asks: Vec<_> = (0..1000u64).map(|key| Ask::Get(key.to_be_bytes().to_vec())).collect();
-        let versions = reader.ask_all(&asks).into_iter().map(|told| match told {
-            Told::Value(version, _) => version,
-            other => panic!("{other:?}"),
-        });
-        let versions: u64 = versions.sum();
+        let keys: Vec<_> = (0..1000_u64).map(u64::to_be_bytes).collect();
+        let read = connect(server.address).get_many(&keys);
+        let records = read.into_iter().map(|read| read.expect("it is answered"));
+        let versions: u64 =
+            records.map(|record| record.expect("it is there").version.number()).sum();
         let totals = server.end(Signal::TERM);
         assert_eq!(totals.of("puts"), versions, "{threads} threads");
         assert_eq!((totals.of("records"), totals.of("malformed")), (1000, 0));
@@ -68,9 +73,9 @@ fn servers_answer_on_ipv6() {
 fn at_its_memory_cap_a_server_refuses_and_keeps_what_it_has() {
     const MINE: u8 = 50;
     let server = Server::start(GEN, &["--memory", "64k"]);
-    let mut client = Connection::open(server.address);
+    let mut client = connect(server.address);
     for key in 0..MINE {
-        assert_eq!(client.put(&[key], &[key; 100]), Told::Stored(1));
+        assert_eq!(client.put(&[key], &[key; 100]).map(Version::number), Ok(1));
     }
     let ended = generate(&server.address.to_string(), &["--secs", "0"]);
     assert_eq!(ended.status, Some(1), "{ended:?}");
@@ -78,12 +83,15 @@ fn at_its_memory_cap_a_server_refuses_and_keeps_what_it_has() {
     assert_eq!(errors.len(), 1, "{ended:?}");
     assert!(errors[0].contains("records were refused: the servers' memory is full"), "{errors:?}");
 
-    assert_eq!(client.put(b"one more", &[7; 100]), Told::Full);
-    assert_eq!(client.get(b"one more"), Told::NotFound);
+    let full = Err(Error::Refused(Refusal::MemoryFull));
+    assert_eq!(client.put(b"one more", &[7; 100]), full);
+    assert_eq!(client.get(b"one more"), Ok(None));
     for key in 0..MINE {
-        assert_eq!(client.get(&[key]), Told::Value(1, vec![key; 100]));
+        let record = client.get(&[key]).expect("it is answered").expect("it is there");
+        assert_eq!((record.version.number(), &record.value[..]), (1, &[key; 100][..]));
     }
-    assert_eq!(client.put(&[0], &[9; 100]), Told::Stored(2), "what does not grow is allowed");
+    let written = client.put(&[0], &[9; 100]);
+    assert_eq!(written.map(Version::number), Ok(2), "what does not grow is allowed");
     let totals = server.end(Signal::TERM);
     // Each record that was loaded counts 216 bytes, each of the client's 181.
     let loaded = (64 * 1024 - 181 * u64::from(MINE)) / 216;

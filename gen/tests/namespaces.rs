@@ -10,12 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use client::{Config, Connection};
+use proto::client::{Client, ClientConfig};
 use proto::pack;
+use proto::transmit::Flush;
 use proto::wire::{HEADER_BYTES, Header, Kind, Op};
 use testkit::DEADLINE;
-use testkit::connection::Connection;
 use testkit::hosts::{Host, Hosts};
 use testkit::process::{Process, Signal, beside};
+use testkit::random::entropy;
 
 const GEN: &str = env!("CARGO_BIN_EXE_gen");
 /// What a socket has where nobody has raised a limit.
@@ -159,6 +162,39 @@ fn ask_as_strangers(
     });
 }
 
+/// A session whose datagrams are made by hand.
+struct RawSession {
+    socket: UdpSocket,
+    id: u64,
+}
+
+impl RawSession {
+    /// Opens it from an address of this host.
+    fn open(from: IpAddr, server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind((from, 0)).expect("its own address");
+        socket.connect(server).expect("a way there");
+        socket.set_read_timeout(Some(Duration::from_millis(20))).expect("it can be");
+        let id = [entropy().to_le_bytes(), entropy().to_le_bytes()].concat();
+        let id = id.try_into().expect("16 bytes");
+        let mut session: Client<()> = Client::new(0, server, id, ClientConfig::default());
+        let began = Instant::now();
+        let mut buffer = [0; 2048];
+        loop {
+            let now_ns = began.elapsed().as_nanos() as u64;
+            while let Some(burst) = session.poll_transmit(now_ns, Flush::All) {
+                socket.send(burst.bytes).expect("there is room");
+            }
+            if let Ok(length) = socket.recv(&mut buffer) {
+                session.handle_datagram(now_ns, &buffer[..length], |_| {});
+            }
+            if let Some(granted) = session.granted() {
+                return Self { id: granted.session, socket };
+            }
+            assert!(began.elapsed() < DEADLINE, "no answer: {:?}", session.counters());
+        }
+    }
+}
+
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -205,9 +241,9 @@ fn dozens_of_such_strangers_keep_no_newcomer_out() {
         for _ in 0..NEWCOMERS {
             thread::sleep(Duration::from_secs(1));
             let began = Instant::now();
-            let _ = hosts
-                .host(1)
-                .run(|| Connection::open_from(hosts.host(1).address().into(), address));
+            let config = Config::default().with_connect_timeout(DEADLINE);
+            let newcomer = hosts.host(1).run(|| Connection::connect_with(&[address], &config));
+            newcomer.expect("it is answered");
             let took = began.elapsed();
             assert!(took < NEWCOMER_WAIT_MAX, "a newcomer waited for {took:?}");
         }
@@ -224,26 +260,27 @@ fn sessions_of_addresses_that_answer_no_more_cost_the_others_nothing() {
     generate(hosts.host(1), address, &["--load"]);
     let attacker = hosts.host(2);
     let addresses = silent_addresses(attacker, SILENT_ADDRESSES);
-    let mut sessions: Vec<Connection> = attacker
-        .run(|| addresses.iter().map(|&from| Connection::open_from(from, address)).collect());
+    let sessions: Vec<RawSession> =
+        attacker.run(|| addresses.iter().map(|&from| RawSession::open(from, address)).collect());
     let key = b"a large value";
-    attacker.run(|| sessions[0].put(key, &[7; 1200]));
+    let mut writer = hosts.host(1).run(|| Connection::connect(&[address])).expect("it answers");
+    writer.put(key, &[7; 1200]).expect("it is stored");
+    drop(writer);
     fall_silent(attacker, hosts.host(0));
     let (ends, attacks) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
-            let ids: Vec<u64> = sessions.iter().map(|open| open.granted().session).collect();
             at_rate(&ends, &attacks, |number| {
                 let at = number as usize % sessions.len();
                 // Each request is a new one, and its answers fill a burst.
-                let mut header = Header::new(Kind::Request, ids[at], 1000 + number);
+                let mut header = Header::new(Kind::Request, sessions[at].id, 1000 + number);
                 let mut request = vec![0; HEADER_BYTES];
                 while request.len() + 100 < 1472 {
                     pack::request_entry(&mut request, Op::Get, key, &[]);
                     header.entries += 1;
                 }
                 pack::seal(&mut request, header);
-                sessions[at].send(&request);
+                let _ = sessions[at].socket.send(&request);
             });
         });
         let _ends = SetOnDrop(&ends);

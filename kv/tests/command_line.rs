@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use client::{Connection, Version};
 use testkit::DEADLINE;
-use testkit::connection::{Connection, Told};
 use testkit::process::{Process, Signal, beside, run};
 use testkit::server::Server;
 
@@ -89,10 +89,12 @@ fn the_help_tells_every_flag() {
 fn signals_end_it_cleanly_with_its_totals() {
     for signal in [Signal::TERM, Signal::INT] {
         let server = Server::start(KV, &[]);
-        let mut client = Connection::open(server.address);
-        assert_eq!(client.put(b"key", b"value"), Told::Stored(1));
-        assert_eq!(client.get(b"key"), Told::Value(1, b"value".to_vec()));
-        assert_eq!(client.get(b"none"), Told::NotFound);
+        let mut client = Connection::connect(&[server.address]).expect("it answers");
+        client.set_timeout(DEADLINE);
+        assert_eq!(client.put(b"key", b"value").map(Version::number), Ok(1));
+        let record = client.get(b"key").expect("it is answered").expect("it is there");
+        assert_eq!((record.version.number(), &record.value[..]), (1, &b"value"[..]));
+        assert_eq!(client.get(b"none"), Ok(None));
         let totals = server.end(signal);
         assert_eq!(totals.ended.status, Some(0), "{totals:?}");
         assert_eq!((totals.of("puts"), totals.of("gets")), (1, 2), "{totals:?}");

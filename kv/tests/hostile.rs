@@ -3,14 +3,18 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
 
+use client::{Config, Connection, Version};
 use proto::limits::{BURST_BYTES_MAX, MTU_BYTES_DEFAULT};
 use proto::pack;
 use proto::unpack::{self, Malformed};
 use proto::wire::{FLAG_MUTATIONS_ONLY, HEADER_BYTES, Header, Kind, MAGIC, VERSION};
-use testkit::connection::{Connection, Told};
+use testkit::DEADLINE;
+use testkit::networks::Filter;
 use testkit::process::Signal;
 use testkit::random::Random;
+use testkit::relay::{Direction, Passage, Relay};
 use testkit::server::Server;
 
 const KV: &str = env!("CARGO_BIN_EXE_kv");
@@ -46,6 +50,25 @@ impl Attacker {
             }
         }
     }
+}
+
+/// A connection whose calls wait as long as a test does.
+fn connect(server: SocketAddr) -> Connection {
+    let config = Config::default().with_connect_timeout(DEADLINE).with_timeout(DEADLINE);
+    Connection::connect_with(&[server], &config).expect("it answers")
+}
+
+/// Stands before a server, and overhears what is sent to it.
+fn overhear(server: SocketAddr) -> (Relay<impl testkit::relay::Network>, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let overheard = sent.clone();
+    let overhear = move |passage: &mut Passage| {
+        if passage.direction == Direction::ToServer {
+            overheard.lock().expect("nobody panicked").push(passage.bytes.clone());
+        }
+        true
+    };
+    (Relay::start(&[server], Filter(overhear)), sent)
 }
 
 /// What a server must count, whatever else it finds wrong.
@@ -87,9 +110,10 @@ fn is_malformed(kind: Kind, header: &Header, datagram: &[u8]) -> bool {
 fn hostile_datagrams_are_counted_and_neither_stop_nor_amplify() {
     let mut random = Random::for_test("hostile");
     let server = Server::start(KV, &[]);
-    let mut client = Connection::open(server.address);
-    assert_eq!(client.put(b"key", b"value"), Told::Stored(1));
-    let valid = client.sent.clone();
+    let (relay, sent) = overhear(server.address);
+    let mut client = connect(relay.fronts[0]);
+    assert_eq!(client.put(b"key", b"value").map(Version::number), Ok(1));
+    let valid = sent.lock().expect("nobody panicked").clone();
     assert_eq!(kinds(&valid), [Kind::Hello, Kind::Open, Kind::Request]);
 
     let random_ones: Vec<_> = (0..DATAGRAMS_OF_A_KIND).map(|_| any_bytes(&mut random)).collect();
@@ -109,7 +133,12 @@ fn hostile_datagrams_are_counted_and_neither_stop_nor_amplify() {
         }
         // The server reads in the order of arrival and answers in the order of reading: with
         // this answer, all before it were read, and what they cause has arrived.
-        assert_eq!(client.get(b"key"), Told::Value(1, b"value".to_vec()), "volley {volley}");
+        let record = client.get(b"key").expect("it is answered").expect("it is there");
+        assert_eq!(
+            (record.version.number(), &record.value[..]),
+            (1, &b"value"[..]),
+            "volley {volley}"
+        );
         for (attacker, datagram) in attackers.iter().zip(datagrams) {
             let (sent, received) = (datagram.len(), attacker.receive_all());
             assert!(received <= sent, "{received} bytes for {sent}: {datagram:?}");
@@ -140,8 +169,7 @@ fn the_shortest_and_the_longest_datagram_are_counted() {
     let attacker = Attacker::new(server.address);
     attacker.send(&[]);
     attacker.send(&[0; BURST_BYTES_MAX]);
-    let mut client = Connection::open(server.address);
-    assert_eq!(client.get(b"key"), Told::NotFound);
+    assert_eq!(connect(server.address).get(b"key"), Ok(None));
     assert_eq!(attacker.receive_all(), 0);
     assert_eq!(server.end(Signal::TERM).of("malformed"), 2);
 }

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use client::{Config, Connection};
 use testkit::DEADLINE;
-use testkit::connection::{Connection, Told};
 use testkit::process::{Process, Signal, Sink, run_into};
 use testkit::server::{Server, free_port};
 
@@ -24,11 +24,10 @@ fn start_into(arguments: &[&str], stdout: Sink, stderr: Sink) -> (Process, Socke
 }
 
 fn assert_serves(address: SocketAddr) {
-    let mut client = Connection::open(address);
-    let stored = client.put(b"key", b"value");
-    assert!(matches!(stored, Told::Stored(_)), "{stored:?}");
-    let found = client.get(b"key");
-    assert!(matches!(found, Told::Value(..)), "{found:?}");
+    let config = Config::default().with_connect_timeout(DEADLINE).with_timeout(DEADLINE);
+    let mut client = Connection::connect_with(&[address], &config).expect("it answers");
+    client.put(b"key", b"value").expect("it is stored");
+    assert!(client.get(b"key").expect("it is answered").is_some());
 }
 
 /// It warns at its start, of more workers than cores, and is given something to complain of.

@@ -1,13 +1,12 @@
 //! What the end-to-end tests share: real processes, real sockets, and what lies between.
 //!
 //! [`process`] runs a program and ends it whatever happens, [`server`] is a `kv` that is
-//! ready, [`connection`] asks one directly, and a [`relay`] stands between the two and does
-//! what a [`relay::Network`] says. Nothing waits without a deadline.
+//! ready, and a [`relay`] stands between clients and servers and does what a [`relay::Network`]
+//! says; some are in [`networks`]. Nothing waits without a deadline.
 //!
 //! [`harness`] is apart from all that: what must hold for any bytes, without a socket.
 #![forbid(unsafe_code)]
 
-pub mod connection;
 pub mod harness;
 pub mod hosts;
 pub mod networks;

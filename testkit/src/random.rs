@@ -22,6 +22,12 @@ impl Random {
         Self { state: seed }
     }
 
+    /// Choices of their own, for one who makes them at the same time.
+    #[must_use]
+    pub fn split(&mut self) -> Self {
+        Self { state: self.number() }
+    }
+
     /// The next number.
     pub fn number(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -96,9 +96,11 @@ impl Idle {
         if let Some(waited_ns) = waited_ns {
             let now = Waited { at_ns: now_ns, waited_ns };
             let before = self.waited.replace(now);
-            // Without a look before there is nothing to compare with yet.
+            // Without a look before, or after one of another thread that had waited for longer,
+            // there is nothing to compare with yet.
             let is_shared = before.is_some_and(|before| {
-                (waited_ns - before.waited_ns) * WAITED_SHARE > now_ns - before.at_ns
+                let more_ns = waited_ns.saturating_sub(before.waited_ns);
+                more_ns.saturating_mul(WAITED_SHARE) > now_ns.saturating_sub(before.at_ns)
             });
             if !is_shared {
                 return;
@@ -183,6 +185,15 @@ mod tests {
         }
         // Somebody else's: a part of the gap was waiting.
         assert_eq!(gap(&mut idle, &mut now_ns, Some(7_000 + GAP_NS / 2)), Rest::Sleep);
+    }
+
+    #[test]
+    fn another_thread_that_goes_on_has_waited_for_less_or_more() {
+        let mut idle = Idle::new(true);
+        let mut now_ns = SHARED_NS_MIN + 1;
+        assert_eq!(gap(&mut idle, &mut now_ns, Some(1 << 40)), Rest::Spin);
+        assert_eq!(gap(&mut idle, &mut now_ns, Some(7)), Rest::Spin, "nothing to compare with");
+        assert_eq!(gap(&mut idle, &mut now_ns, Some(u64::MAX)), Rest::Sleep);
     }
 
     #[test]
