@@ -57,8 +57,10 @@
 
 mod call;
 mod counters;
+mod hindrance;
 mod lines;
 mod reply;
+mod table;
 
 pub use counters::CallCounters;
 pub use reply::{EndedCall, NotTaken, Reply, parse_counters};
@@ -67,20 +69,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use proto::client::{Blocked, ClientConfig, Ended, Finished, Outcome};
+use proto::client::{ClientConfig, Finished};
 use proto::counters::ClientCounters;
-use proto::limits::{KEY_BYTES_MAX, KEY_BYTES_MIN, value_bytes_max};
-use proto::planted::{Fault, is_planted};
 use proto::transmit::{Flush, Transmit};
-use slab::Slab;
 
-use crate::calls::call::{Call, Kind, State};
-use crate::calls::lines::{Lines, Waiting};
+use crate::calls::call::{Kind, Request};
+use crate::calls::table::{CallTable, worker_of};
 use crate::entropy::Entropy;
-use crate::error::{Error, TooLarge, Why};
+use crate::error::{Error, Why};
 use crate::near_cache::{Cached, NearCache};
-use crate::observe;
-use crate::planted::Kept;
 use crate::pool::{RemoteWorker, SessionPool, Share};
 
 /// The key that a ping reads: what it finds does not matter.
@@ -90,19 +87,12 @@ const PING_KEY: &[u8] = b"\0";
 #[derive(Debug)]
 pub struct Calls<T> {
     pool: SessionPool<u32>,
-    calls: Slab<Call<T>>,
-    lines: Lines,
-    /// No deadline of a call that its caller waits for is before this.
-    next_deadline_ns: u64,
-    config: ClientConfig,
-    counters: CallCounters,
+    table: CallTable<T>,
     /// Why sessions could not be opened again, the last time.
     trouble: Option<Error>,
     /// Whether the first sessions are not open yet: then one that ends is not opened again,
     /// but tells why.
     is_connecting: bool,
-    /// Whether a call was refused, because its session is, since time was last looked at.
-    has_refused: bool,
 }
 
 impl<T> Calls<T> {
@@ -121,17 +111,7 @@ impl<T> Calls<T> {
         if let Some(cache) = cache {
             pool = pool.with_cache(cache);
         }
-        Ok(Self {
-            pool,
-            calls: Slab::new(),
-            lines: Lines::default(),
-            next_deadline_ns: u64::MAX,
-            config,
-            counters: CallCounters::default(),
-            trouble: None,
-            is_connecting: false,
-            has_refused: false,
-        })
+        Ok(Self { pool, table: CallTable::new(), trouble: None, is_connecting: false })
     }
 
     // ---------------------------------------------------------------- getters
@@ -145,7 +125,7 @@ impl<T> Calls<T> {
     /// What happened to calls.
     #[must_use]
     pub const fn counters(&self) -> &CallCounters {
-        &self.counters
+        &self.table.counters
     }
 
     /// What happened in the sessions.
@@ -157,20 +137,20 @@ impl<T> Calls<T> {
     /// Calls that wait for room.
     #[must_use]
     pub const fn waiting(&self) -> usize {
-        self.lines.calls()
+        self.table.lines.calls()
     }
 
     /// Bytes of their keys and values.
     #[must_use]
     pub const fn waiting_bytes(&self) -> usize {
-        self.lines.bytes()
+        self.table.lines.bytes()
     }
 
     /// Whether a call was refused since [`Self::handle_timeout`], which opens its session again
     /// when it is time.
     #[must_use]
     pub const fn has_refused(&self) -> bool {
-        self.has_refused
+        self.table.has_refused
     }
 
     /// Places of the sessions that [`Self::stats`] and [`Self::ping`] take: one with each
@@ -182,8 +162,7 @@ impl<T> Calls<T> {
     /// The worker of a session, and the place of its server in the cluster's list.
     #[must_use]
     pub fn worker(&self, session: usize) -> (SocketAddr, usize) {
-        let session = self.pool.get(session);
-        (session.client.server(), session.server)
+        worker_of(&self.pool, session)
     }
 
     /// What the near cache has for a key.
@@ -220,9 +199,9 @@ impl<T> Calls<T> {
         datagram: &[u8],
         mut ended: impl FnMut(EndedCall<'_, T>),
     ) {
-        let Self { pool, calls, lines, counters, .. } = self;
+        let Self { pool, table, .. } = self;
         pool.handle_datagram(now_ns, from, datagram, |worker, operation| {
-            conclude(calls, lines, counters, Why::SessionLost, worker, operation, &mut ended);
+            table.conclude(Why::SessionLost, worker, operation, &mut ended);
         });
     }
 
@@ -235,22 +214,22 @@ impl<T> Calls<T> {
         is_drained: bool,
         mut ended: impl FnMut(EndedCall<'_, T>),
     ) {
-        self.has_refused = false;
-        let Self { pool, calls, lines, counters, .. } = self;
+        let Self { pool, table, trouble, .. } = self;
+        table.has_refused = false;
         let mut conclude = |worker: &RemoteWorker, operation: &Finished<'_, u32>| {
-            conclude(calls, lines, counters, Why::SessionLost, worker, operation, &mut ended);
+            table.conclude(Why::SessionLost, worker, operation, &mut ended);
         };
         if is_drained {
             pool.handle_timeout(now_ns, &mut conclude);
         }
         if !self.is_connecting {
-            self.trouble = pool.maintain(now_ns, conclude).err();
+            *trouble = pool.maintain(now_ns, conclude).err();
         }
-        if is_drained && now_ns >= self.next_deadline_ns {
-            self.end_late(now_ns, &mut ended);
+        if is_drained && now_ns >= table.next_deadline_ns {
+            table.end_late(now_ns, pool, trouble.as_ref(), &mut ended);
         }
-        if self.lines.calls() > 0 {
-            self.serve_lines(&mut ended);
+        if table.lines.calls() > 0 {
+            table.serve_lines(pool, &mut ended);
         }
     }
 
@@ -263,7 +242,7 @@ impl<T> Calls<T> {
     #[inline]
     pub fn get(&mut self, token: T, deadline_ns: u64, key: &[u8]) -> Result<(), NotTaken<T>> {
         let (_, session) = self.pool.carrier(key);
-        self.take(token, Kind::Get, deadline_ns, session, key, &[])
+        self.take(token, deadline_ns, Request { kind: Kind::Get, session, key, value: &[] })
     }
 
     /// Writes a record. The call ends at `deadline_ns` at the latest.
@@ -279,7 +258,7 @@ impl<T> Calls<T> {
         value: &[u8],
     ) -> Result<(), NotTaken<T>> {
         let (_, session) = self.pool.carrier(key);
-        self.take(token, Kind::Put, deadline_ns, session, key, value)
+        self.take(token, deadline_ns, Request { kind: Kind::Put, session, key, value })
     }
 
     /// Asks the worker of a session for its counters.
@@ -287,7 +266,7 @@ impl<T> Calls<T> {
     /// # Errors
     /// Why it was not taken: its caller is not told anything else.
     pub fn stats(&mut self, token: T, deadline_ns: u64, session: usize) -> Result<(), NotTaken<T>> {
-        self.take(token, Kind::Stats, deadline_ns, session, &[], &[])
+        self.take(token, deadline_ns, Request { kind: Kind::Stats, session, key: &[], value: &[] })
     }
 
     /// Asks the worker of a session for a record, to see how long it takes.
@@ -295,21 +274,27 @@ impl<T> Calls<T> {
     /// # Errors
     /// Why it was not taken: its caller is not told anything else.
     pub fn ping(&mut self, token: T, deadline_ns: u64, session: usize) -> Result<(), NotTaken<T>> {
-        self.take(token, Kind::Ping, deadline_ns, session, PING_KEY, &[])
+        let request = Request { kind: Kind::Ping, session, key: PING_KEY, value: &[] };
+        self.take(token, deadline_ns, request)
+    }
+
+    #[inline]
+    fn take(
+        &mut self,
+        token: T,
+        deadline_ns: u64,
+        request: Request<'_>,
+    ) -> Result<(), NotTaken<T>> {
+        self.table.take(&mut self.pool, token, deadline_ns, request)
     }
 
     /// Ends all calls and sessions; their servers are told by the polls that follow.
     pub fn close(&mut self, now_ns: u64, mut ended: impl FnMut(EndedCall<'_, T>)) {
-        for session in self.lines.sessions() {
-            for waiting in self.lines.take_all(session) {
-                self.end_waiting(&waiting, &Error::NotExecuted(Why::Closed), &mut ended);
-            }
-        }
-        let Self { pool, calls, lines, counters, .. } = self;
+        let Self { pool, table, .. } = self;
+        table.close(pool, &mut ended);
         pool.close(now_ns, |worker, operation| {
-            conclude(calls, lines, counters, Why::Closed, worker, operation, &mut ended);
+            table.conclude(Why::Closed, worker, operation, &mut ended);
         });
-        self.next_deadline_ns = u64::MAX;
     }
 
     // ---------------------------------------------------------------- polls
@@ -323,306 +308,7 @@ impl<T> Calls<T> {
     /// When [`Self::handle_timeout`] or [`Self::poll_transmit`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let due_ns = self.pool.poll_timeout().unwrap_or(u64::MAX).min(self.next_deadline_ns);
+        let due_ns = self.pool.poll_timeout().unwrap_or(u64::MAX).min(self.table.next_deadline_ns);
         (due_ns < u64::MAX).then_some(due_ns)
-    }
-
-    // ---------------------------------------------------------------- inside
-
-    /// The longest value that a session carries with a key.
-    fn value_bytes_max(&self, session: usize, key: &[u8]) -> usize {
-        let granted = self.pool.get(session).client.granted();
-        let mtu_bytes = granted.map_or(self.config.mtu_bytes, |granted| granted.mtu_bytes);
-        value_bytes_max(mtu_bytes, key.len())
-    }
-
-    #[inline]
-    fn take(
-        &mut self,
-        token: T,
-        kind: Kind,
-        deadline_ns: u64,
-        session: usize,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<(), NotTaken<T>> {
-        let entry = self.calls.vacant_entry();
-        let id = entry.key();
-        let handed = match self.lines.is_first(session, kind) {
-            true => hand_over(&mut self.pool, session, id as u32, kind, key, value),
-            false => Err(Blocked::WindowFull),
-        };
-        let state = match handed {
-            Ok(()) => State::Sent,
-            Err(blocked) => match self.wait_in_line(blocked, session, id, kind, key, value) {
-                Ok(()) => State::Waiting { was_sent: false },
-                Err(error) => {
-                    let (worker, server) = self.worker(session);
-                    return Err(NotTaken { token, worker, server, error });
-                }
-            },
-        };
-        let kept = Kept::of(value);
-        self.calls.insert(Call { token: Some(token), kind, state, deadline_ns, session, kept });
-        self.counters.taken += 1;
-        self.next_deadline_ns = self.next_deadline_ns.min(deadline_ns);
-        Ok(())
-    }
-
-    /// A call that its session does not take now waits, unless that is of no use.
-    #[cold]
-    fn wait_in_line(
-        &mut self,
-        blocked: Blocked,
-        session: usize,
-        call: usize,
-        kind: Kind,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<(), Error> {
-        self.check_lengths(blocked, session, kind, key, value)?;
-        if let Some(error) = self.refusal(session) {
-            self.has_refused = true;
-            return Err(error);
-        }
-        if !self.lines.have_room(key.len() + value.len()) {
-            self.counters.not_sent += 1;
-            observe::line_full(self.worker(session).0, self.lines.calls());
-            return Err(Error::NotSent);
-        }
-        if let (Kind::Put, Some(cache)) = (kind, self.pool.cache()) {
-            cache.mutation_begins(key);
-        }
-        let waiting = Waiting { call, key: key.into(), value: value.into() };
-        self.lines.push_back(session, kind, waiting);
-        Ok(())
-    }
-
-    /// Whether a session carries such a key and value, once it has room.
-    fn check_lengths(
-        &self,
-        blocked: Blocked,
-        session: usize,
-        kind: Kind,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<(), Error> {
-        let max = self.value_bytes_max(session, key);
-        let has_key = (KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&key.len());
-        let what = if !has_key && kind != Kind::Stats {
-            TooLarge::Key { bytes: key.len(), max: KEY_BYTES_MAX }
-        } else if value.len() > max {
-            TooLarge::Value { bytes: value.len(), max }
-        } else {
-            assert_ne!(blocked, Blocked::Length, "the session has the same limits");
-            return Ok(());
-        };
-        Err(Error::TooLarge { what })
-    }
-
-    /// Why a session will not open before it is tried again, if a server said so.
-    fn refusal(&self, session: usize) -> Option<Error> {
-        let client = &self.pool.get(session).client;
-        match client.ended()? {
-            ended @ (Ended::Refused(_) | Ended::OtherVersion(_)) => {
-                Some(Error::of_lost(client.server(), ended, &self.config))
-            }
-            Ended::Closed => Some(Error::NotExecuted(Why::Closed)),
-            Ended::NoAnswer | Ended::Forgotten | Ended::Stale => None,
-        }
-    }
-
-    /// Ends the calls whose deadline is over: those that wait are withdrawn, of those that
-    /// were sent only their sessions know from now on.
-    #[cold]
-    fn end_late(&mut self, now_ns: u64, ended: &mut impl FnMut(EndedCall<'_, T>)) {
-        let mut next_ns = u64::MAX;
-        let mut waits = false;
-        for (_, call) in &mut self.calls {
-            if call.token.is_none() {
-                continue;
-            }
-            if call.deadline_ns > now_ns {
-                next_ns = next_ns.min(call.deadline_ns);
-            } else if let State::Waiting { .. } = call.state {
-                waits = true;
-            } else if !is_planted(Fault::DeadlineIgnored) {
-                self.counters.late += 1;
-                let session = self.pool.get(call.session);
-                observe::call_late(session.client.server(), call.kind);
-                ended(EndedCall {
-                    token: call.token.take().expect("just looked"),
-                    worker: session.client.server(),
-                    server: session.server,
-                    result: Err(call.kind.unanswered(Why::Deadline)),
-                });
-            }
-        }
-        self.next_deadline_ns = next_ns;
-        if waits {
-            self.withdraw_late(now_ns, ended);
-        }
-    }
-
-    fn withdraw_late(&mut self, now_ns: u64, ended: &mut impl FnMut(EndedCall<'_, T>)) {
-        for session in self.lines.sessions() {
-            let is_late = |waiting: &Waiting| self.calls[waiting.call].deadline_ns <= now_ns;
-            for waiting in self.lines.take_if(session, is_late) {
-                self.counters.withdrawn += 1;
-                let kind = self.calls[waiting.call].kind;
-                observe::call_withdrawn(self.worker(session).0, kind);
-                let error = self.withdrawn(session);
-                self.end_waiting(&waiting, &error, ended);
-            }
-        }
-    }
-
-    /// What a call is told that had to wait for a session until its deadline.
-    fn withdrawn(&self, session: usize) -> Error {
-        let client = &self.pool.get(session).client;
-        match client.granted() {
-            Some(_) => Error::NotExecuted(Why::Deadline),
-            None => self.trouble.clone().unwrap_or(Error::NoServer {
-                server: client.server(),
-                mtu_bytes: self.config.mtu_bytes,
-            }),
-        }
-    }
-
-    /// A call was taken out of its line.
-    fn left_line(&self, waiting: &Waiting) {
-        if let (Kind::Put, Some(cache)) = (self.calls[waiting.call].kind, self.pool.cache()) {
-            cache.mutation_handed_on(&waiting.key);
-        }
-    }
-
-    /// Ends a call that was taken out of its line.
-    fn end_waiting(
-        &mut self,
-        waiting: &Waiting,
-        error: &Error,
-        ended: &mut impl FnMut(EndedCall<'_, T>),
-    ) {
-        self.left_line(waiting);
-        let call = self.calls.remove(waiting.call);
-        let State::Waiting { was_sent } = call.state else { unreachable!("it was in a line") };
-        let session = self.pool.get(call.session);
-        let result = match error {
-            Error::NotExecuted(why) if was_sent => Err(call.kind.unanswered(*why)),
-            error => Err(error.clone()),
-        };
-        ended(EndedCall {
-            token: call.token.expect("who waits in a line was told nothing"),
-            worker: session.client.server(),
-            server: session.server,
-            result,
-        });
-    }
-
-    /// Hands over what waits, as far as there is room.
-    fn serve_lines(&mut self, ended: &mut impl FnMut(EndedCall<'_, T>)) {
-        for session in self.lines.sessions() {
-            if self.lines.is_empty(session) {
-                continue;
-            }
-            if self.pool.is_retired(session) {
-                self.leave_retired(session, ended);
-            } else if let Some(error) = self.refusal(session) {
-                for waiting in self.lines.take_all(session) {
-                    self.end_waiting(&waiting, &error, ended);
-                }
-            } else {
-                // Mutations first: what reads leave of the window is no bound on them.
-                self.serve_line(session, Kind::Put, ended);
-                self.serve_line(session, Kind::Get, ended);
-            }
-        }
-    }
-
-    fn serve_line(&mut self, session: usize, like: Kind, ended: &mut impl FnMut(EndedCall<'_, T>)) {
-        while let Some(waiting) = self.lines.front(session, like) {
-            let (id, kind) = (waiting.call as u32, self.calls[waiting.call].kind);
-            let handed = hand_over(&mut self.pool, session, id, kind, &waiting.key, &waiting.value);
-            if let Err(Blocked::WindowFull | Blocked::NotOpen) = handed {
-                return;
-            }
-            let waiting = self.lines.pop_front(session, like).expect("it was just seen");
-            if handed.is_ok() {
-                self.left_line(&waiting);
-                self.calls[waiting.call].state = State::Sent;
-            } else {
-                // The session that opened meanwhile carries shorter datagrams.
-                let max = self.value_bytes_max(session, &waiting.key);
-                let what = TooLarge::Value { bytes: waiting.value.len(), max };
-                self.end_waiting(&waiting, &Error::TooLarge { what }, ended);
-            }
-        }
-    }
-
-    /// The worker of a session is no more: what waits for it goes to the one that carries the
-    /// key now.
-    #[cold]
-    fn leave_retired(&mut self, session: usize, ended: &mut impl FnMut(EndedCall<'_, T>)) {
-        for waiting in self.lines.take_all(session) {
-            let call = &mut self.calls[waiting.call];
-            if let Kind::Stats | Kind::Ping = call.kind {
-                self.end_waiting(&waiting, &Error::NotExecuted(Why::SessionLost), ended);
-                continue;
-            }
-            let (_, carrier) = self.pool.carrier(&waiting.key);
-            call.session = carrier;
-            self.lines.push_back(carrier, call.kind, waiting);
-        }
-    }
-}
-
-#[inline]
-fn hand_over(
-    pool: &mut SessionPool<u32>,
-    session: usize,
-    id: u32,
-    kind: Kind,
-    key: &[u8],
-    value: &[u8],
-) -> Result<(), Blocked> {
-    match kind {
-        Kind::Get | Kind::Ping => pool.send_get(session, id, key),
-        Kind::Put => pool.send_put(session, id, key, value),
-        Kind::Stats => pool.send_stats(session, id),
-    }
-}
-
-/// An operation of a session has ended, and its call with it, unless it is a read that is
-/// asked again. `why`: what an operation without an answer lacks.
-#[inline]
-fn conclude<T>(
-    calls: &mut Slab<Call<T>>,
-    lines: &mut Lines,
-    counters: &mut CallCounters,
-    why: Why,
-    worker: &RemoteWorker,
-    operation: &Finished<'_, u32>,
-    ended: &mut impl FnMut(EndedCall<'_, T>),
-) {
-    let id = operation.token as usize;
-    let is_lost = why == Why::SessionLost && calls[id].token.is_some();
-    let again = match operation.outcome {
-        Outcome::Unanswered if is_lost => Some(Box::default()),
-        Outcome::Indeterminate if is_lost => calls[id].kept.take(),
-        _ => None,
-    };
-    if let Some(value) = again {
-        let call = &mut calls[id];
-        call.state = State::Waiting { was_sent: true };
-        let waiting = Waiting { call: id, key: operation.key.into(), value };
-        lines.push_front(call.session, call.kind, waiting);
-        counters.asked_again += 1;
-        return observe::asked_again();
-    }
-    let Call { token, kind, .. } = calls.remove(id);
-    // Who was told at the deadline is not told again.
-    if let Some(token) = token {
-        let result = kind.result(why, worker.incarnation, &operation.outcome);
-        ended(EndedCall { token, worker: worker.address, server: worker.server, result });
     }
 }

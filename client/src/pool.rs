@@ -224,6 +224,11 @@ impl<T: Copy> SessionPool<T> {
         self.cache.as_ref()
     }
 
+    /// What its sessions are told.
+    pub(crate) const fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
     /// Opens what is still to open. Returns whether all sessions are open.
     ///
     /// # Errors

@@ -21,7 +21,17 @@ pub(super) struct Call<T> {
     pub(super) kept: Kept,
 }
 
-/// What a call asks for.
+/// What a call asks its session for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) kind: Kind,
+    /// Place of the session.
+    pub(super) session: usize,
+    pub(super) key: &'a [u8],
+    pub(super) value: &'a [u8],
+}
+
+/// The kinds of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Get,
