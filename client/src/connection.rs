@@ -369,14 +369,17 @@ impl Connection {
         answers.batch = *batch;
         let place = answers.gathered.wait();
         let token = Token { batch: *batch, place };
+        if let Operation::Get(key) = operation
+            && let Some(cached) = calls.cached(now_ns, key)
+        {
+            let record = cached_record(cached);
+            return answers.gathered.end(place, Ok(Answer::Found(record)));
+        }
+        if now_ns >= deadline_ns {
+            return answers.gathered.end(place, Err(Error::NotExecuted(Why::Deadline)));
+        }
         let taken = match operation {
-            Operation::Get(key) => match calls.cached(now_ns, key) {
-                Some(cached) => {
-                    let record = cached_record(cached);
-                    return answers.gathered.end(place, Ok(Answer::Found(record)));
-                }
-                None => calls.get(token, deadline_ns, key),
-            },
+            Operation::Get(key) => calls.get(token, deadline_ns, key),
             Operation::Put(key, value) => calls.put(token, deadline_ns, key, value),
         };
         if let Err(not_taken) = taken {
@@ -473,11 +476,6 @@ impl Pipeline<'_> {
             return gathered.end(place, Err(failure.clone()));
         }
         let now_ns = self.connection.driven_ns;
-        if now_ns > self.deadline_ns {
-            let gathered = &mut self.connection.answers.gathered;
-            let place = gathered.wait();
-            return gathered.end(place, Err(Error::NotExecuted(Why::Deadline)));
-        }
         self.connection.submit(now_ns, self.deadline_ns, operation);
         let calls = &self.connection.calls;
         if calls.waiting() >= self.waiting_max || calls.waiting_bytes() >= LINE_BYTES_MAX / 2 {
@@ -506,11 +504,14 @@ impl Pipeline<'_> {
 
     fn finish(self) -> impl Iterator<Item = Result<Answer, Error>> {
         let Self { connection, failure, asked, .. } = self;
-        if failure.is_none() {
-            // What has not ended then has failed with the connection, and is told so.
-            let _ = connection.finish();
-        }
-        asked.watch(connection.answers.take_all(connection.failure.as_ref()))
+        let failure = match failure {
+            // It began before the fork.
+            None if connection.process != std::process::id() => Some(Error::Forked),
+            None => connection.finish().err(),
+            failed => failed,
+        };
+        // What has not ended then has failed with the connection, and is told so.
+        asked.watch(connection.answers.take_all(failure))
     }
 }
 
@@ -616,8 +617,8 @@ impl Room {
 
 impl Answers {
     /// All results; what has not ended is told of the failure.
-    fn take_all(&mut self, failure: Option<&Error>) -> impl Iterator<Item = Result<Answer, Error>> {
-        self.gathered.end_rest(|| Err(failure.expect("all else has ended").clone()));
+    fn take_all(&mut self, failure: Option<Error>) -> impl Iterator<Item = Result<Answer, Error>> {
+        self.gathered.end_rest(|| Err(failure.clone().expect("all else has ended")));
         self.gathered.take()
     }
 }

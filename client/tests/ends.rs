@@ -351,6 +351,9 @@ fn helper_that_forks() {
     wait_until("it is cached", || {
         client.get(b"key").wait().unwrap().unwrap().source == Source::Cache
     });
+    let mut other_connection = common::connection(server, LONG);
+    let mut pipeline = other_connection.pipeline();
+    pipeline.get(b"key");
     signal_server("-STOP");
     let outstanding = client.with_timeout(ms(200)).put(b"outstanding", b"value");
     let (forked, text) =
@@ -370,6 +373,7 @@ fn helper_that_forks() {
                 expect(connection.get_many(&[b"key"]).remove(0), &forked, text, false);
                 expect(connection.stats(), &forked, text, false);
                 expect(connection.ping(), &forked, text, false);
+                expect(pipeline.run().remove(0), &forked, text, false);
                 // Its answer goes to the parent; here it ends all the same.
                 let told = outstanding.wait();
                 assert!(told.is_err_and(|error| error.is_indeterminate()));
@@ -395,7 +399,7 @@ fn helper_that_forks() {
                 assert!(connection.get(key).unwrap().is_some());
             }
             let mut asking = common::connection(server, LONG);
-            assert_eq!(counter(&mut asking, "sessions_opened"), 5);
+            assert_eq!(counter(&mut asking, "sessions_opened"), 6);
             assert_eq!(counter(&mut asking, "sessions_closed"), 2, "those of the fork");
         }
     }

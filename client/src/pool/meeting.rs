@@ -72,9 +72,8 @@ impl Meeting {
         place: usize,
         finished: &mut impl FnMut(&RemoteWorker, &Finished<'_, T>),
     ) -> Result<(), Error> {
-        let session = &mut sessions.all[place];
+        let session = &sessions.all[place];
         let Some(&granted) = session.client.granted() else { return Ok(()) };
-        session.has_opened();
         let (index, address) = (session.server, session.client.server());
         if granted.workers > WORKERS_MAX {
             let claims = "more workers than a server has";

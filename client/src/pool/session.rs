@@ -39,7 +39,10 @@ pub struct PooledSession<T> {
     pub(super) is_retired: bool,
     /// When its worker was last heard, or had last nothing to answer.
     pub(super) heard_ns: u64,
-    /// If it was refused: when to try again, and how long to wait after the next refusal.
+    /// When this life of it began.
+    begun_ns: u64,
+    /// If it was refused: when to try again, and how long to wait after the next refusal. So too
+    /// if it was forgotten before it answered anything.
     pub(super) reopen_ns: Option<u64>,
     backoff_ns: u64,
 }
@@ -51,6 +54,7 @@ impl<T: Copy> PooledSession<T> {
             server,
             is_retired: false,
             heard_ns: now_ns,
+            begun_ns: now_ns,
             reopen_ns: None,
             backoff_ns: REOPEN_NS_MIN,
         }
@@ -65,11 +69,6 @@ impl<T: Copy> PooledSession<T> {
     pub(super) fn awaits_answer(&self) -> bool {
         let is_opening = self.client.granted().is_none();
         self.client.ended().is_none() && (is_opening || !self.client.is_idle())
-    }
-
-    /// It has opened: the next refusal is a first one.
-    pub(super) const fn has_opened(&mut self) {
-        self.backoff_ns = REOPEN_NS_MIN;
     }
 
     /// Whether another is to be opened in the place of this one, which has ended.
@@ -88,15 +87,30 @@ impl<T: Copy> PooledSession<T> {
                 }
                 self.backoff_ns = (2 * backoff_ns).min(REOPEN_NS_MAX);
             }
-            _ => observe::session_lost(worker, ended),
+            _ => {
+                if self.client.counters().operations_answered > 0 {
+                    self.backoff_ns = REOPEN_NS_MIN;
+                } else if ended == Some(Ended::Forgotten) {
+                    // A server that forgets what it has just opened, again and again, would be
+                    // asked as often as datagrams go to and fro.
+                    let next_ns = self.begun_ns.saturating_add(self.backoff_ns);
+                    if now_ns < next_ns {
+                        self.reopen_ns = Some(next_ns);
+                        return false;
+                    }
+                    self.backoff_ns = (2 * self.backoff_ns).min(REOPEN_NS_MAX);
+                }
+                observe::session_lost(worker, ended);
+            }
         }
         observe::session_reopening(worker);
         true
     }
 
     /// Another is opened in its place.
-    pub(super) fn reopen(&mut self, client: Client<T>) {
+    pub(super) fn reopen(&mut self, now_ns: u64, client: Client<T>) {
         self.reopen_ns = None;
+        self.begun_ns = now_ns;
         self.client = client;
     }
 }

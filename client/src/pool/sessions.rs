@@ -101,7 +101,7 @@ impl<T: Copy> Sessions<T> {
         self.past.add(counters);
         *self.lost.entry(worker).or_default() += counters.sessions_lost;
         let client = self.new_client(now_ns, worker)?;
-        self.all[place].reopen(client);
+        self.all[place].reopen(now_ns, client);
         Ok(())
     }
 
