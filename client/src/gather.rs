@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::answer::{Answer, Record, Source, Version};
-use crate::calls::{EndedCall, Reply};
+use crate::calls::{EndedCall, Reply, parse_counters};
 use crate::error::Error;
 use crate::near_cache::Cached;
 
@@ -135,10 +135,10 @@ pub(crate) fn stored(answer: Answer) -> Version {
     }
 }
 
-/// The counters of a worker's answer: lines of `name value`. What is no such line is left out.
+/// The counters of a worker's answer; none if they were not asked for.
 pub(crate) fn counters_of(reply: Reply<'_>) -> BTreeMap<String, u64> {
-    let Reply::Counters(text) = reply else { return BTreeMap::new() };
-    let text = String::from_utf8_lossy(text);
-    let pairs = text.lines().filter_map(|line| line.split_once(' '));
-    pairs.filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?))).collect()
+    match reply {
+        Reply::Counters(text) => parse_counters(text),
+        _ => BTreeMap::new(),
+    }
 }

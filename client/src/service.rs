@@ -14,7 +14,7 @@ use crate::answer::{Ping, Record, Version, WorkerStats};
 use crate::calls::{Calls, EndedCall, NotTaken};
 use crate::commands::{Command, Commands};
 use crate::error::{Error, Why};
-use crate::gather::{Gathered, answer_of, counters_of, found, stored};
+use crate::gather::{Gathered, answer_of, cached_record, counters_of, found, stored};
 use crate::observe::Sender;
 
 /// Who waits for a call.
@@ -136,6 +136,11 @@ impl Service {
             Command::GetMany { batch: calls, deadline_ns, sender } => {
                 let batch = self.batches.gets.insert(Batch::new(calls.len(), sender));
                 for (place, (key, _)) in calls.calls().enumerate() {
+                    if let Some(cached) = self.calls.cached(now_ns, key) {
+                        let record = Ok(Some(cached_record(cached)));
+                        end_of(&mut self.batches.gets, batch, place, record);
+                        continue;
+                    }
                     let waiter = Waiter::GetOf { batch, place };
                     let taken = self.calls.get(waiter, deadline_ns, key);
                     self.refuse(now_ns, taken);

@@ -2,8 +2,11 @@
 #![forbid(unsafe_code)]
 
 use std::thread;
+use std::time::Duration;
 
-use client::{Answer, Client, Connection, Error, Source, TooLarge};
+use client::{
+    Answer, CacheConfig, Client, Config, Connection, Error, Record, Results, Source, TooLarge,
+};
 use testkit::process::any_program;
 use testkit::server::Server;
 
@@ -86,5 +89,30 @@ fn each_worker_tells_its_counters_and_answers_a_ping() {
     for pings in [connection.ping().unwrap(), client.ping().wait().unwrap()] {
         assert_eq!(pings.len(), 2);
         assert!(pings.iter().all(|ping| ping.round_trip.is_ok()));
+    }
+}
+
+#[test]
+fn many_reads_are_answered_from_the_near_cache_where_it_can() {
+    let server = start();
+    let cache = CacheConfig::new(1000, Duration::from_secs(60));
+    let config = Config::default().with_cache(cache);
+    let client = Client::connect_with(&[server.address], &config).unwrap();
+    let mut connection = Connection::connect_with(&[server.address], &config).unwrap();
+    let keys: Vec<_> = (0..10_u64).map(u64::to_be_bytes).collect();
+    let records: Vec<_> = keys.iter().map(|key| (key, b"value")).collect();
+    client.put_many(&records).wait().unwrap();
+    let mut read = |keys: &[[u8; 8]]| {
+        let sources = |results: Results<Option<Record>>| -> Vec<_> {
+            results.into_iter().map(|result| result.unwrap().unwrap().source).collect()
+        };
+        [sources(client.get_many(keys).wait().unwrap()), sources(connection.get_many(keys))]
+    };
+    for sources in read(&keys[..5]) {
+        assert_eq!(sources, [Source::Server; 5]);
+    }
+    for sources in read(&keys) {
+        assert_eq!(sources[..5], [Source::Cache; 5]);
+        assert_eq!(sources[5..], [Source::Server; 5]);
     }
 }

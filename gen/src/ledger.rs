@@ -2,9 +2,9 @@
 //! report and, if a history is kept, written down.
 
 use anyhow::Result;
+use client::calls::parse_counters;
 use client::near_cache::Cached;
 use client::pool::RemoteWorker;
-use host::report::Counters;
 use proto::client::Outcome;
 
 use crate::coordination::{ThreadReport, Window};
@@ -164,17 +164,12 @@ impl Ledger {
     }
 }
 
-/// Reads lines of `name value`; what is no such line is left out.
-fn parse_counters(text: &[u8]) -> Counters {
-    let text = String::from_utf8_lossy(text);
-    let pairs = text.lines().filter_map(|line| line.split_once(' '));
-    pairs.filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
     use std::sync::mpsc::{Receiver, channel};
+
+    use host::report::Counters;
 
     use super::*;
     use crate::recorder::Interval;

@@ -83,12 +83,8 @@ pub(crate) fn session_reopening(worker: SocketAddr) {
 
 // ----------------------------------------------------------------------------- calls
 
-#[inline]
-pub(crate) fn asked_again(calls: usize) {
-    #[cfg(feature = "metrics")]
-    if calls > 0 {
-        count!("kv_client_asked_again_total", calls as u64);
-    }
+pub(crate) fn asked_again() {
+    count!("kv_client_asked_again_total", 1);
 }
 
 pub(crate) fn call_late(worker: SocketAddr, operation: impl Debug) {
