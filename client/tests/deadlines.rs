@@ -123,6 +123,32 @@ fn a_call_without_time_is_not_executed() {
     assert_eq!(connection.get(b"key"), Ok(None));
 }
 
+#[test]
+fn connecting_ends_in_its_time() {
+    let servers = [start(&[]), start(&[])];
+    let addresses = servers.each_ref().map(|server| server.address);
+    let _stopped = servers[1].stop();
+    for timeout in [ms(30), ms(300)] {
+        let config = Config::default().with_connect_timeout(timeout);
+        let mut took = Vec::new();
+        for _ in 0..5 {
+            for driven in [true, false] {
+                let began = Instant::now();
+                let connected = match driven {
+                    true => Connection::connect_with(&addresses, &config).map(drop),
+                    false => Client::connect_with(&addresses, &config).map(drop),
+                };
+                took.push(began.elapsed());
+                let error = Error::NoServer { server: addresses[1], mtu_bytes: 1472 };
+                assert_eq!(connected, Err(error));
+            }
+        }
+        assert!(took.iter().all(|took| *took >= timeout), "{timeout:?}: {took:?}");
+        let least = took.iter().min().expect("there are some");
+        assert!(*least <= timeout + 2 * late_max(timeout), "{timeout:?}: {took:?}");
+    }
+}
+
 // -------------------------------------------------------------------- late writes
 
 /// A relay that loses the answers to writes while it is told to.
