@@ -175,6 +175,33 @@ impl Wake for DropsHandle {
 }
 
 #[test]
+fn the_last_handle_can_be_dropped_by_who_holds_what_others_wait_for_on_its_thread() {
+    struct WaitsFor(Arc<Mutex<()>>, std::sync::mpsc::Sender<()>);
+    impl Wake for WaitsFor {
+        fn wake(self: Arc<Self>) {
+            self.1.send(()).unwrap();
+            drop(self.0.lock());
+        }
+    }
+    let _alone = alone();
+    let server = start(&[]);
+    let client = handle(server.address, LONG);
+    let stopped = server.stop();
+    let (lock, (tell, woken)) = (Arc::new(Mutex::new(())), std::sync::mpsc::channel());
+    let mut call = client.get(b"key");
+    let waker = Arc::new(WaitsFor(lock.clone(), tell)).into();
+    assert!(poll(&mut call, &waker).is_pending());
+    let held = lock.lock().unwrap();
+    drop(stopped);
+    woken.recv().unwrap();
+    let began = Instant::now();
+    drop(client);
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    drop(held);
+    wait_until_nothing_is_left(&server);
+}
+
+#[test]
 fn futures_that_are_dropped_before_their_end_disturb_nobody() {
     let _alone = alone();
     let server = start(&[]);
