@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use oneshot::RecvTimeoutError;
 use udp::clock;
 use udp::core_loop;
 use udp::idle::Idle;
@@ -25,7 +26,8 @@ use crate::observe::{self, Observed};
 use crate::service::Service;
 use crate::socket;
 
-/// How much longer than its deadline a blocking wait bears with the background thread.
+/// How much longer than its deadline a blocking wait bears with the background thread, and how
+/// long the last handle waits for its end.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Sessions with all workers of all servers, run by a background thread that all clones of
@@ -60,7 +62,13 @@ struct Inner {
     commands: Arc<Commands>,
     cache: Option<Arc<NearCache>>,
     process: u32,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<Thread>>,
+}
+
+struct Thread {
+    handle: JoinHandle<()>,
+    /// Its sender is dropped at the end of the thread.
+    over: oneshot::Receiver<()>,
 }
 
 impl Client {
@@ -95,19 +103,22 @@ impl Client {
         let (mut socket, calls) = socket::open(servers, config, cache.clone())?;
         let commands = Arc::new(Commands::new(socket.waker()?));
         let (ready, connected) = oneshot::channel();
-        let mut service = Service::new(calls, servers.to_vec(), commands.clone(), ready);
-        let over = EndOnDrop(commands.clone());
+        let service = Service::new(calls, servers.to_vec(), commands.clone(), ready);
+        let end = EndOnDrop(commands.clone());
+        let (tell_over, over) = oneshot::channel::<()>();
         let thread = Builder::new().name("kv-client".to_owned()).spawn(move || {
+            // They are dropped in the order from the last to the first.
+            let (_tell_over, end, mut socket, mut service) = (tell_over, end, socket, service);
             if let Err(error) = core_loop::run(&mut socket, Idle::new(false), &mut service) {
                 service.abandon(clock::now_ns());
-                over.0.end(error.into());
+                end.0.end(error.into());
             }
         })?;
         let inner = Inner {
             commands,
             cache,
             process: std::process::id(),
-            thread: Mutex::new(Some(thread)),
+            thread: Mutex::new(Some(Thread { handle: thread, over })),
         };
         let client = Self { inner: Arc::new(inner), timeout_ns: timeout_ns(config.timeout) };
         match connected.recv() {
@@ -395,12 +406,13 @@ impl Drop for Inner {
         }
         self.commands.close();
         let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        // Whoever is woken on the thread itself may drop the last handle there.
-        if let Some(thread) =
-            thread.filter(|thread| thread.thread().id() != std::thread::current().id())
-        {
+        let Some(Thread { handle, over }) = thread else { return };
+        // Whoever is woken on the thread itself may drop the last handle there. And may wait there
+        // for something that the caller has: then the thread ends when it goes on.
+        let is_here = handle.thread().id() == std::thread::current().id();
+        if !is_here && over.recv_timeout(GRACE) == Err(RecvTimeoutError::Disconnected) {
             // Its panic was told on stderr, and to each call by its end.
-            let _ = thread.join();
+            let _ = handle.join();
         }
     }
 }
