@@ -473,6 +473,15 @@ fn signal_server(signal: &str) {
     let pid = std::env::var(SERVER_PID_VARIABLE).unwrap();
     let status = Command::new("kill").args([signal, &pid]).status().unwrap();
     assert!(status.success());
+    // The signal reaches one thread after the other.
+    let is_stopped = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    wait_until("all its threads have heard it", || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        threads.flatten().all(|thread| is_stopped(thread) == (signal == "-STOP"))
+    });
 }
 
 #[test]
