@@ -5,12 +5,10 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use crate::failure::Failure;
 use crate::flags::PROGRAM;
 use crate::input;
+use crate::limits::LINE_BYTES_MAX;
 use crate::output::Source;
 use crate::runner::{Led, Runner};
 use crate::status::Status;
-
-/// Longest line: a value of 1 MiB, each byte as an escape, and more.
-const LINE_BYTES_MAX: u64 = 8 << 20;
 
 /// Runs each line; ends with the worst status of all.
 pub(crate) fn run(mut runner: Runner) -> Result<Status, Failure> {

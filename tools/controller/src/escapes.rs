@@ -1,7 +1,6 @@
 //! Bytes as text: `\xNN`, `\n`, `\r`, `\t` and `\\`, and hexadecimal digits.
 
-/// Longest beginning of a key that a message shows, in bytes.
-const SHOWN_BYTES_MAX: usize = 64;
+use crate::limits::SHOWN_BYTES_MAX;
 
 /// The byte that the escape at the beginning of `text` stands for, and the escape's length.
 pub(crate) fn escape(text: &[u8]) -> Result<(u8, usize), String> {

@@ -9,6 +9,8 @@ use clap_complete::Shell;
 use host::flags::duration_ns;
 use proto::limits::{MTU_BYTES_MAX, MTU_BYTES_MIN};
 
+use crate::limits::TIME_MAX;
+
 /// The program's name.
 pub const PROGRAM: &str = "kvctl";
 /// What stands in for `--servers`.
@@ -289,9 +291,6 @@ pub struct CompletionsFlags {
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
 }
-
-/// Longest time that a flag takes.
-const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// A time with its unit: without one, 5 would be nanoseconds.
 fn time(text: &str) -> Result<Duration, String> {

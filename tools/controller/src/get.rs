@@ -9,20 +9,22 @@ use crate::escapes::{escaped, quoted, unescape};
 use crate::failure::Failure;
 use crate::flags::GetFlags;
 use crate::input::{self, argument};
+use crate::interrupt::Interrupt;
 use crate::json::{add_bytes, of_key};
+use crate::limits::{BATCH_MAX, KEY_LINE_BYTES_MAX};
 use crate::output::Output;
 use crate::status::Status;
 use crate::store::Store;
 use client::Record;
 
-/// Keys that are asked for together.
-const BATCH: usize = 1000;
-/// Longest line of a file of keys: the longest key, each byte as an escape.
-const LINE_BYTES_MAX: u64 = 4 * 512 + 2;
-
 /// Prints the values of keys.
-pub(crate) fn get(flags: &GetFlags, store: &mut Store, output: &Output) -> Result<Status, Failure> {
-    let mut getter = Getter { store, output, is_alone: false, worst: Status::Done };
+pub(crate) fn get(
+    flags: &GetFlags,
+    store: &mut Store,
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<Status, Failure> {
+    let mut getter = Getter { store, output, interrupt, is_alone: false, worst: Status::Done };
     if let Some(file) = &flags.keys_file {
         getter.get_of_file(file)?;
         return Ok(getter.worst);
@@ -35,7 +37,7 @@ pub(crate) fn get(flags: &GetFlags, store: &mut Store, output: &Output) -> Resul
         }
     };
     getter.is_alone = keys.len() == 1;
-    for keys in keys.chunks(BATCH) {
+    for keys in keys.chunks(BATCH_MAX) {
         getter.get(keys)?;
     }
     Ok(getter.worst)
@@ -44,6 +46,7 @@ pub(crate) fn get(flags: &GetFlags, store: &mut Store, output: &Output) -> Resul
 struct Getter<'a> {
     store: &'a mut Store,
     output: &'a Output,
+    interrupt: &'a Interrupt,
     /// Whether there is only one key, whose value is printed as it is.
     is_alone: bool,
     worst: Status,
@@ -56,7 +59,8 @@ impl Getter<'_> {
         let (mut keys, mut number) = (Vec::new(), 0);
         loop {
             let mut line = Vec::new();
-            let read = std::io::Read::take(&mut lines, LINE_BYTES_MAX).read_until(b'\n', &mut line);
+            let read =
+                std::io::Read::take(&mut lines, KEY_LINE_BYTES_MAX).read_until(b'\n', &mut line);
             read.map_err(|error| Failure::new(format_args!("cannot read {name}: {error}")))?;
             number += 1;
             if line.is_empty() {
@@ -73,7 +77,7 @@ impl Getter<'_> {
                     return Err(Failure::new(format_args!("{name}: line {number}: {error}")));
                 }
             }
-            if keys.len() == BATCH {
+            if keys.len() == BATCH_MAX {
                 self.get(&keys)?;
                 keys.clear();
             }
@@ -81,8 +85,10 @@ impl Getter<'_> {
     }
 
     fn get(&mut self, keys: &[Vec<u8>]) -> Result<(), Failure> {
-        if keys.is_empty() {
-            return Ok(());
+        let Some(first) = keys.first() else { return Ok(()) };
+        if self.interrupt.has_come() {
+            let message = format!("interrupted: from the key {} on none is read", quoted(first));
+            return Err(Failure::Told(Status::Interrupted, message));
         }
         let answers = self.store.get_many(keys)?;
         for (key, answer) in keys.iter().zip(answers) {

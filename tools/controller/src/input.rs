@@ -12,10 +12,8 @@ use proto::limits::{KEY_BYTES_MAX, KEY_BYTES_MIN};
 use crate::escapes::{quoted, unescape, unhex};
 use crate::failure::Failure;
 use crate::flags::{Notation, STDIN};
+use crate::limits::INPUT_BYTES_MAX;
 use crate::output::Output;
-
-/// Most bytes of a key or value that are read: more than any datagram carries.
-const BYTES_MAX: u64 = 1 << 20;
 
 /// What an argument stands for.
 pub(crate) fn argument(argument: &OsStr, notation: Notation) -> Result<Vec<u8>, Failure> {
@@ -57,11 +55,11 @@ pub(crate) fn whole(file: &Path, output: &Output) -> Result<Vec<u8>, Failure> {
         output.tell("reading from the terminal: end with Ctrl-D at the beginning of a line");
     }
     let mut bytes = Vec::new();
-    let read = open(file, output)?.take(BYTES_MAX + 1).read_to_end(&mut bytes);
+    let read = open(file, output)?.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::new(format_args!("cannot read {}: {error}", name(file))))?;
-    if bytes.len() as u64 > BYTES_MAX {
+    if bytes.len() as u64 > INPUT_BYTES_MAX {
         let name = name(file);
-        return Err(Failure::new(format_args!("{name} holds more than {BYTES_MAX} bytes")));
+        return Err(Failure::new(format_args!("{name} holds more than {INPUT_BYTES_MAX} bytes")));
     }
     Ok(bytes)
 }

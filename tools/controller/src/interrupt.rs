@@ -1,4 +1,4 @@
-//! Ctrl-C ends the command that runs, and with it the program unless there is a prompt.
+//! Ctrl-C ends the program; at the prompt, only a command that looks for it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -31,7 +31,7 @@ impl Interrupt {
         Self { flag: None, goes_on: true }
     }
 
-    /// From now on signals are noted; a command that does not look ends by them.
+    /// From now on a signal sets a flag that commands look at; a second one ends the program.
     pub(crate) fn begin(&mut self) -> Result<(), Failure> {
         match &self.flag {
             Some(flag) if self.goes_on => flag.store(false, Ordering::Relaxed),

@@ -13,6 +13,7 @@ mod get;
 mod input;
 mod interrupt;
 mod json;
+mod limits;
 mod load;
 mod load_progress;
 mod output;

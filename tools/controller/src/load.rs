@@ -13,18 +13,12 @@ use crate::flags::LoadFlags;
 use crate::input;
 use crate::interrupt::Interrupt;
 use crate::json::of_key;
+use crate::limits::{BATCH_MAX, FAILURES_NAMED_MAX, INDETERMINATE_KEYS_MAX};
 use crate::load_progress::Progress;
 use crate::output::Output;
 use crate::records::{Entry, Record, Records, format_of};
 use crate::status::Status;
 use crate::store::Store;
-
-/// Records that are written together.
-const BATCH: usize = 1000;
-/// Failures that are told; the others are counted.
-const TOLD_MAX: usize = 100;
-/// More writes of unknown outcome end a load: their keys are kept.
-const INDETERMINATE_MAX: usize = 100_000;
 
 /// Writes the records of a file.
 pub(crate) fn load(
@@ -55,6 +49,9 @@ pub(crate) fn load(
     let ended = loader.load(&mut records, &name, interrupt);
     loader.progress.finish();
     match ended {
+        Ok(()) if loader.tally.is_full() => output.error(format_args!(
+            "the load ends: writes of more than {INDETERMINATE_KEYS_MAX} keys are indeterminate"
+        )),
         Ok(()) => {}
         Err(Failure::Told(status, message)) => {
             loader.tally.worst.add(status);
@@ -168,7 +165,7 @@ impl Loader<'_> {
         }
         self.keys.insert(record.0.clone());
         self.batch.push(Waiting { line, record });
-        if self.batch.len() == BATCH {
+        if self.batch.len() == BATCH_MAX {
             self.write()?;
         }
         Ok(false)
@@ -219,7 +216,7 @@ impl Loader<'_> {
         } else {
             self.tally.not_loaded += 1;
         }
-        if self.tally.told.len() == TOLD_MAX {
+        if self.tally.told.len() == FAILURES_NAMED_MAX {
             self.tally.untold += 1;
             return;
         }
@@ -273,11 +270,32 @@ impl Tally {
     /// Whether something has failed that ends the load.
     fn must_stop(&self, goes_on: bool) -> bool {
         let has_failed = self.not_loaded + self.indeterminate_records > 0;
-        (has_failed && !goes_on) || self.indeterminate.len() > INDETERMINATE_MAX
+        (has_failed && !goes_on) || self.is_full()
+    }
+
+    /// Whether more keys are indeterminate than are kept.
+    fn is_full(&self) -> bool {
+        self.indeterminate.len() > INDETERMINATE_KEYS_MAX
     }
 
     /// From this line on it is to be loaded again, if not from an earlier one.
     fn resume_from(&mut self, line: u64) {
         self.resume_line = Some(self.resume_line.map_or(line, |earlier| earlier.min(line)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_goes_on_until_too_many_keys_are_indeterminate() {
+        let mut tally = Tally { not_loaded: 1, ..Tally::default() };
+        assert!(tally.must_stop(false) && !tally.must_stop(true));
+        let keys = 0..INDETERMINATE_KEYS_MAX;
+        tally.indeterminate = keys.map(|key| key.to_string().into_bytes()).collect();
+        assert!(!tally.must_stop(true));
+        tally.indeterminate.insert(b"one more".to_vec());
+        assert!(tally.must_stop(true));
     }
 }

@@ -16,12 +16,10 @@ use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
 use crate::failure::Failure;
 use crate::flags::{Line, PROGRAM};
+use crate::limits::HISTORY_LINES_MAX;
 use crate::output::{Output, Source};
 use crate::runner::{Led, Runner};
 use crate::status::Status;
-
-/// Lines that are kept.
-const HISTORY_MAX: usize = 10_000;
 
 /// Runs lines until the user ends it. Whoever sits there has seen what failed.
 pub(crate) fn run(mut runner: Runner) -> Result<Status, Failure> {
@@ -33,7 +31,7 @@ pub(crate) fn run(mut runner: Runner) -> Result<Status, Failure> {
         match editor.readline(&prompt) {
             Ok(line) => {
                 history.add(&mut editor, &line);
-                // Ctrl-C ends what runs, and not the prompt.
+                // Ctrl-C is noted from here on, and does not end the prompt.
                 runner.interrupt.begin()?;
                 match runner.run_line(line.as_bytes(), Source::Prompt) {
                     Ok(Led::To(_)) => {}
@@ -49,7 +47,7 @@ pub(crate) fn run(mut runner: Runner) -> Result<Status, Failure> {
 
 fn editor() -> rustyline::Result<Editor<Commands, FileHistory>> {
     let config = Config::builder()
-        .max_history_size(HISTORY_MAX)?
+        .max_history_size(HISTORY_LINES_MAX)?
         .history_ignore_space(true)
         .completion_type(CompletionType::List)
         .build();

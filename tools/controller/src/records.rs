@@ -11,9 +11,7 @@ use crate::escapes::unescape;
 use crate::flags::Format;
 use crate::input::check_key;
 use crate::json::bytes;
-
-/// Longest line: a value of 1 MiB, each byte as an escape, and more.
-const LINE_BYTES_MAX: u64 = 8 << 20;
+use crate::limits::LINE_BYTES_MAX;
 
 /// A key and its value.
 pub(crate) type Record = (Vec<u8>, Vec<u8>);

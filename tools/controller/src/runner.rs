@@ -76,7 +76,7 @@ impl Runner {
     pub(crate) fn run(&mut self, command: &Command, output: &Output) -> Result<Status, Failure> {
         let Self { store, interrupt, .. } = self;
         match command {
-            Command::Get(flags) => get(flags, store, output),
+            Command::Get(flags) => get(flags, store, output, interrupt),
             Command::Put(flags) => put(flags, store, output),
             Command::Stats(flags) => match flags.watch {
                 Some(every) => watch(every, flags.count, store, output, interrupt),

@@ -7,13 +7,11 @@ use serde_json::{Value, json};
 use crate::counters::{Counters, ServerStats, by_server, of_all, of_server};
 use crate::escapes::escaped;
 use crate::failure::Failure;
+use crate::limits::COLUMNS_MAX;
 use crate::output::Output;
 use crate::status::Status;
 use crate::store::Store;
 use crate::table::aligned;
-
-/// Most workers of a server that have a column each.
-const COLUMNS_MAX: usize = 8;
 
 /// Prints what servers and workers count.
 pub(crate) fn stats(store: &mut Store, output: &Output) -> Result<Status, Failure> {

@@ -1,5 +1,7 @@
 //! Commands line by line: from stdin, and at a prompt on a pseudo-terminal.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -103,6 +105,27 @@ fn ctrl_c_cancels_a_line_or_a_command_and_ctrl_d_ends() {
         session.exp_string("> ").unwrap();
     }
     ask(&mut session, "put a now", "stored");
+    session.send_control('d').unwrap();
+    assert_ends(session);
+}
+
+#[test]
+fn ctrl_c_ends_a_get_of_many_keys_behind_a_batch() {
+    let (_server, at) = server(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("keys");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut session = prompt(&at, folder.path());
+    session.send_line(&format!("get --keys {}", pipe.display())).unwrap();
+    let mut pipe = File::options().write(true).open(&pipe).unwrap();
+    let batch = |from: u32| (from..from + 1000).map(|key| format!("{key}\n")).collect::<String>();
+    pipe.write_all(batch(0).as_bytes()).unwrap();
+    session.exp_string("the key '999' is not found").unwrap();
+    session.send_control('c').unwrap();
+    let mut batches = (1..).map(|number| batch(1000 * number));
+    while pipe.write_all(batches.next().unwrap().as_bytes()).is_ok() {}
+    session.exp_string("interrupted: from the key '").unwrap();
+    session.exp_string("> ").unwrap();
     session.send_control('d').unwrap();
     assert_ends(session);
 }
