@@ -146,8 +146,11 @@ fn connecting_ends_in_its_time() {
                     false => Client::connect_with(&addresses, &config).map(drop),
                 };
                 took.push(began.elapsed());
-                let error = Error::NoServer { server: addresses[1], mtu_bytes: 1472 };
-                assert_eq!(connected, Err(error));
+                // A busy machine may keep the other from its answer, too.
+                let Err(Error::NoServer { server, .. }) = connected else {
+                    panic!("{connected:?}")
+                };
+                assert!(addresses.contains(&server), "{server}");
             }
         }
         assert!(took.iter().all(|took| *took >= timeout), "{timeout:?}: {took:?}");

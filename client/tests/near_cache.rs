@@ -54,6 +54,8 @@ fn an_answer_grows_old_from_the_call_that_read_it() {
     let server = start(&[]);
     let client = cached_handle(server.address, ms(200));
     client.put(b"key", b"value").wait().unwrap();
+    // What is read in the round in which a write was answered is not kept: another passes.
+    client.get(b"other").wait().unwrap();
     let called = Instant::now();
     assert_eq!(source(client.get(b"key").wait()), Source::Server);
     wait_until("it is too old", || source(client.get(b"key").wait()) == Source::Server);
