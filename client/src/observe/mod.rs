@@ -46,7 +46,10 @@ pub(crate) fn describe() {
         describe_counter!("kv_client_cache_misses_total", "GETs that it did not answer");
         describe_counter!("kv_client_asked_again_total", "reads asked again in another session");
         describe_counter!("kv_client_sessions_opened_total", "sessions that opened");
-        describe_counter!("kv_client_sessions_lost_total", "sessions that ended unasked");
+        describe_counter!(
+            "kv_client_sessions_lost_total",
+            "sessions that ended without being closed"
+        );
         describe_counter!("kv_client_sessions_refused_total", "sessions that a server refused");
     }
 }
