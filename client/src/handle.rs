@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use oneshot::RecvTimeoutError;
 use udp::clock;
 use udp::core_loop;
 use udp::idle::Idle;
@@ -19,13 +20,14 @@ use crate::commands::{Batch, Command, Commands, Fence};
 use crate::config::Config;
 use crate::error::{Error, TooLarge, Why, timeout_ns};
 use crate::gather::cached_record;
-use crate::limits::BATCH_CALLS_MAX;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_CALLS_MAX};
 use crate::near_cache::NearCache;
 use crate::observe::{self, Observed};
 use crate::service::Service;
 use crate::socket;
 
-/// How much longer than its deadline a blocking wait bears with the background thread.
+/// How much longer than its deadline a blocking wait bears with the background thread, and how
+/// long the last handle waits for its end.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Sessions with all workers of all servers, run by a background thread that all clones of
@@ -60,7 +62,13 @@ struct Inner {
     commands: Arc<Commands>,
     cache: Option<Arc<NearCache>>,
     process: u32,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<Thread>>,
+}
+
+struct Thread {
+    handle: JoinHandle<()>,
+    /// Its sender is dropped at the end of the thread.
+    over: oneshot::Receiver<()>,
 }
 
 impl Client {
@@ -95,19 +103,22 @@ impl Client {
         let (mut socket, calls) = socket::open(servers, config, cache.clone())?;
         let commands = Arc::new(Commands::new(socket.waker()?));
         let (ready, connected) = oneshot::channel();
-        let mut service = Service::new(calls, servers.to_vec(), commands.clone(), ready);
-        let over = EndOnDrop(commands.clone());
+        let service = Service::new(calls, servers.to_vec(), commands.clone(), ready);
+        let end = EndOnDrop(commands.clone());
+        let (tell_over, over) = oneshot::channel::<()>();
         let thread = Builder::new().name("kv-client".to_owned()).spawn(move || {
+            // They are dropped in the order from the last to the first.
+            let (_tell_over, end, mut socket, mut service) = (tell_over, end, socket, service);
             if let Err(error) = core_loop::run(&mut socket, Idle::new(false), &mut service) {
                 service.abandon(clock::now_ns());
-                over.0.end(error.into());
+                end.0.end(error.into());
             }
         })?;
         let inner = Inner {
             commands,
             cache,
             process: std::process::id(),
-            thread: Mutex::new(Some(thread)),
+            thread: Mutex::new(Some(Thread { handle: thread, over })),
         };
         let client = Self { inner: Arc::new(inner), timeout_ns: timeout_ns(config.timeout) };
         match connected.recv() {
@@ -203,7 +214,7 @@ impl Client {
         })
     }
 
-    /// Reads many records at once, at most 65,536; the results are in the order of the keys.
+    /// Reads many records at once, at most 65,536 with 16 MiB of keys; the results are in the order of the keys.
     /// All of them share one deadline.
     ///
     /// ```
@@ -221,7 +232,8 @@ impl Client {
     /// Of the call: [`Error::TooLarge`] for too many of them, [`Error::NotSent`]. What becomes
     /// of each key stands with it.
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Call<Results<Option<Record>>> {
-        if let Err(error) = self.check_batch(keys.len()) {
+        let bytes = keys.iter().map(|key| key.as_ref().len()).sum();
+        if let Err(error) = self.check_batch(keys.len(), bytes) {
             return Call::ended(Err(error));
         }
         let now_ns = clock::now_ns();
@@ -233,8 +245,8 @@ impl Client {
         })
     }
 
-    /// Writes many records at once, at most 65,536; the results are in the order of the
-    /// records. All of them share one deadline. Writes of one key in one call are concurrent:
+    /// Writes many records at once, at most 65,536 with 16 MiB of keys and values; the results are
+    /// in the order of the records. All of them share one deadline. Writes of one key in one call are concurrent:
     /// any may be the last.
     ///
     /// ```
@@ -254,7 +266,8 @@ impl Client {
         &self,
         records: &[(K, V)],
     ) -> Call<Results<Version>> {
-        if let Err(error) = self.check_batch(records.len()) {
+        let bytes = records.iter().map(|(key, value)| key.as_ref().len() + value.as_ref().len());
+        if let Err(error) = self.check_batch(records.len(), bytes.sum()) {
             return Call::ended(Err(error));
         }
         let fence = self.inner.fence(records.iter().map(|(key, _)| key.as_ref()));
@@ -327,14 +340,17 @@ impl Client {
         self.inner.process != std::process::id()
     }
 
-    fn check_batch(&self, calls: usize) -> Result<(), Error> {
-        if self.is_fork() {
+    fn check_batch(&self, calls: usize, bytes: usize) -> Result<(), Error> {
+        let what = if self.is_fork() {
             return Err(Error::Forked);
-        }
-        if calls <= BATCH_CALLS_MAX {
+        } else if calls > BATCH_CALLS_MAX {
+            TooLarge::Batch { calls, max: BATCH_CALLS_MAX }
+        } else if bytes > BATCH_BYTES_MAX {
+            TooLarge::BatchBytes { bytes, max: BATCH_BYTES_MAX }
+        } else {
             return Ok(());
-        }
-        Err(Error::TooLarge { what: TooLarge::Batch { calls, max: BATCH_CALLS_MAX } })
+        };
+        Err(Error::TooLarge { what })
     }
 
     fn call<T: Observed>(
@@ -390,12 +406,13 @@ impl Drop for Inner {
         }
         self.commands.close();
         let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        // Whoever is woken on the thread itself may drop the last handle there.
-        if let Some(thread) =
-            thread.filter(|thread| thread.thread().id() != std::thread::current().id())
-        {
+        let Some(Thread { handle, over }) = thread else { return };
+        // Whoever is woken on the thread itself may drop the last handle there. And may wait there
+        // for something that the caller has: then the thread ends when it goes on.
+        let is_here = handle.thread().id() == std::thread::current().id();
+        if !is_here && over.recv_timeout(GRACE) == Err(RecvTimeoutError::Disconnected) {
             // Its panic was told on stderr, and to each call by its end.
-            let _ = thread.join();
+            let _ = handle.join();
         }
     }
 }

@@ -111,6 +111,8 @@ fn many_reads_are_answered_from_the_near_cache_where_it_can() {
     for sources in read(&keys[..5]) {
         assert_eq!(sources, [Source::Server; 5]);
     }
+    // What is read in the very round in which a write was answered is not kept.
+    while read(&keys[..5]).concat() != [Source::Cache; 10] {}
     for sources in read(&keys) {
         assert_eq!(sources[..5], [Source::Cache; 5]);
         assert_eq!(sources[5..], [Source::Server; 5]);

@@ -48,12 +48,17 @@ fn late(server: &Server, way: Way, timeout: Duration, calls: usize) -> Vec<Durat
             Way::Future => block_on(client.put(b"key", b"value")).unwrap_err(),
         };
         let took = began.elapsed();
-        // A window that is full of late calls has no room for more.
+        if error == Error::Indeterminate(Why::SessionLost) {
+            continue; // Its session was given up, after ten seconds.
+        }
+        // A window that is full of late calls has no room for more, and a session that was given
+        // up is not there.
         let is_late = matches!(
             error,
             Error::Unanswered(Why::Deadline)
                 | Error::Indeterminate(Why::Deadline)
                 | Error::NotExecuted(Why::Deadline)
+                | Error::NoServer { .. }
         );
         assert!(is_late, "{way:?} {error}");
         assert!(took >= timeout, "{way:?} with {timeout:?} ended after {took:?}");
@@ -72,7 +77,7 @@ fn calls_of_a_stopped_server_end_at_their_deadline_and_not_before() {
             println!("{way:?} {timeout:?}: {late:?}");
             // What a busy machine adds is not the client's: the least is.
             assert!(late[0] <= late_max(timeout), "{way:?} {timeout:?}: {late:?}");
-            assert!(late[calls / 2] <= ms(500), "{way:?} {timeout:?}: {late:?}");
+            assert!(late[late.len() / 2] <= ms(500), "{way:?} {timeout:?}: {late:?}");
         }
     }
 }
@@ -81,14 +86,16 @@ fn calls_of_a_stopped_server_end_at_their_deadline_and_not_before() {
 #[ignore = "for an idle machine"]
 fn on_an_idle_machine_99_of_100_calls_end_in_time() {
     let server = start(&[]);
+    let mut all_in_time = true;
     for way in WAYS {
-        for (timeout, calls) in [(ms(5), 1000), (ms(50), 200), (ms(200), 100)] {
+        for (timeout, calls) in [(ms(5), 2000), (ms(50), 500), (ms(200), 200)] {
             let late = late(&server, way, timeout, calls);
-            let at = |percent: usize| late[(calls * percent / 100).min(calls - 1)];
+            let at = |percent: usize| late[(late.len() * percent).div_ceil(100) - 1];
             println!("{way:?} {timeout:?}: p50 {:?} p99 {:?} max {:?}", at(50), at(99), at(100));
-            assert!(at(98) <= late_max(timeout), "{way:?} {timeout:?}: {:?}", at(98));
+            all_in_time &= at(99) <= late_max(timeout);
         }
     }
+    assert!(all_in_time);
 }
 
 #[test]

@@ -35,6 +35,8 @@ fn reads_are_answered_from_the_cache_of_a_handle_and_of_its_clones_alone() {
     let client = cached_handle(server.address, LONG);
     let (clone, other) = (client.with_timeout(ms(5000)), cached_handle(server.address, LONG));
     client.put(b"key", b"value").wait().unwrap();
+    // What is read in the round in which a write was answered is not kept: another passes.
+    client.get(b"other").wait().unwrap();
     assert_eq!(source(client.get(b"key").wait()), Source::Server);
     assert_eq!(source(client.get(b"key").wait()), Source::Cache);
     assert_eq!(source(clone.get(b"key").wait()), Source::Cache);
@@ -44,7 +46,7 @@ fn reads_are_answered_from_the_cache_of_a_handle_and_of_its_clones_alone() {
     assert_eq!(source(connection.get(b"key")), Source::Server);
     assert_eq!(source(connection.get(b"key")), Source::Cache);
     assert_eq!(source(connection.get_many(&[b"key"]).remove(0)), Source::Cache);
-    assert_eq!(counter(&mut connection, "gets"), 3, "no others were asked of the server");
+    assert_eq!(counter(&mut connection, "gets"), 4, "no others were asked of the server");
 }
 
 #[test]
