@@ -11,17 +11,12 @@ use proto::order::Order;
 
 use crate::baseline::target::{Protocol, Target};
 use crate::baseline::{self, CONNECTIONS_MAX};
+use crate::limits::{BATCH_MAX, SECONDS_MAX, STREAMS_MAX, THREADS_MAX};
 use crate::workload::Mix;
 use crate::zipf::RECORDS_MAX;
 
 /// The name of a file that is stdout.
 pub const STDOUT: &str = "-";
-/// Most streams of a generator.
-pub const STREAMS_MAX: u64 = 1 << 20;
-/// Most threads of a generator.
-pub const THREADS_MAX: u64 = 256;
-/// Most GETs of one stream that may be outstanding together.
-pub const BATCH_MAX: u64 = 1 << 20;
 const BATCH_DEFAULT: u32 = 1024;
 
 /// A load generator for `kv`, and for memcached and Redis beside it: YCSB A, B and C.
@@ -232,9 +227,6 @@ impl Flags {
 fn mtu() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(MTU_BYTES_MIN as i64..=MTU_BYTES_MAX as i64)
 }
-
-/// Longest time that a flag takes: eleven days.
-const SECONDS_MAX: f64 = 1e6;
 
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -16,6 +16,7 @@ pub mod excerpt;
 pub mod flags;
 pub mod history;
 pub mod ledger;
+pub mod limits;
 pub mod plan;
 pub mod progress;
 pub mod record;

@@ -20,14 +20,10 @@ use proto::order::Barrier;
 use crate::arrivals::Arrivals;
 use crate::history::{Call, History};
 use crate::ledger::Ledger;
+use crate::limits::{HITS_PER_ROUND_MAX, HITS_PER_TURN_MAX};
 use crate::plan::Plan;
 use crate::token::{Origin, Token};
 use crate::workload::{Draw, StreamRandom};
-
-/// Answers of the near cache in one turn of a stream; then it is ready again, behind others.
-const HITS_PER_TURN: u32 = 64;
-/// Answers of the near cache in one round.
-const HITS_PER_ROUND: u32 = 1024;
 
 /// What a stream does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +173,7 @@ impl Streams {
         ledger: &mut Ledger,
     ) {
         self.take_arrivals(now_ns);
-        self.hits_left = HITS_PER_ROUND;
+        self.hits_left = HITS_PER_ROUND_MAX;
         self.parked.resize_with(sessions.places().end, VecDeque::new);
         for session in sessions.places() {
             while let Some(stream) = self.parked[session].pop_front() {
@@ -274,7 +270,7 @@ impl Streams {
         let stream = &mut self.streams[index as usize];
         let barriers_at = index as usize * self.barriers_per_stream;
         let mut went_on = false;
-        let mut hits_left = HITS_PER_TURN;
+        let mut hits_left = HITS_PER_TURN_MAX;
         loop {
             if self.arrivals.is_some() && stream.due == 0 {
                 return Stop::NothingDue;

@@ -1,6 +1,6 @@
 //! What an operation is known by while it is outstanding.
 
-use crate::flags::STREAMS_MAX;
+use crate::limits::STREAMS_MAX;
 
 /// Whose an operation is, its place in the history, and when it began: two whole words.
 ///

@@ -70,7 +70,7 @@ counters! {
         unanswered_gets: trouble,
         /// Sessions opened.
         sessions_opened,
-        /// Sessions lost: the server did not answer, or forgot us.
+        /// Sessions lost: the server did not answer, forgot us, or must have meanwhile.
         sessions_lost: trouble,
     }
 }

@@ -7,14 +7,14 @@ use udp::clock;
 use crate::answer::{Answer, Ping, Record, Results, Source, Version, WorkerStats};
 use crate::error::Error;
 
-/// What calls are answered with.
+/// An answer to a call.
 pub(crate) trait Observed: Sized {
     /// Notes the end of each operation.
     fn note(result: &Result<Self, Error>, ends: &mut Ends);
 }
 
-/// Ends of operations that were asked for together. They are told when this is dropped: all of
-/// one kind together, so that a batch costs as much as one call.
+/// Ends of operations that were called together. They are reported when this is dropped, all of
+/// one kind at once, so that a batch costs as much as one call.
 pub(crate) struct Ends {
     start_ns: u64,
     kinds: Vec<(End, u64)>,
@@ -139,7 +139,7 @@ impl Observed for Vec<Ping> {
     }
 }
 
-/// Tells who waits for a call how it ended.
+/// Sends a call's result to its caller, and counts it.
 pub(crate) struct Sender<R> {
     sender: oneshot::Sender<R>,
     start_ns: u64,
@@ -153,10 +153,10 @@ impl<R> Sender<R> {
     }
 }
 
-/// Both ends of the way of an answer.
+/// Both ends of the channel of an answer.
 pub(crate) type Channel<T> = (Sender<Result<T, Error>>, Receiver<Result<T, Error>>);
 
-/// The way of one answer to who waits for it, of a call that was made at `now_ns`.
+/// A channel for the answer to a call that was made at `now_ns`.
 pub(crate) fn channel<T: Observed>(now_ns: u64) -> Channel<T> {
     let (sender, receiver) = oneshot::channel();
     (Sender { sender, start_ns: now_ns, note: T::note }, receiver)
@@ -175,7 +175,7 @@ pub(crate) fn call<T: Observed>(call: impl FnOnce() -> Result<T, Error>) -> Resu
     result
 }
 
-/// A GET looked into the near cache.
+/// The near cache was searched for a GET.
 pub(crate) fn looked_up(is_found: bool) {
     match is_found {
         true => counter!("kv_client_cache_hits_total").increment(1),
@@ -199,7 +199,7 @@ impl Asked {
         self.are_puts.push(is_put);
     }
 
-    /// Notes each end on its way.
+    /// Counts each result as it passes.
     pub(crate) fn watch<I>(self, ends: I) -> impl Iterator<Item = Result<Answer, Error>> + use<I>
     where
         I: Iterator<Item = Result<Answer, Error>>,

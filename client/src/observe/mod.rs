@@ -46,7 +46,10 @@ pub(crate) fn describe() {
         describe_counter!("kv_client_cache_misses_total", "GETs that it did not answer");
         describe_counter!("kv_client_asked_again_total", "reads asked again in another session");
         describe_counter!("kv_client_sessions_opened_total", "sessions that opened");
-        describe_counter!("kv_client_sessions_lost_total", "sessions that ended unasked");
+        describe_counter!(
+            "kv_client_sessions_lost_total",
+            "sessions that ended without being closed"
+        );
         describe_counter!("kv_client_sessions_refused_total", "sessions that a server refused");
     }
 }
@@ -59,12 +62,13 @@ pub(crate) fn session_opened(worker: SocketAddr, incarnation: u64) {
 }
 
 pub(crate) fn session_lost(worker: SocketAddr, ended: Option<Ended>) {
-    let why = match ended {
-        Some(Ended::Stale) => "idle",
-        Some(Ended::Forgotten) => "forgotten",
-        _ => "no answer",
-    };
-    event!(WARN, %worker, why, "session lost");
+    if ended == Some(Ended::Stale) {
+        // Nothing went wrong: its caller made no call for long.
+        event!(INFO, %worker, why = "idle", "session lost");
+    } else {
+        let why = if ended == Some(Ended::Forgotten) { "forgotten" } else { "no answer" };
+        event!(WARN, %worker, why, "session lost");
+    }
     count!("kv_client_sessions_lost_total", 1);
 }
 
@@ -97,4 +101,36 @@ pub(crate) fn call_withdrawn(worker: SocketAddr, operation: impl Debug) {
 
 pub(crate) fn line_full(worker: SocketAddr, waiting: usize) {
     event!(DEBUG, %worker, waiting, "line full");
+}
+
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{Event, Level, Subscriber};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+    use super::*;
+
+    /// Keeps the level of each event.
+    #[derive(Clone, Default)]
+    struct Levels(Arc<Mutex<Vec<Level>>>);
+
+    impl<S: Subscriber> Layer<S> for Levels {
+        fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+            self.0.lock().unwrap().push(*event.metadata().level());
+        }
+    }
+
+    #[test]
+    fn an_idle_session_is_lost_without_a_warning() {
+        let levels = Levels::default();
+        let subscriber = tracing_subscriber::registry().with(levels.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            for ended in [Ended::Stale, Ended::Forgotten, Ended::NoAnswer] {
+                session_lost(([127, 0, 0, 1], 7400).into(), Some(ended));
+            }
+        });
+        assert_eq!(*levels.0.lock().unwrap(), [Level::INFO, Level::WARN, Level::WARN]);
+    }
 }

@@ -7,7 +7,7 @@ use oneshot::Receiver;
 use crate::answer::{Answer, Ping, Record, Results, Version, WorkerStats};
 use crate::error::Error;
 
-/// What calls are answered with.
+/// An answer to a call.
 pub(crate) trait Observed {}
 
 impl Observed for Option<Record> {}
@@ -17,10 +17,10 @@ impl Observed for Results<Version> {}
 impl Observed for Vec<WorkerStats> {}
 impl Observed for Vec<Ping> {}
 
-/// Both ends of the way of an answer.
+/// Both ends of the channel of an answer.
 pub(crate) type Channel<T> = (Sender<Result<T, Error>>, Receiver<Result<T, Error>>);
 
-/// The way of one answer to who waits for it.
+/// A channel for the answer to a call.
 pub(crate) fn channel<T: Observed>(_now_ns: u64) -> Channel<T> {
     oneshot::channel()
 }
@@ -35,7 +35,7 @@ pub(crate) fn call<T: Observed>(call: impl FnOnce() -> Result<T, Error>) -> Resu
     call()
 }
 
-/// A GET looked into the near cache.
+/// The near cache was searched for a GET.
 #[inline]
 pub(crate) const fn looked_up(_is_found: bool) {}
 

@@ -33,7 +33,7 @@ pub(crate) fn run(mut runner: Runner) -> Result<Status, Failure> {
         match runner.run_line(&line, Source::Stdin(number)) {
             Ok(Led::To(status)) => worst.add(status),
             Ok(Led::ToTheEnd) => break,
-            // Nobody reads the answers.
+            // Stdout is closed.
             Err(failure) => return Ok(failure.status(worst)),
         }
     }

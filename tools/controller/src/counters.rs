@@ -1,4 +1,4 @@
-//! What workers count, added up, and how fast it grows. A server may tell any number: sums
+//! Sums of the workers' counters, and their growth. A server may report any number, so sums
 //! saturate.
 
 use std::collections::BTreeMap;
@@ -6,19 +6,18 @@ use std::net::SocketAddr;
 
 use client::{Error, WorkerStats};
 
-/// What stands for a server's whole table in the counters of each of its workers, and falls
-/// too.
+/// Figures of a server's whole table, which each of its workers reports. They may fall.
 pub(crate) const GAUGES: [&str; 3] = ["records", "record_bytes", "buckets"];
 
 /// Counters by their names.
 pub(crate) type Counters = BTreeMap<String, u64>;
 
-/// Whether it is of a server's table.
+/// Whether a figure is of a server's table.
 pub(crate) fn is_gauge(name: &str) -> bool {
     GAUGES.contains(&name)
 }
 
-/// The workers of a server, and what they count or why that is not known.
+/// The workers of a server, each with its counters or an error.
 pub(crate) struct ServerStats {
     pub(crate) server: SocketAddr,
     pub(crate) workers: Vec<(SocketAddr, Result<Counters, Error>)>,
@@ -32,7 +31,7 @@ impl ServerStats {
             .filter_map(|(worker, counters)| Some((*worker, counters.as_ref().ok()?)))
     }
 
-    /// The workers that did not, and why.
+    /// The workers that did not answer, and why.
     pub(crate) fn errors(&self) -> impl Iterator<Item = (SocketAddr, &Error)> {
         self.workers
             .iter()
@@ -71,7 +70,7 @@ pub(crate) fn of_all<'a>(servers: impl IntoIterator<Item = &'a Counters>) -> Cou
     all
 }
 
-/// How much each counter has grown; one that fell has begun anew with its server.
+/// How much each counter has grown. One that fell counts from zero: its server has restarted.
 pub(crate) fn growth(earlier: &Counters, now: &Counters) -> Counters {
     let grown = now.iter().filter(|(name, _)| !is_gauge(name)).map(|(name, &count)| {
         let before = earlier.get(name).copied().unwrap_or(0);

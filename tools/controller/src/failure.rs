@@ -7,9 +7,9 @@ use crate::status::Status;
 /// Why a command ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// For a reason that the user is told.
+    /// For a reason that is reported to the user.
     Told(Status, String),
-    /// Nobody reads stdout any more (`… | head`): there is nobody to tell.
+    /// Stdout was closed by its reader (`… | head`).
     OutputClosed,
 }
 
@@ -19,7 +19,7 @@ impl Failure {
         Self::Told(Status::Failed, message.to_string())
     }
 
-    /// What a command ends with that failed so, if what it did before ended with `earlier`.
+    /// The status of a command that failed so, after parts that ended with `earlier`.
     #[must_use]
     pub fn status(&self, earlier: Status) -> Status {
         match self {

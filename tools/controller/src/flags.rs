@@ -1,4 +1,4 @@
-//! What `kvctl` takes: on its command line, and as a line at its prompt.
+//! The flags and commands of `kvctl`, on its command line and at its prompt.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::limits::TIME_MAX;
 
 /// The program's name.
 pub const PROGRAM: &str = "kvctl";
-/// What stands in for `--servers`.
+/// The variable that replaces `--servers`.
 pub const SERVERS_VARIABLE: &str = "KV_SERVERS";
 /// The server where none is named.
 pub const SERVER_DEFAULT: &str = "127.0.0.1:7400";
@@ -46,11 +46,11 @@ Several commands or records end with the worst, of which 3 is the worst of all."
 #[derive(Clone, Debug, Parser)]
 #[command(name = PROGRAM, version, after_help = AFTER_HELP)]
 pub struct Flags {
-    /// The store and how to speak with it.
+    /// The servers, and how to connect to them.
     #[command(flatten)]
     pub connection: ConnectionFlags,
 
-    /// Print JSON, an object a line; what is no UTF-8 is in fields that end with _base64
+    /// Print JSON, an object a line; bytes that are not UTF-8 are in fields that end with _base64
     #[arg(long, global = true)]
     pub json: bool,
 
@@ -59,7 +59,7 @@ pub struct Flags {
     pub command: Option<Command>,
 }
 
-/// The store and how to speak with it.
+/// The servers, and how to connect to them.
 #[derive(Clone, Debug, Args)]
 pub struct ConnectionFlags {
     /// HOST:PORT of the first worker of each server, in the same order for every program. The
@@ -102,7 +102,7 @@ pub struct Line {
     pub command: LineCommand,
 }
 
-/// What a line at the prompt says to do.
+/// A command at the prompt.
 #[derive(Clone, Debug, Subcommand)]
 pub enum LineCommand {
     /// The same as on the command line.
@@ -118,7 +118,7 @@ pub enum LineCommand {
 pub enum Command {
     /// Prints the values of keys.
     ///
-    /// One key's value is printed as it is, with a newline behind it only on a terminal. Several
+    /// One key's value is printed as it is, followed by a newline only on a terminal. Several
     /// keys are printed as KEY, a tab and the value, with escapes (\xNN, \n, \r, \t, \\), a line
     /// each: `kvctl load --format tsv` takes that. Exit status 1 if a key is not found.
     Get(GetFlags),
@@ -127,7 +127,7 @@ pub enum Command {
     /// Prints nothing, except on a terminal or with --json. A value is stored whole or not at
     /// all. It has to fit into a datagram: 1424 bytes with the default --mtu and a key of 8 bytes.
     Put(PutFlags),
-    /// Prints what servers and workers count.
+    /// Prints the counters of servers and workers.
     ///
     /// docs/COUNTERS.md explains each counter; those that are zero are left out.
     Stats(StatsFlags),
@@ -144,7 +144,7 @@ pub enum Command {
     ///
     /// Formats:
     ///   jsonl  {"key":"a","value":"b"} a line; key_base64 and value_base64 for bytes that are
-    ///          no UTF-8; other fields are passed over. `kvctl --json get` prints that
+    ///          no UTF-8; other fields are ignored. `kvctl --json get` prints that
     ///   tsv    KEY, a tab and VALUE a line, with escapes: \xNN, \n, \r, \t and \\
     ///   csv    a header with the columns `key` and `value`, then a record a row (RFC 4180)
     #[command(verbatim_doc_comment)]
@@ -167,7 +167,7 @@ pub struct Notation {
     pub hex: bool,
 }
 
-/// What `get` takes.
+/// The flags of `get`.
 #[derive(Clone, Debug, Args)]
 pub struct GetFlags {
     /// Keys, of 1 to 512 bytes
@@ -175,7 +175,7 @@ pub struct GetFlags {
           required_unless_present_any = ["key_file", "keys_file"])]
     pub keys: Vec<OsString>,
 
-    /// The key is what this file holds, to the byte; `-` is stdin
+    /// Take the key from this file, to the byte; `-` is stdin
     #[arg(long, value_name = "FILE", conflicts_with_all = ["keys", "keys_file"])]
     pub key_file: Option<PathBuf>,
 
@@ -188,7 +188,7 @@ pub struct GetFlags {
     pub notation: Notation,
 }
 
-/// What `put` takes.
+/// The flags of `put`.
 #[derive(Clone, Debug, Args)]
 #[command(override_usage = "kvctl put [OPTIONS] KEY [VALUE]\n       \
                             kvctl put [OPTIONS] KEY --file FILE\n       \
@@ -203,11 +203,11 @@ pub struct PutFlags {
     #[arg(value_name = "VALUE", allow_negative_numbers = true)]
     pub value: Option<OsString>,
 
-    /// The value is what this file holds, to the byte; `-` is stdin
+    /// Take the value from this file, to the byte; `-` is stdin
     #[arg(short, long, value_name = "FILE", conflicts_with = "value")]
     pub file: Option<PathBuf>,
 
-    /// The key is what this file holds, to the byte; `-` is stdin
+    /// Take the key from this file, to the byte; `-` is stdin
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
 
@@ -216,7 +216,7 @@ pub struct PutFlags {
     pub notation: Notation,
 }
 
-/// What `stats` takes.
+/// The flags of `stats`.
 #[derive(Clone, Debug, Args)]
 pub struct StatsFlags {
     /// Show what each worker does in a second, again and again until Ctrl-C: a table on a
@@ -225,20 +225,20 @@ pub struct StatsFlags {
           default_missing_value = "1s", value_parser = time)]
     pub watch: Option<Duration>,
 
-    /// With --watch: end after so many times
+    /// With --watch: how many times
     #[arg(short, long, value_name = "N", requires = "watch",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 }
 
-/// What `ping` takes.
+/// The flags of `ping`.
 #[derive(Clone, Debug, Args)]
 pub struct PingFlags {
-    /// So many times; 0 is until Ctrl-C
+    /// How many times; 0 is until Ctrl-C
     #[arg(short, long, value_name = "N", default_value_t = 10)]
     pub count: u64,
 
-    /// From one time to the next
+    /// Time from one round to the next
     #[arg(short, long, value_name = "TIME", default_value = "100ms", value_parser = time)]
     pub interval: Duration,
 
@@ -247,23 +247,23 @@ pub struct PingFlags {
     pub quiet: bool,
 }
 
-/// What `load` takes.
+/// The flags of `load`.
 #[derive(Clone, Debug, Args)]
 pub struct LoadFlags {
     /// The file; `-` is stdin
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
-    /// The default is what the file's name ends with, or jsonl
+    /// The default follows the end of the file's name, or is jsonl
     #[arg(short, long, value_name = "FORMAT")]
     pub format: Option<Format>,
 
-    /// Pass over the records before this line
+    /// Skip the records before this line
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub from_line: u64,
 
-    /// Go on behind records that could not be written
+    /// Go on after records that could not be written
     #[arg(long = "continue")]
     pub goes_on: bool,
 
@@ -284,7 +284,7 @@ pub enum Format {
     Csv,
 }
 
-/// What `completions` takes.
+/// The flags of `completions`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct CompletionsFlags {
     /// The shell

@@ -71,7 +71,7 @@ impl Getter<'_> {
             let key = unescape(line).and_then(|key| input::check_key(&key).map(|()| key));
             match key {
                 Ok(key) => keys.push(key),
-                // What was read before is good, and wanted.
+                // The keys before the invalid line are read.
                 Err(error) => {
                     self.get(&keys)?;
                     return Err(Failure::new(format_args!("{name}: line {number}: {error}")));

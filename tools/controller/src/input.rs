@@ -15,7 +15,7 @@ use crate::flags::{Notation, STDIN};
 use crate::limits::INPUT_BYTES_MAX;
 use crate::output::Output;
 
-/// What an argument stands for.
+/// The bytes of an argument.
 pub(crate) fn argument(argument: &OsStr, notation: Notation) -> Result<Vec<u8>, Failure> {
     let bytes = argument.as_bytes();
     let meant = match notation {
@@ -83,7 +83,7 @@ pub(crate) fn stdin() -> Result<File, Failure> {
     stdin.map_err(|error| Failure::new(format_args!("cannot read stdin: {error}")))
 }
 
-/// What messages call a file.
+/// The name of a file in messages.
 pub(crate) fn name(file: &Path) -> String {
     if is_stdin(file) { "stdin".to_owned() } else { file.display().to_string() }
 }

@@ -67,7 +67,7 @@ impl Interrupt {
     }
 }
 
-/// Reads a file until its end or a signal: the kernel goes on with a read behind a signal.
+/// Reads a file until its end or a signal: the kernel resumes a read after a signal.
 #[derive(Debug)]
 pub(crate) struct InterruptibleReader {
     file: File,

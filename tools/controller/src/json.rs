@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-/// Adds bytes to an object, as `name` or as `name` with `_base64` behind it.
+/// Adds bytes to an object, as `name` or as `name_base64`.
 pub(crate) fn add_bytes(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     match str::from_utf8(bytes) {
         Ok(text) => object.insert(name.to_owned(), json!(text)),
@@ -12,7 +12,7 @@ pub(crate) fn add_bytes(object: &mut Map<String, Value>, name: &str, bytes: &[u8
     };
 }
 
-/// The bytes of what [`add_bytes`] made.
+/// The bytes that [`add_bytes`] added.
 pub(crate) fn bytes(
     name: &str,
     text: Option<String>,

@@ -1,7 +1,7 @@
 //! `kvctl`: the store from a shell.
 //!
 //! [`flags`] has all that it takes, and [`run`] does it: a command of the command line, of the
-//! prompt or of a line of stdin. Each command is a file; [`store`] speaks with the servers.
+//! prompt or of a line of stdin. Each command is a file; [`store`] connects to the servers.
 #![forbid(unsafe_code)]
 
 mod commands_of_stdin;

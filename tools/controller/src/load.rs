@@ -81,7 +81,7 @@ struct Loader<'a> {
     tally: Tally,
 }
 
-/// What became of the records.
+/// The results so far.
 #[derive(Default)]
 struct Tally {
     worst: Status,
@@ -171,7 +171,7 @@ impl Loader<'_> {
         Ok(false)
     }
 
-    /// Writes what waits, and notes what became of it.
+    /// Writes the waiting records, and counts the results.
     fn write(&mut self) -> Result<(), Failure> {
         self.keys.clear();
         let (lines, records): (Vec<u64>, Vec<Record>) =
@@ -206,7 +206,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Notes a record that is not written, or of which that is not known.
+    /// Counts a record that was not written, or may not have been.
     fn fail(&mut self, line: u64, key: Option<&[u8]>, status: Status, reason: &str) {
         self.tally.worst.add(status);
         self.tally.resume_from(line);
@@ -229,7 +229,7 @@ impl Loader<'_> {
         self.tally.told.push(Value::from(object));
     }
 
-    /// Tells what became of the records.
+    /// Prints the results.
     fn print(&self) -> Result<(), Failure> {
         let Tally { loaded, loaded_bytes, not_loaded, indeterminate_records, resume_line, .. } =
             &self.tally;

@@ -1,4 +1,4 @@
-//! Where answers go. Nothing here panics when nobody reads or the disk is full.
+//! Output to stdout and stderr. Nothing here panics when they are closed or the disk is full.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
@@ -48,7 +48,7 @@ impl Output {
         self.source != Source::CommandLine
     }
 
-    /// Prints a value: to the byte, with a newline where it would run into what follows. At
+    /// Prints a value: to the byte, with a newline where more output may follow. At
     /// the prompt, control characters are escaped.
     pub(crate) fn value(&self, value: &[u8]) -> Result<(), Failure> {
         match self.source {

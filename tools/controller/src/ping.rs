@@ -69,7 +69,7 @@ impl RoundTrips {
             self.is_incomplete = true;
             return;
         };
-        // It grows with what comes: only memory could fail.
+        // It resizes itself: only memory could fail.
         let _ = histogram.record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX >> 1));
     }
 

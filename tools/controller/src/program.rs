@@ -11,7 +11,7 @@ use crate::status::Status;
 use crate::store::Store;
 use crate::{commands_of_stdin, prompt};
 
-/// Does what the command line says.
+/// Runs what the command line asks for.
 #[must_use]
 pub fn run(flags: &Flags) -> Status {
     let output = Output::new(Source::CommandLine, flags.json);

@@ -21,7 +21,7 @@ use crate::output::{Output, Source};
 use crate::runner::{Led, Runner};
 use crate::status::Status;
 
-/// Runs lines until the user ends it. Whoever sits there has seen what failed.
+/// Runs lines until the user ends it. The user has seen what failed, so the status is 0.
 pub(crate) fn run(mut runner: Runner) -> Result<Status, Failure> {
     let mut editor = editor().map_err(|error| failure(&error))?;
     let mut history = History::find();
@@ -105,7 +105,7 @@ impl History {
     }
 }
 
-/// Lines hold what is stored: nobody else may read them.
+/// Lines contain keys and values: other users may not read them.
 fn make_folder_of(file: &Path) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     DirBuilder::new().recursive(true).mode(0o700).create(folder)

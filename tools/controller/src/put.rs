@@ -30,7 +30,7 @@ pub(crate) fn put(flags: &PutFlags, store: &mut Store, output: &Output) -> Resul
     Ok(Status::Done)
 }
 
-/// The key and the value, wherever they are.
+/// The key and the value, from arguments, files or stdin.
 fn record(flags: &PutFlags, output: &Output) -> Result<(Vec<u8>, Vec<u8>), Failure> {
     let PutFlags { key, value, file, key_file, notation } = flags;
     let wrong = |message: &str| Err(Failure::new(message));

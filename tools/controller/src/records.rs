@@ -16,7 +16,7 @@ use crate::limits::LINE_BYTES_MAX;
 /// A key and its value.
 pub(crate) type Record = (Vec<u8>, Vec<u8>);
 
-/// What a file has at a line: a record, or the reason why it is none.
+/// A line of a file: a record, or the reason why it is invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) line: u64,
@@ -61,7 +61,7 @@ pub(crate) fn format_of(file: &Path) -> Format {
     }
 }
 
-/// A record a line; empty lines are passed over.
+/// A record a line; empty lines are skipped.
 pub(crate) struct Lines<R> {
     reader: BufReader<R>,
     line: u64,
@@ -165,7 +165,7 @@ impl<R: Read> Rows<R> {
     }
 }
 
-/// Reads so many bytes for a row, and fails then: a quote that is not closed would take the
+/// Fails when a row is longer than its ration: a quote that is not closed would take the
 /// whole file into memory.
 struct Rationed<R> {
     reader: R,

@@ -19,7 +19,7 @@ use crate::store::Store;
 use crate::watch::watch;
 use crate::words::words;
 
-/// What commands run with.
+/// The state that commands share.
 pub(crate) struct Runner {
     pub(crate) store: Store,
     /// Whether all answers are JSON.
@@ -27,7 +27,7 @@ pub(crate) struct Runner {
     pub(crate) interrupt: Interrupt,
 }
 
-/// What a line led to.
+/// The result of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Led {
     /// A command ran so; or there was none.
@@ -37,8 +37,8 @@ pub(crate) enum Led {
 }
 
 impl Runner {
-    /// Does what a line says, and tells what is wrong with it. A failure is that nobody reads
-    /// the answers.
+    /// Runs the command of a line, and reports its errors. The only failure is that stdout is
+    /// closed.
     pub(crate) fn run_line(&mut self, line: &[u8], source: Source) -> Result<Led, Failure> {
         let output = Output::new(source, self.json);
         match self.try_line(line, output) {
@@ -72,7 +72,7 @@ impl Runner {
         }
     }
 
-    /// Does what a command says.
+    /// Runs a command.
     pub(crate) fn run(&mut self, command: &Command, output: &Output) -> Result<Status, Failure> {
         let Self { store, interrupt, .. } = self;
         match command {

@@ -1,4 +1,4 @@
-//! `stats`: what servers and workers count.
+//! `stats`: the counters of servers and workers.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::status::Status;
 use crate::store::Store;
 use crate::table::aligned;
 
-/// Prints what servers and workers count.
+/// Prints the counters of servers and workers.
 pub(crate) fn stats(store: &mut Store, output: &Output) -> Result<Status, Failure> {
     let workers = store.stats()?;
     let servers = by_server(store.servers(), workers);
@@ -63,7 +63,7 @@ fn print(
     aligned(&rows(header, sum, shown)).into_iter().try_for_each(|line| output.line(line))
 }
 
-/// The header, and a row for each counter. A server may tell any name.
+/// The header, and a row for each counter. A server may send any name.
 fn rows(
     header: Vec<String>,
     sum: &Counters,
@@ -72,7 +72,7 @@ fn rows(
     let mut rows = vec![header];
     for (name, count) in sum {
         let of_workers = workers.iter().map(|(_, counters)| {
-            // One that is zero is left out of what a worker tells.
+            // A worker leaves out counters that are zero.
             counters.get(name).map_or("0".to_owned(), u64::to_string)
         });
         let first = [format!("  {}", escaped(name.as_bytes())), count.to_string()];

@@ -1,4 +1,4 @@
-//! The store that commands speak with: a connection that is made when it is needed.
+//! The store that commands use. It connects when the first command needs it.
 
 use std::net::SocketAddr;
 
@@ -34,7 +34,7 @@ impl Store {
         &self.servers
     }
 
-    /// Most bytes of a value that a datagram carries beside a key of so many bytes.
+    /// Longest value that a datagram carries beside a key of `key_bytes`.
     #[must_use]
     pub fn value_bytes_max(&self, key_bytes: usize) -> usize {
         let mtu_bytes = self.config.mtu_bytes;
@@ -80,7 +80,7 @@ impl Store {
     }
 }
 
-/// What a failed call means to the user.
+/// The failure of a command whose call failed.
 pub(crate) fn told(error: Error) -> Failure {
     let status = if error.is_indeterminate() { Status::Indeterminate } else { Status::Failed };
     Failure::Told(status, error.to_string())

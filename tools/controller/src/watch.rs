@@ -21,7 +21,7 @@ use crate::table::aligned;
 const HEADER: [&str; 9] =
     ["worker", "ops/s", "get/s", "put/s", "miss/s", "in MB/s", "out MB/s", "sessions", "trouble/s"];
 
-/// Shows what each worker does until Ctrl-C, or so many times.
+/// Shows what each worker does, until Ctrl-C or `count` times.
 pub(crate) fn watch(
     every: Duration,
     count: Option<u64>,
@@ -54,7 +54,7 @@ pub(crate) fn watch(
     Ok(worst)
 }
 
-/// What the workers counted at a time.
+/// The counters of the workers at one time.
 struct Look {
     taken: Instant,
     servers: Vec<ServerStats>,
@@ -76,7 +76,7 @@ impl Look {
     }
 }
 
-/// What the workers did between two looks.
+/// The growth of the counters between two looks.
 struct Rates {
     seconds: f64,
     growth: BTreeMap<SocketAddr, Counters>,
@@ -130,7 +130,7 @@ impl Rates {
         look.workers().map(line).collect()
     }
 
-    /// The workers of each server, what its table holds, and below all what needs a look.
+    /// A row for each worker, a line for each server's table, and one for each counter of trouble.
     fn table(&self, look: &Look) -> Vec<String> {
         let mut rows = vec![HEADER.map(str::to_owned).to_vec()];
         let mut tables = Vec::new();
@@ -162,7 +162,7 @@ impl Rates {
         std::iter::once(name).chain(self.figures(grown, counters)).collect()
     }
 
-    /// What stands below [`HEADER`].
+    /// The columns of [`HEADER`], without the first.
     fn figures(&self, grown: &Counters, counters: &Counters) -> [String; 8] {
         let rate = |name: &str| self.per_second(grown.get(name).copied().unwrap_or(0));
         let total = |name: &str| counters.get(name).copied().unwrap_or(0);
@@ -200,7 +200,7 @@ fn table_line(name: &str, counters: &Counters) -> String {
     format!("{name}: {} records, {megabytes:.1} MB", of("records"))
 }
 
-/// Lines that are drawn over those before.
+/// Draws lines over the previous ones.
 #[derive(Default)]
 struct Screen {
     lines: usize,

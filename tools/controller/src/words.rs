@@ -3,7 +3,7 @@
 use crate::escapes::escape;
 
 /// The words of a line. Blanks separate them, `'…'` keeps all that it holds, and elsewhere
-/// `\xNN`, `\n`, `\r` and `\t` stand for bytes and a backslash for the sign behind it. A line
+/// `\xNN`, `\n`, `\r` and `\t` stand for bytes and a backslash for the character after it. A line
 /// that begins with `#` has none.
 pub(crate) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let mut words = Vec::new();
@@ -47,7 +47,7 @@ fn first_word(line: &[u8]) -> Result<(Vec<u8>, &[u8]), String> {
     if is_in_quotes { Err(unclosed()) } else { Ok((word, rest)) }
 }
 
-/// What a backslash and the signs behind it mean.
+/// The byte that a backslash and the characters after it stand for.
 fn meant(text: &[u8]) -> Result<(u8, usize), String> {
     match text {
         [_, sign, ..] if sign.is_ascii_punctuation() || *sign == b' ' => Ok((*sign, 2)),

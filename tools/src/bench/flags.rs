@@ -46,7 +46,7 @@ pub struct Setting {
     pub value_size: u64,
 
     /// Threads of the generator
-    #[arg(long, value_name = "N", default_value = "1", value_parser = count::<usize>(generator::flags::THREADS_MAX), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = count::<usize>(generator::limits::THREADS_MAX), allow_negative_numbers = true)]
     pub threads: usize,
 }
 
