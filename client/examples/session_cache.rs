@@ -21,7 +21,7 @@ use axum::http::header::{COOKIE, RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use client::{CacheConfig, Client, Config};
+use client::{CacheConfig, Client, Config, Record};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -94,17 +94,19 @@ async fn login(State(store): State<Client>, name: String) -> Result<Response, Fa
 /// Tells whose session it is.
 async fn me(State(store): State<Client>, headers: HeaderMap) -> Result<Response, Failure> {
     let Some(id) = session_id(&headers) else { return Ok(nobody()) };
-    Ok(match store.get(&key(id)).await? {
-        Some(session) if !session.value.is_empty() => {
-            (StatusCode::OK, [&session.value[..], b"\n"].concat()).into_response()
-        }
-        _ => nobody(),
+    Ok(match find(&store, id).await? {
+        Some(session) => (StatusCode::OK, [&session.value[..], b"\n"].concat()).into_response(),
+        None => nobody(),
     })
 }
 
 /// Ends a session: an empty value stands for one that is over.
 async fn logout(State(store): State<Client>, headers: HeaderMap) -> Result<Response, Failure> {
     let Some(id) = session_id(&headers) else { return Ok(nobody()) };
+    // A record stays for ever, so only a login may make one: anybody can invent a cookie.
+    if find(&store, id).await?.is_none() {
+        return Ok(nobody());
+    }
     let mut tries = 1..=TRIES;
     loop {
         match store.put(&key(id), b"").await {
@@ -115,6 +117,12 @@ async fn logout(State(store): State<Client>, headers: HeaderMap) -> Result<Respo
             Err(error) => return Err(Failure(error)),
         }
     }
+}
+
+/// The session of that name, if it is not over.
+async fn find(store: &Client, id: &str) -> Result<Option<Record>, client::Error> {
+    let session = store.get(&key(id)).await?;
+    Ok(session.filter(|session| !session.value.is_empty()))
 }
 
 /// A call that failed, and with it the request.

@@ -165,11 +165,12 @@ impl<T> Calls<T> {
         worker_of(&self.pool, session)
     }
 
-    /// What the near cache has for a key.
+    /// What the near cache has for a key; the clock is read if there is a cache.
     #[must_use]
     #[inline]
-    pub fn cached(&self, now_ns: u64, key: &[u8]) -> Option<Cached> {
-        self.pool.cache()?.get(now_ns, key)
+    pub fn cached(&self, now_ns: impl FnOnce() -> u64, key: &[u8]) -> Option<Cached> {
+        let cache = self.pool.cache()?;
+        cache.get(now_ns(), key)
     }
 
     /// Whether all sessions have ended, and said so to their servers.
@@ -223,7 +224,9 @@ impl<T> Calls<T> {
             pool.handle_timeout(now_ns, &mut conclude);
         }
         if !self.is_connecting {
-            *trouble = pool.maintain(now_ns, conclude).err();
+            let failure = pool.maintain(now_ns, conclude).err();
+            // That is one server's, and known of it.
+            *trouble = failure.filter(|error| !matches!(error, Error::InvalidServer { .. }));
         }
         if is_drained && now_ns >= table.next_deadline_ns {
             table.end_late(now_ns, pool, trouble.as_ref(), &mut ended);
@@ -286,6 +289,17 @@ impl<T> Calls<T> {
         request: Request<'_>,
     ) -> Result<(), NotTaken<T>> {
         self.table.take(&mut self.pool, token, deadline_ns, request)
+    }
+
+    /// Ends the calls that were not sent yet, because of `why`: they are certainly not executed.
+    pub fn withdraw_unsent(&mut self, why: Why, mut ended: impl FnMut(EndedCall<'_, T>)) {
+        let Self { pool, table, .. } = self;
+        table.withdraw_waiting(pool, why, &mut ended);
+        let mut withdrawn = Vec::new();
+        pool.withdraw_unsent(|id| withdrawn.push(id));
+        for id in withdrawn {
+            table.withdraw(pool, id as usize, why, &mut ended);
+        }
     }
 
     /// Ends all calls and sessions; their servers are told by the polls that follow.

@@ -58,6 +58,14 @@ impl Command {
         }
     }
 
+    /// How many calls it is.
+    pub(crate) const fn calls(&self) -> usize {
+        match self {
+            Self::GetMany { batch, .. } | Self::PutMany { batch, .. } => 1 + batch.len(),
+            _ => 1,
+        }
+    }
+
     pub(crate) const fn deadline_ns(&self) -> u64 {
         match self {
             Self::Get { deadline_ns, .. }
@@ -104,7 +112,7 @@ impl Batch {
     }
 
     /// How many calls.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.lengths.len()
     }
 

@@ -171,6 +171,13 @@ pub enum TooLarge {
         /// The most that it may have.
         max: usize,
     },
+    /// The keys and values of a batch for a handle have so many bytes at most.
+    BatchBytes {
+        /// They have so many.
+        bytes: usize,
+        /// The most that they may have.
+        max: usize,
+    },
 }
 
 impl Error {
@@ -304,6 +311,10 @@ impl fmt::Display for TooLarge {
             Self::Batch { calls, max } => {
                 write!(formatter, "a batch has at most {max} calls, and this one has {calls}")
             }
+            Self::BatchBytes { bytes, max } => write!(
+                formatter,
+                "the keys and values of a batch have at most {max} bytes, and these have {bytes}"
+            ),
         }
     }
 }
@@ -394,6 +405,7 @@ mod tests {
             Value { bytes: 0, max: 0 },
             Answer (),
             Batch { calls: 0, max: 0 },
+            BatchBytes { bytes: 0, max: 0 },
         };
         assert_eq!(names("TooLarge"), all.map(|(name, _)| name));
     }

@@ -51,6 +51,12 @@ impl<R> Gathered<R> {
         self.waiting = 0;
     }
 
+    /// Whether nothing was waited for since the results were taken.
+    #[inline]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     /// How many were waited for, ended or not.
     pub(crate) const fn len(&self) -> usize {
         self.ends.len()

@@ -20,7 +20,7 @@ use crate::commands::{Batch, Command, Commands, Fence};
 use crate::config::Config;
 use crate::error::{Error, TooLarge, Why, timeout_ns};
 use crate::gather::cached_record;
-use crate::limits::BATCH_CALLS_MAX;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_CALLS_MAX};
 use crate::near_cache::NearCache;
 use crate::observe::{self, Observed};
 use crate::service::Service;
@@ -214,7 +214,7 @@ impl Client {
         })
     }
 
-    /// Reads many records at once, at most 65,536; the results are in the order of the keys.
+    /// Reads many records at once, at most 65,536 with 16 MiB of keys; the results are in the order of the keys.
     /// All of them share one deadline.
     ///
     /// ```
@@ -232,7 +232,8 @@ impl Client {
     /// Of the call: [`Error::TooLarge`] for too many of them, [`Error::NotSent`]. What becomes
     /// of each key stands with it.
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Call<Results<Option<Record>>> {
-        if let Err(error) = self.check_batch(keys.len()) {
+        let bytes = keys.iter().map(|key| key.as_ref().len()).sum();
+        if let Err(error) = self.check_batch(keys.len(), bytes) {
             return Call::ended(Err(error));
         }
         let now_ns = clock::now_ns();
@@ -244,8 +245,8 @@ impl Client {
         })
     }
 
-    /// Writes many records at once, at most 65,536; the results are in the order of the
-    /// records. All of them share one deadline. Writes of one key in one call are concurrent:
+    /// Writes many records at once, at most 65,536 with 16 MiB of keys and values; the results are
+    /// in the order of the records. All of them share one deadline. Writes of one key in one call are concurrent:
     /// any may be the last.
     ///
     /// ```
@@ -265,7 +266,8 @@ impl Client {
         &self,
         records: &[(K, V)],
     ) -> Call<Results<Version>> {
-        if let Err(error) = self.check_batch(records.len()) {
+        let bytes = records.iter().map(|(key, value)| key.as_ref().len() + value.as_ref().len());
+        if let Err(error) = self.check_batch(records.len(), bytes.sum()) {
             return Call::ended(Err(error));
         }
         let fence = self.inner.fence(records.iter().map(|(key, _)| key.as_ref()));
@@ -338,14 +340,17 @@ impl Client {
         self.inner.process != std::process::id()
     }
 
-    fn check_batch(&self, calls: usize) -> Result<(), Error> {
-        if self.is_fork() {
+    fn check_batch(&self, calls: usize, bytes: usize) -> Result<(), Error> {
+        let what = if self.is_fork() {
             return Err(Error::Forked);
-        }
-        if calls <= BATCH_CALLS_MAX {
+        } else if calls > BATCH_CALLS_MAX {
+            TooLarge::Batch { calls, max: BATCH_CALLS_MAX }
+        } else if bytes > BATCH_BYTES_MAX {
+            TooLarge::BatchBytes { bytes, max: BATCH_BYTES_MAX }
+        } else {
             return Ok(());
-        }
-        Err(Error::TooLarge { what: TooLarge::Batch { calls, max: BATCH_CALLS_MAX } })
+        };
+        Err(Error::TooLarge { what })
     }
 
     fn call<T: Observed>(

@@ -23,10 +23,32 @@ pub const LINE_CALLS_MAX: usize = 1 << 18;
 /// Bytes of keys and values of calls that wait for room.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 
+/// Deadlines are looked at again no sooner than after so long for each call under way, so that
+/// they take a small part of a thread's time: a millisecond for 50,000 calls.
+pub const LOOK_NS_PER_CALL: u64 = 20;
+
+/// Calls of a pipeline that wait for room before it drives its connection, at first: a part of
+/// what one session has outstanding.
+pub const PIPELINE_WAITING_MIN: usize = 1024;
+/// If so long did not make room, so many times more may wait, so that a server that does not
+/// answer keeps nobody from the others.
+pub const PIPELINE_ROOM_NS_MAX: u64 = 2_000_000;
+/// See [`PIPELINE_ROOM_NS_MAX`].
+pub const PIPELINE_WAITING_GROWTH: usize = 4;
+/// Most calls of a pipeline that wait for room: no line of one session fills.
+pub const PIPELINE_WAITING_MAX: usize = LINE_CALLS_MAX / 4;
+/// Bytes of their keys and values.
+pub const PIPELINE_BYTES_WAITING_MAX: usize = LINE_BYTES_MAX / 4;
+
 /// Commands on their way to the thread of a handle, each of one call or of a batch.
 pub const COMMANDS_MAX: usize = 4096;
 /// Calls of one batch that is handed to a handle.
 pub const BATCH_CALLS_MAX: usize = 1 << 16;
+/// Bytes of keys and values of one batch that is handed to a handle.
+pub const BATCH_BYTES_MAX: usize = 16 << 20;
+/// The thread of a handle begins no further command in a round that has begun so many calls:
+/// others wait for their answers and deadlines.
+pub const ROUND_CALLS_MAX: usize = 4096;
 /// Bytes of keys and values in commands on their way to the thread of a handle.
 pub const COMMAND_BYTES_MAX: usize = 64 << 20;
 
@@ -38,6 +60,9 @@ pub const FENCES_MIN: usize = 1 << 10;
 
 const _: () = {
     assert!(REOPEN_NS_MIN < REOPEN_NS_MAX);
-    assert!(BATCH_CALLS_MAX < LINE_CALLS_MAX);
+    // A line takes up to half of the room.
+    assert!(2 * BATCH_CALLS_MAX <= LINE_CALLS_MAX / 2);
+    assert!(2 * BATCH_BYTES_MAX <= LINE_BYTES_MAX / 2);
+    assert!(2 * BATCH_BYTES_MAX <= COMMAND_BYTES_MAX);
     assert!(FENCES_MIN.is_power_of_two() && FENCES_MAX.is_power_of_two());
 };

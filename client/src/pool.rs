@@ -184,6 +184,12 @@ impl<T: Copy> SessionPool<T> {
         meeting.check()
     }
 
+    /// What a server claims that none should, since it was met last.
+    #[must_use]
+    pub fn invalid_claim(&self, server: usize) -> Option<&Error> {
+        self.meeting.invalid_claim(server)
+    }
+
     /// The server that holds a key, and the session that carries operations on it.
     #[inline]
     #[must_use]
@@ -232,6 +238,20 @@ impl<T: Copy> SessionPool<T> {
     /// Why it is not taken now.
     pub fn send_stats(&mut self, place: usize, token: T) -> Result<(), Blocked> {
         self.sessions.all[place].client.stats(token)
+    }
+
+    /// Takes back the operations that no poll has handed out yet: they are certainly not
+    /// executed. Tells of each by its token.
+    pub fn withdraw_unsent(&mut self, mut withdrawn: impl FnMut(T)) {
+        let Sessions { all, cache, .. } = &mut self.sessions;
+        for session in all {
+            session.client.withdraw_unsent(|token, is_mutation, key| {
+                if let (true, Some(cache)) = (is_mutation, &cache) {
+                    cache.mutation_handed_on(key);
+                }
+                withdrawn(token);
+            });
+        }
     }
 
     /// Asks each worker for its counters; returns how many were asked.

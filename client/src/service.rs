@@ -7,6 +7,7 @@ use std::time::Duration;
 use oneshot::Sender as PlainSender;
 use proto::transmit::{Flush, Path, Transmit};
 use slab::Slab;
+use udp::clock;
 use udp::core_loop::Endpoint;
 use udp::counters::TransportCounters;
 
@@ -15,6 +16,7 @@ use crate::calls::{Calls, EndedCall, NotTaken};
 use crate::commands::{Command, Commands};
 use crate::error::{Error, Why};
 use crate::gather::{Gathered, answer_of, cached_record, counters_of, found, stored};
+use crate::limits::ROUND_CALLS_MAX;
 use crate::observe::Sender;
 
 /// Who waits for a call.
@@ -122,6 +124,24 @@ impl Service {
         }
     }
 
+    /// Begins the calls that were handed over, up to a bound: whoever is told of an end at once
+    /// may call again at once.
+    fn begin_commands(&mut self, now_ns: u64) {
+        let mut begun = 0;
+        while begun < ROUND_CALLS_MAX
+            && let Some(command) = self.commands.pop()
+        {
+            begun += command.calls();
+            match self.stage {
+                Stage::Closing => command.refuse(&Error::NotExecuted(Why::Closed)),
+                _ if command.deadline_ns() <= now_ns => {
+                    command.refuse(&Error::NotExecuted(Why::Deadline));
+                }
+                _ => self.begin(now_ns, command),
+            }
+        }
+    }
+
     /// Begins a call, or many.
     fn begin(&mut self, now_ns: u64, command: Command) {
         match command {
@@ -136,7 +156,8 @@ impl Service {
             Command::GetMany { batch: calls, deadline_ns, sender } => {
                 let batch = self.batches.gets.insert(Batch::new(calls.len(), sender));
                 for (place, (key, _)) in calls.calls().enumerate() {
-                    if let Some(cached) = self.calls.cached(now_ns, key) {
+                    // The round's clock stands still, and a batch may be long.
+                    if let Some(cached) = self.calls.cached(clock::now_ns, key) {
                         let record = Ok(Some(cached_record(cached)));
                         end_of(&mut self.batches.gets, batch, place, record);
                         continue;
@@ -202,15 +223,7 @@ impl Endpoint for Service {
         if let Stage::Connecting(_) = self.stage {
             self.connect(now_ns);
         }
-        while let Some(command) = self.commands.pop() {
-            match self.stage {
-                Stage::Closing => command.refuse(&Error::NotExecuted(Why::Closed)),
-                _ if command.deadline_ns() <= now_ns => {
-                    command.refuse(&Error::NotExecuted(Why::Deadline));
-                }
-                _ => self.begin(now_ns, command),
-            }
-        }
+        self.begin_commands(now_ns);
     }
 
     fn poll_timeout(&self) -> Option<u64> {

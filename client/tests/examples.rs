@@ -196,6 +196,18 @@ fn a_session_of_the_session_cache_begins_is_read_and_ends() {
 }
 
 #[test]
+fn a_logout_from_no_session_writes_nothing() {
+    let server = kv(&[]);
+    let service = Service::start(&server);
+    let log_out = |cookie| service.ask("POST", "/logout", cookie, "").status;
+    assert_eq!([log_out(""), log_out("session=invented")], [401, 401]);
+    let alice = service.log_in("alice");
+    assert_eq!([log_out(&alice), log_out(&alice)], [200, 401]);
+    let totals = server.end(Signal::TERM);
+    assert_eq!((totals.of("puts"), totals.of("records")), (2, 1), "a login and its logout");
+}
+
+#[test]
 fn services_share_their_sessions() {
     let server = kv(&[]);
     let services = [Service::start(&server), Service::start(&server)];

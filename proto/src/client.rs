@@ -180,6 +180,18 @@ impl<T: Copy> Client<T> {
         self.operation(token, Op::Stats, &[], &[])
     }
 
+    /// Takes back the operations that were never handed out by [`Self::poll_transmit`]: they are
+    /// certainly not executed. Tells of each by its token, whether it is a mutation, and its key.
+    pub fn withdraw_unsent(&mut self, mut withdrawn: impl FnMut(T, bool, &[u8])) {
+        if let Phase::Open(flight) = &mut self.phase {
+            let sent = &mut self.counters.operations_sent;
+            flight.withdraw_unsent(|token, is_mutation, key| {
+                *sent -= 1;
+                withdrawn(token, is_mutation, key);
+            });
+        }
+    }
+
     /// Tells the server that the session is over. What is outstanding is given up, so
     /// applications wait for [`Self::is_idle`] first.
     pub fn close(&mut self, mut finished: impl FnMut(Finished<'_, T>)) {

@@ -416,6 +416,23 @@ impl<T: Copy> Flight<T> {
         }
     }
 
+    /// Takes back the operations of requests that were never sent; tells of each.
+    pub fn withdraw_unsent(&mut self, mut withdrawn: impl FnMut(T, bool, &[u8])) {
+        self.enqueue_filling();
+        // One that holds reads which were asked elsewhere before is as good as sent.
+        let is_unsent = |index: &u16| self.inflight.slot(*index).waiting_since_ns == u64::MAX;
+        let unsent: Vec<u16> = self.queue.iter().copied().filter(is_unsent).collect();
+        self.queue.retain(|index| !unsent.contains(index));
+        for index in unsent {
+            for entry in 0..self.inflight.slot(index).entries.len() {
+                let slot = self.inflight.finish(index, entry);
+                let pending = &slot.entries[entry];
+                withdrawn(pending.token, pending.op.is_mutation(), slot.key(pending));
+            }
+            self.release(index);
+        }
+    }
+
     /// Ends all that is outstanding: nobody knows whether its mutations happened.
     pub fn give_up(
         self,

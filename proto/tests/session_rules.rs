@@ -125,6 +125,32 @@ fn a_full_window_blocks_until_an_answer_comes() {
 }
 
 #[test]
+fn what_was_not_sent_can_be_taken_back() {
+    // State: a PUT on its way, and operations that were not handed out, in two datagrams.
+    let mut pair = opened(4);
+    pair.put(1, b"a", b"1");
+    let first = pair.request();
+    pair.put(2, b"b", &[2; 1000]);
+    pair.get(3, b"c");
+    pair.put(4, b"d", &[4; 1000]);
+    let mut withdrawn = Vec::new();
+    pair.client.withdraw_unsent(|token, _, key| withdrawn.push((token, key.to_vec())));
+
+    // Expect: they are told in their order, and never leave; the session goes on.
+    let expected = [(2, b"b".to_vec()), (3, b"c".to_vec()), (4, b"d".to_vec())];
+    assert_eq!(withdrawn, expected);
+    assert_eq!(pair.requests(), Vec::<Vec<u8>>::new());
+    for reply in pair.answers_to(&first) {
+        pair.hand_to_client(&reply);
+    }
+    assert!(pair.client.is_idle());
+    assert_eq!(pair.client.counters().operations_sent, 1);
+    pair.put(5, b"e", b"5");
+    pair.settle();
+    assert_eq!((pair.end(5), pair.store.writes()), (Some(&End::Stored(1)), 2));
+}
+
+#[test]
 fn a_lost_reply_makes_the_put_go_again_under_its_sequence() {
     // State: a PUT was executed, its reply lost, its time is over.
     let mut pair = opened(4);

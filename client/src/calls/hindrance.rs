@@ -62,9 +62,8 @@ pub(super) fn withdrawn(pool: &SessionPool<u32>, session: usize, trouble: Option
     let client = &pool.get(session).client;
     match client.granted() {
         Some(_) => Error::NotExecuted(Why::Deadline),
-        None => trouble.cloned().unwrap_or(Error::NoServer {
-            server: client.server(),
-            mtu_bytes: pool.config().mtu_bytes,
-        }),
+        None => pool.invalid_claim(pool.get(session).server).or(trouble).cloned().unwrap_or(
+            Error::NoServer { server: client.server(), mtu_bytes: pool.config().mtu_bytes },
+        ),
     }
 }

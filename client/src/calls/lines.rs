@@ -59,9 +59,14 @@ impl Lines {
         self.lines[session].mutations.is_empty() && self.lines[session].reads.is_empty()
     }
 
-    /// Whether a call with so many bytes of key and value may wait.
-    pub(super) const fn have_room(&self, bytes: usize) -> bool {
-        self.calls < LINE_CALLS_MAX && self.bytes + bytes <= LINE_BYTES_MAX
+    /// Whether a call with so many bytes of key and value may wait for a session. A line is no
+    /// longer than what is left for the others, so that one server that does not answer leaves
+    /// room for those that do (Choudhury and Hahne, "Dynamic queue length thresholds for
+    /// shared-memory packet switches", 1998).
+    pub(super) fn have_room(&self, session: usize, bytes: usize) -> bool {
+        let (calls, line_bytes) = self.lines.get(session).map_or((0, 0), Line::extent);
+        calls < LINE_CALLS_MAX.saturating_sub(self.calls)
+            && line_bytes + bytes <= LINE_BYTES_MAX.saturating_sub(self.bytes)
     }
 
     /// The last in its line.
@@ -80,6 +85,7 @@ impl Lines {
         }
         self.calls += 1;
         self.bytes += waiting.bytes();
+        self.lines[session].bytes += waiting.bytes();
         self.lines[session].of_mut(kind)
     }
 
@@ -91,7 +97,7 @@ impl Lines {
     /// Takes it out of its line.
     pub(super) fn pop_front(&mut self, session: usize, kind: Kind) -> Option<Waiting> {
         let waiting = self.lines[session].of_mut(kind).pop_front()?;
-        self.left(&waiting);
+        self.left(session, &waiting);
         Some(waiting)
     }
 
@@ -106,7 +112,7 @@ impl Lines {
         session: usize,
         mut holds: impl FnMut(&Waiting) -> bool,
     ) -> Vec<Waiting> {
-        let Line { mutations, reads } = &mut self.lines[session];
+        let Line { mutations, reads, .. } = &mut self.lines[session];
         let mut taken = Vec::new();
         for line in [mutations, reads] {
             let (out, stay): (VecDeque<_>, _) =
@@ -114,13 +120,14 @@ impl Lines {
             *line = stay;
             taken.extend(out);
         }
-        taken.iter().for_each(|waiting| self.left(waiting));
+        taken.iter().for_each(|waiting| self.left(session, waiting));
         taken
     }
 
-    fn left(&mut self, waiting: &Waiting) {
+    fn left(&mut self, session: usize, waiting: &Waiting) {
         self.calls -= 1;
         self.bytes -= waiting.bytes();
+        self.lines[session].bytes -= waiting.bytes();
     }
 }
 
@@ -130,9 +137,16 @@ impl Lines {
 struct Line {
     mutations: VecDeque<Waiting>,
     reads: VecDeque<Waiting>,
+    /// Of keys and values.
+    bytes: usize,
 }
 
 impl Line {
+    /// Its calls and bytes.
+    fn extent(&self) -> (usize, usize) {
+        (self.mutations.len() + self.reads.len(), self.bytes)
+    }
+
     #[inline]
     const fn of(&self, kind: Kind) -> &VecDeque<Waiting> {
         match kind {

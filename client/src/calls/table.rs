@@ -12,6 +12,7 @@ use crate::calls::hindrance::{check_lengths, refusal, value_too_large, withdrawn
 use crate::calls::lines::{Lines, Waiting};
 use crate::calls::reply::{EndedCall, NotTaken};
 use crate::error::{Error, Why};
+use crate::limits::LOOK_NS_PER_CALL;
 use crate::observe;
 use crate::planted::Kept;
 use crate::pool::{RemoteWorker, SessionPool};
@@ -86,7 +87,7 @@ impl<T> CallTable<T> {
             self.has_refused = true;
             return Err(error);
         }
-        if !self.lines.have_room(key.len() + value.len()) {
+        if !self.lines.have_room(session, key.len() + value.len()) {
             self.counters.not_sent += 1;
             observe::line_full(worker_of(pool, session).0, self.lines.calls());
             return Err(Error::NotSent);
@@ -165,7 +166,9 @@ impl<T> CallTable<T> {
                 ended(EndedCall { token, worker, server, result });
             }
         }
-        self.next_deadline_ns = next_ns;
+        // Where many calls are under way, each look takes its time, and waits for its turn.
+        let rest_ns = self.calls.len() as u64 * LOOK_NS_PER_CALL;
+        self.next_deadline_ns = next_ns.max(now_ns.saturating_add(rest_ns));
         if waits {
             self.withdraw_late(now_ns, pool, trouble, ended);
         }
@@ -190,14 +193,40 @@ impl<T> CallTable<T> {
     }
 
     /// Ends all calls that wait.
+    pub(super) fn withdraw_waiting(
+        &mut self,
+        pool: &SessionPool<u32>,
+        why: Why,
+        ended: &mut impl FnMut(EndedCall<'_, T>),
+    ) {
+        for session in self.lines.sessions() {
+            self.end_line(pool, session, &Error::NotExecuted(why), ended);
+        }
+    }
+
+    /// Ends a call that its session had, and did not send.
+    pub(super) fn withdraw(
+        &mut self,
+        pool: &SessionPool<u32>,
+        id: usize,
+        why: Why,
+        ended: &mut impl FnMut(EndedCall<'_, T>),
+    ) {
+        let Call { token, kind, session, .. } = self.calls.remove(id);
+        let (worker, server) = worker_of(pool, session);
+        self.counters.withdrawn += 1;
+        observe::call_withdrawn(worker, kind);
+        let token = token.expect("who is told at the deadline was sent before");
+        ended(EndedCall { token, worker, server, result: Err(Error::NotExecuted(why)) });
+    }
+
+    /// Ends all calls that wait, for ever.
     pub(super) fn close(
         &mut self,
         pool: &SessionPool<u32>,
         ended: &mut impl FnMut(EndedCall<'_, T>),
     ) {
-        for session in self.lines.sessions() {
-            self.end_line(pool, session, &Error::NotExecuted(Why::Closed), ended);
-        }
+        self.withdraw_waiting(pool, Why::Closed, ended);
         self.next_deadline_ns = u64::MAX;
     }
 

@@ -83,8 +83,9 @@ impl Driver {
         }
         let now_ns = self.socket.now_ns();
         self.batch += 1;
-        // Of a pipeline that was dropped, or whose caller panicked.
-        self.answers.gathered.clear();
+        if !self.answers.gathered.is_empty() {
+            self.forget();
+        }
         if now_ns > self.driven_ns + KEEPALIVE_NS || self.calls.has_refused() {
             // Sessions that the servers have forgotten end now, with nothing outstanding; one
             // that was refused is tried again if its time has come.
@@ -96,12 +97,20 @@ impl Driver {
         Ok(now_ns)
     }
 
+    /// What is left of a pipeline that was dropped, or whose caller panicked, is nobody's.
+    #[cold]
+    fn forget(&mut self) {
+        self.calls.withdraw_unsent(Why::Closed, |_| {});
+        self.answers.gathered.clear();
+    }
+
     /// One operation, from its call to its end.
     #[inline]
     pub(super) fn only(&mut self, operation: Operation<'_>) -> Result<Answer, Error> {
         let now_ns = self.begin()?;
-        self.submit(now_ns, now_ns + self.timeout_ns, operation);
-        self.finish()?;
+        let deadline_ns = now_ns + self.timeout_ns;
+        self.submit(now_ns, deadline_ns, operation);
+        self.finish(deadline_ns);
         let mut answers = self.answers.gathered.take();
         answers.next().expect("one was waited for")
     }
@@ -109,12 +118,13 @@ impl Driver {
     /// Hands an operation to its session, or answers it from the cache.
     #[inline]
     pub(super) fn submit(&mut self, now_ns: u64, deadline_ns: u64, operation: Operation<'_>) {
-        let Self { calls, answers, batch, .. } = self;
+        let Self { socket, calls, answers, batch, .. } = self;
         answers.batch = *batch;
         let place = answers.gathered.wait();
         let token = Token { batch: *batch, place };
         if let Operation::Get(key) = operation
-            && let Some(cached) = calls.cached(now_ns, key)
+            // A pipeline is filled in its own time.
+            && let Some(cached) = calls.cached(|| socket.now_ns(), key)
         {
             let record = cached_record(cached);
             return answers.gathered.end(place, Ok(Answer::Found(record)));
@@ -131,24 +141,31 @@ impl Driver {
         }
     }
 
-    /// Waits until all operations have ended.
-    pub(super) fn finish(&mut self) -> Result<(), Error> {
+    /// Waits until all operations have ended, with this deadline. If the socket fails, they end
+    /// with what is known of them then.
+    pub(super) fn finish(&mut self, deadline_ns: u64) {
         let mut answers = std::mem::take(&mut self.answers);
-        let driven = self.drive(&mut answers);
+        let now_ns = self.socket.now_ns();
+        if now_ns >= deadline_ns {
+            // Nothing else is unsent.
+            self.calls.withdraw_unsent(Why::Deadline, |call| answers.ended(now_ns, call));
+        }
+        // The next call is told of the failure.
+        let _ = self.drive(&mut answers);
         self.answers = answers;
-        driven
     }
 
     /// Waits until so few wait for room.
-    pub(super) fn make_room(&mut self, room: Room) -> Result<(), Error> {
+    pub(super) fn make_room(&mut self, deadline_ns: u64, room: Room) -> Result<(), Error> {
         self.answers.room = Some(room);
-        let finished = self.finish();
+        self.finish(deadline_ns);
         self.answers.room = None;
         self.driven_ns = self.socket.now_ns();
-        finished
+        self.failure.clone().map_or(Ok(()), Err)
     }
 
-    /// Runs the core loop until what is waited for is there.
+    /// Runs the core loop until what is waited for is there. If the socket fails, all calls end:
+    /// of those that were sent nobody knows whether they were executed.
     #[inline]
     pub(super) fn drive(&mut self, waits: &mut impl Waits) -> Result<(), Error> {
         let Self { socket, core_loop, idle, calls, failure, .. } = self;
@@ -161,6 +178,7 @@ impl Driver {
         core_loop.run(socket, idle, &mut driven).map_err(|error| {
             let error = Error::from(error);
             *failure = Some(error.clone());
+            calls.close(now_ns, |call| waits.ended(now_ns, call));
             error
         })
     }

@@ -4,18 +4,11 @@ use crate::answer::{Answer, Results};
 use crate::connection::driver::{Driver, Operation};
 use crate::connection::waits::Room;
 use crate::error::Error;
-use crate::limits::{LINE_BYTES_MAX, LINE_CALLS_MAX};
+use crate::limits::{
+    PIPELINE_BYTES_WAITING_MAX, PIPELINE_ROOM_NS_MAX, PIPELINE_WAITING_GROWTH,
+    PIPELINE_WAITING_MAX, PIPELINE_WAITING_MIN,
+};
 use crate::observe;
-
-/// Calls that may wait for room before a batch drives the connection: a part of what one
-/// session has outstanding.
-const BATCH_WAITING: usize = 1024;
-/// If so long did not make room, more may wait, so that a server that does not answer keeps
-/// nobody from the others.
-const ROOM_NS_MAX: u64 = 2_000_000;
-const BATCH_WAITING_GROWTH: usize = 4;
-/// No batch fills the line.
-const BATCH_WAITING_LIMIT: usize = LINE_CALLS_MAX / 2;
 
 /// Operations that share datagrams, and whose answers are waited for together.
 ///
@@ -58,7 +51,7 @@ impl<'a> Pipeline<'a> {
         };
         let deadline_ns = now_ns.saturating_add(driver.timeout_ns);
         let asked = observe::Asked::now();
-        Self { driver, deadline_ns, failure, waiting_max: BATCH_WAITING, asked }
+        Self { driver, deadline_ns, failure, waiting_max: PIPELINE_WAITING_MIN, asked }
     }
 
     /// Reads a record.
@@ -89,7 +82,9 @@ impl<'a> Pipeline<'a> {
         let now_ns = self.driver.driven_ns;
         self.driver.submit(now_ns, self.deadline_ns, operation);
         let calls = &self.driver.calls;
-        if calls.waiting() >= self.waiting_max || calls.waiting_bytes() >= LINE_BYTES_MAX / 2 {
+        if calls.waiting() >= self.waiting_max
+            || calls.waiting_bytes() >= PIPELINE_BYTES_WAITING_MAX
+        {
             self.make_room();
         }
     }
@@ -98,28 +93,28 @@ impl<'a> Pipeline<'a> {
     #[cold]
     fn make_room(&mut self) {
         let driver = &mut *self.driver;
-        let until_ns = driver.driven_ns.saturating_add(ROOM_NS_MAX);
-        let grows = self.waiting_max < BATCH_WAITING_LIMIT;
+        let until_ns = driver.driven_ns.saturating_add(PIPELINE_ROOM_NS_MAX);
+        let grows = self.waiting_max < PIPELINE_WAITING_MAX;
         let room = Room {
             calls_max: self.waiting_max / 2,
             until_ns: if grows { until_ns } else { u64::MAX },
         };
-        self.failure = driver.make_room(room).err();
+        self.failure = driver.make_room(self.deadline_ns, room).err();
         if grows && driver.driven_ns >= until_ns {
-            let more = self.waiting_max * BATCH_WAITING_GROWTH;
-            self.waiting_max = more.min(BATCH_WAITING_LIMIT);
+            let more = self.waiting_max * PIPELINE_WAITING_GROWTH;
+            self.waiting_max = more.min(PIPELINE_WAITING_MAX);
         }
     }
 
     /// Waits for all operations; the results are in the order of the calls.
     pub(super) fn finish(self) -> impl Iterator<Item = Result<Answer, Error>> {
-        let Self { driver, failure, asked, .. } = self;
+        let Self { driver, deadline_ns, failure, asked, .. } = self;
         let failure = match failure {
             // It may have begun before a fork.
-            None => driver.check_process().and_then(|()| driver.finish()).err(),
+            None => driver.check_process().map(|()| driver.finish(deadline_ns)).err(),
             failed => failed,
         };
-        // What has not ended then has failed with the connection, and is told so.
+        // What a fork has not ended is told that it is one.
         asked.watch(driver.answers.take_all(failure))
     }
 }

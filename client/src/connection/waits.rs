@@ -4,7 +4,7 @@ use crate::answer::Answer;
 use crate::calls::{Calls, EndedCall, NotTaken};
 use crate::error::Error;
 use crate::gather::{Gathered, WorkerEnd, answer_of};
-use crate::limits::LINE_BYTES_MAX;
+use crate::limits::PIPELINE_BYTES_WAITING_MAX;
 
 /// What a connection knows a call by.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,8 @@ pub(super) struct Room {
 impl Room {
     fn is_there(self, now_ns: u64, calls: &Calls<Token>) -> bool {
         now_ns >= self.until_ns
-            || (calls.waiting() <= self.calls_max && calls.waiting_bytes() <= LINE_BYTES_MAX / 4)
+            || (calls.waiting() <= self.calls_max
+                && calls.waiting_bytes() <= PIPELINE_BYTES_WAITING_MAX / 2)
     }
 }
 

@@ -42,6 +42,11 @@ impl Meeting {
         }
     }
 
+    /// What a server claims that none should.
+    pub(super) fn invalid_claim(&self, server: usize) -> Option<&Error> {
+        self.invalid.as_ref().filter(|(invalid, _)| *invalid == server).map(|(_, error)| error)
+    }
+
     /// Learns from sessions that have opened which workers their servers have, and whether
     /// they live another life.
     #[inline]
@@ -75,10 +80,6 @@ impl Meeting {
         let session = &sessions.all[place];
         let Some(&granted) = session.client.granted() else { return Ok(()) };
         let (index, address) = (session.server, session.client.server());
-        if granted.workers > WORKERS_MAX {
-            let claims = "more workers than a server has";
-            return Err(Error::InvalidServer { server: address, claims });
-        }
         observe::session_opened(address, granted.incarnation);
         let server = sessions.servers.get_mut(index);
         if let (Some(_), true, Some(cache)) =
@@ -88,6 +89,10 @@ impl Meeting {
             cache.clear();
         }
         server.incarnation = granted.incarnation;
+        if granted.workers > WORKERS_MAX {
+            let claims = "more workers than a server has";
+            return Err(Error::InvalidServer { server: address, claims });
+        }
         if server.workers != Some(granted.workers) {
             let mine = self.share.addresses(address, &granted)?;
             share_workers(now_ns, sessions, index, &mine, finished)?;

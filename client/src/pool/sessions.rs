@@ -74,11 +74,12 @@ impl<T: Copy> Sessions<T> {
         address: SocketAddr,
     ) -> io::Result<()> {
         let session = PooledSession::new(now_ns, self.new_client(now_ns, address)?, server);
-        // A worker that comes and goes with the lives of its server has one place.
-        let before = self
-            .all
-            .iter()
-            .position(|session| session.is_retired && session.client.server() == address);
+        // Workers that come and go with the lives of a server take no more places than it had
+        // at once.
+        let before = self.all.iter().position(|session| {
+            let is_of_server = session.is_retired && session.server == server;
+            is_of_server && session.client.ended().is_some()
+        });
         if let Some(place) = before {
             self.past.add(self.all[place].client.counters());
             self.all[place] = session;

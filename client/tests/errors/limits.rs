@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake};
 use std::time::Duration;
 
-use client::limits::{BATCH_CALLS_MAX, COMMANDS_MAX, LINE_CALLS_MAX};
+use client::limits::{BATCH_BYTES_MAX, BATCH_CALLS_MAX, COMMANDS_MAX, LINE_CALLS_MAX};
 use client::{Call, Config, Connection, Error, TooLarge, Why};
 
 use crate::LONG;
@@ -77,6 +77,11 @@ fn a_batch_for_a_handle_has_a_largest_size() {
     expect(client.put_many(&vec![(b"key", b"value"); calls]).wait(), &error, text, false);
     let read = client.get_many(&vec![b"key"; max]).wait().unwrap();
     assert!(read.iter().all(|read| *read == Ok(None)));
+    let (bytes, max) = (16_000 * 1103, BATCH_BYTES_MAX);
+    let error = Error::TooLarge { what: TooLarge::BatchBytes { bytes, max } };
+    let text =
+        "the keys and values of a batch have at most 16777216 bytes, and these have 17648000";
+    expect(client.put_many(&vec![(b"key", [7; 1100]); 16_000]).wait(), &error, text, false);
 }
 
 #[test]
@@ -103,10 +108,15 @@ fn calls_beyond_the_line_are_not_sent() {
             }
         }
     }
-    assert!((1..=BATCH_CALLS_MAX).contains(&not_sent), "{not_sent}");
-    // More bytes than may be on their way to the thread.
-    let values = vec![(b"key", [7; 1400]); BATCH_CALLS_MAX];
-    expect(client.put_many(&values).wait(), &Error::NotSent, text, true);
+    // A line takes half of the room for all.
+    let beyond = LINE_CALLS_MAX / 2;
+    assert!((beyond..=beyond + BATCH_CALLS_MAX).contains(&not_sent), "{not_sent}");
+    // More bytes than may wait.
+    let values = vec![(b"key", [7; 1400]); 10_000];
+    let batches: Vec<_> = (0..5).map(|_| client.put_many(&values)).collect();
+    let results = batches.into_iter().flat_map(|batch| batch.wait().unwrap());
+    let refused = results.filter_map(Result::err).find(|error| *error == Error::NotSent);
+    expect(refused.map_or(Ok(()), Err), &Error::NotSent, text, true);
     drop(stopped);
     assert_eq!(client.get(b"key").wait(), Ok(None), "it went on");
 }

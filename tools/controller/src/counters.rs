@@ -1,4 +1,5 @@
-//! What workers count, added up, and how fast it grows.
+//! What workers count, added up, and how fast it grows. A server may tell any number: sums
+//! saturate.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -55,7 +56,7 @@ pub(crate) fn of_server<'a>(workers: impl IntoIterator<Item = &'a Counters>) -> 
     let mut all = Counters::new();
     for (name, &count) in workers.into_iter().flatten() {
         let sum = all.entry(name.clone()).or_default();
-        *sum = if is_gauge(name) { count.max(*sum) } else { *sum + count };
+        *sum = if is_gauge(name) { count.max(*sum) } else { sum.saturating_add(count) };
     }
     all
 }
@@ -64,7 +65,8 @@ pub(crate) fn of_server<'a>(workers: impl IntoIterator<Item = &'a Counters>) -> 
 pub(crate) fn of_all<'a>(servers: impl IntoIterator<Item = &'a Counters>) -> Counters {
     let mut all = Counters::new();
     for (name, &count) in servers.into_iter().flatten() {
-        *all.entry(name.clone()).or_default() += count;
+        let sum = all.entry(name.clone()).or_default();
+        *sum = sum.saturating_add(count);
     }
     all
 }
@@ -102,6 +104,13 @@ mod tests {
         assert_eq!(of_server(&workers), counters(&[("gets", 5), ("records", 5)]));
         let servers = [counters(&[("records", 5)]), counters(&[("records", 6)])];
         assert_eq!(of_all(&servers), counters(&[("records", 11)]));
+    }
+
+    #[test]
+    fn sums_of_numbers_that_no_server_reaches_saturate() {
+        let most = counters(&[("gets", u64::MAX)]);
+        let two = [most.clone(), counters(&[("gets", 1)])];
+        assert_eq!((of_server(&two), of_all(&two)), (most.clone(), most));
     }
 
     #[test]

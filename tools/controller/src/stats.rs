@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::counters::{Counters, ServerStats, by_server, of_all, of_server};
+use crate::escapes::escaped;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::status::Status;
@@ -61,14 +62,36 @@ fn print(
         header[1] = "all".to_owned();
         header.extend(shown.iter().map(|(worker, _)| format!(":{}", worker.port())));
     }
+    aligned(&rows(header, sum, shown)).into_iter().try_for_each(|line| output.line(line))
+}
+
+/// The header, and a row for each counter. A server may tell any name.
+fn rows(
+    header: Vec<String>,
+    sum: &Counters,
+    workers: &[(SocketAddr, &Counters)],
+) -> Vec<Vec<String>> {
     let mut rows = vec![header];
     for (name, count) in sum {
-        let of_workers = shown.iter().map(|(_, counters)| {
+        let of_workers = workers.iter().map(|(_, counters)| {
             // One that is zero is left out of what a worker tells.
             counters.get(name).map_or("0".to_owned(), u64::to_string)
         });
-        let first = [format!("  {name}"), count.to_string()];
+        let first = [format!("  {}", escaped(name.as_bytes())), count.to_string()];
         rows.push(first.into_iter().chain(of_workers).collect());
     }
-    aligned(&rows).into_iter().try_for_each(|line| output.line(line))
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_take_over_the_terminal() {
+        let worker: SocketAddr = ([127, 0, 0, 1], 7400).into();
+        let counters: Counters = [("\x1b[2J".to_owned(), 5)].into();
+        let rows = rows(Vec::new(), &counters, &[(worker, &counters)]);
+        assert_eq!(rows[1], ["  \\x1b[2J", "5", "5"]);
+    }
 }

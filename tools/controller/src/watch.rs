@@ -166,7 +166,7 @@ impl Rates {
     fn figures(&self, grown: &Counters, counters: &Counters) -> [String; 8] {
         let rate = |name: &str| self.per_second(grown.get(name).copied().unwrap_or(0));
         let total = |name: &str| counters.get(name).copied().unwrap_or(0);
-        let ended = total("sessions_closed") + total("sessions_expired");
+        let ended = total("sessions_closed").saturating_add(total("sessions_expired"));
         let trouble: f64 = ServerCounters::TROUBLE.iter().map(|name| rate(name)).sum();
         let megabytes = |name: &str| format!("{:.1}", rate(name) / 1e6);
         [

@@ -235,7 +235,7 @@ impl Application {
         let key_bytes = plan.keys.write(key, &mut buffer);
         let server = server_of(key_bytes, plan.servers.len()) as u16;
         let is_put = self.random.below(100) < self.config.puts_pct;
-        if !is_put && let Some(cached) = calls.cached(clock_ns, key_bytes) {
+        if !is_put && let Some(cached) = calls.cached(|| clock_ns, key_bytes) {
             let value = identity(&plan.values, &cached.value);
             ledger.hit(*now_ns, key, server, cached.version, value);
             self.follow(clock_ns, key);
