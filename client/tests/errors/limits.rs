@@ -124,7 +124,7 @@ fn calls_beyond_the_line_are_not_sent() {
 #[test]
 fn a_connection_waits_for_room_itself_and_sends_what_its_time_allows() {
     let server = start(&[]);
-    let mut connection = connection(server.address, ms(500));
+    let mut connection = connection(server.address, Duration::from_secs(3));
     let stopped = server.stop();
     let keys = large_keys(LINE_CALLS_MAX as u32 + 100_000);
     let read = connection.get_many(&keys);
