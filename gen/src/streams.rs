@@ -63,6 +63,21 @@ impl Stream {
     }
 }
 
+/// The streams whose next operation found no room in a session. Mutations have less room than
+/// reads, and reads do not wait behind them.
+#[derive(Debug, Default)]
+struct Parked {
+    puts: VecDeque<u32>,
+    gets: VecDeque<u32>,
+}
+
+impl Parked {
+    #[inline]
+    const fn of(&mut self, is_put: bool) -> &mut VecDeque<u32> {
+        if is_put { &mut self.puts } else { &mut self.gets }
+    }
+}
+
 /// The streams of one thread.
 #[derive(Debug)]
 pub struct Streams {
@@ -72,7 +87,7 @@ pub struct Streams {
     barriers_per_stream: usize,
     ready: VecDeque<u32>,
     /// For each session, by its place, the streams whose next operation found no room there.
-    parked: Vec<VecDeque<u32>>,
+    parked: Vec<Parked>,
     arrivals: Option<Arrivals>,
     cache: Option<Arc<NearCache>>,
     /// Answers of the near cache that this round may still have.
@@ -174,25 +189,42 @@ impl Streams {
     ) {
         self.take_arrivals(now_ns);
         self.hits_left = HITS_PER_ROUND_MAX;
-        self.parked.resize_with(sessions.places().end, VecDeque::new);
+        self.parked.resize_with(sessions.places().end, Parked::default);
         for session in sessions.places() {
-            while let Some(stream) = self.parked[session].pop_front() {
-                match self.run(stream, now_ns, plan, sessions, ledger) {
-                    Stop::NoRoom { session: at, went_on: false } if at == session => {
-                        // It was the first, and is the first again when there is room.
-                        let parked = &mut self.parked[session];
-                        parked.pop_back();
-                        parked.push_front(stream);
-                        break;
-                    }
-                    _ => {}
-                }
+            for is_put in [true, false] {
+                self.run_parked(session, is_put, now_ns, plan, sessions, ledger);
             }
         }
         while let Some(stream) = self.ready.pop_front() {
             self.run(stream, now_ns, plan, sessions, ledger);
             if self.hits_left == 0 {
                 break;
+            }
+        }
+    }
+
+    /// Lets the streams go on whose next operation waits for room in a session, while there is
+    /// some.
+    #[inline]
+    fn run_parked(
+        &mut self,
+        session: usize,
+        is_put: bool,
+        now_ns: u64,
+        plan: &Plan,
+        sessions: &mut SessionPool<Token>,
+        ledger: &mut Ledger,
+    ) {
+        while let Some(stream) = self.parked[session].of(is_put).pop_front() {
+            match self.run(stream, now_ns, plan, sessions, ledger) {
+                Stop::NoRoom { session: at, went_on: false } if at == session => {
+                    // It was the first, and is the first again when there is room.
+                    let parked = self.parked[session].of(is_put);
+                    parked.pop_back();
+                    parked.push_front(stream);
+                    break;
+                }
+                _ => {}
             }
         }
     }
@@ -247,7 +279,8 @@ impl Streams {
             Stop::NothingDue => StreamState::Idle,
             Stop::Barrier => StreamState::AtBarrier,
             Stop::NoRoom { session, .. } => {
-                self.parked[session].push_back(index);
+                let is_put = self.streams[index as usize].next.write;
+                self.parked[session].of(is_put).push_back(index);
                 StreamState::Parked
             }
             Stop::EnoughHits => {

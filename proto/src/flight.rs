@@ -137,7 +137,7 @@ impl<T: Copy> Flight<T> {
 
     fn admits_slot_of_mutations(&self) -> bool {
         let (share, of) = MUTATION_WINDOW_SHARE;
-        self.inflight.with_mutations() < (self.window() * share / of).max(1)
+        self.inflight.with_mutations() < (self.granted.window * share / of).max(1)
     }
 
     /// Request datagrams that may be outstanding.
@@ -274,17 +274,21 @@ impl<T: Copy> Flight<T> {
                 continue;
             };
             let entry_index = usize::from(answer.index);
-            let entry = self.inflight.slot(index).entries.get(entry_index);
-            let entry = *entry.ok_or(Malformed::Entry)?;
+            let slot = self.inflight.slot_mut(index);
+            let entry = *slot.entries.get(entry_index).ok_or(Malformed::Entry)?;
             if entry.is_done {
                 counters.answers_duplicate += 1;
                 continue;
             }
             let outcome = Outcome::of(entry.op, &answer)?;
-            let slot = self.inflight.finish(index, entry_index);
+            let was_last_mutation = slot.finish(entry_index);
             counters.operations_answered += 1;
             finished(slot.finished(&entry, outcome));
-            if slot.waiting == 0 {
+            let is_complete = slot.waiting == 0;
+            if was_last_mutation {
+                self.inflight.finished_mutations();
+            }
+            if is_complete {
                 self.complete(now_ns, index, u32::from(header.attempt), counters);
             }
         }

@@ -101,17 +101,25 @@ impl<T: Copy> RequestSlot<T> {
     #[inline]
     #[must_use]
     pub fn finished<'a>(&'a self, pending: &Pending<T>, outcome: Outcome<'a>) -> Finished<'a, T> {
-        let (token, key, sent_ns) = (pending.token, self.key(pending), self.waiting_since_ns);
-        Finished { token, key, sent_ns, outcome }
+        // Without a panic, who does not look at the key does not pay for it.
+        let (from, bytes) = (usize::from(pending.key_at), usize::from(pending.key_bytes));
+        let key = self.datagram.get(from..from + bytes);
+        debug_assert!(key.is_some(), "a key lies in its datagram");
+        let (token, sent_ns) = (pending.token, self.waiting_since_ns);
+        Finished { token, key: key.unwrap_or_default(), sent_ns, outcome }
     }
 
+    /// Notes that nothing more is waited for of an operation. Returns whether it was the last
+    /// mutation of the slot, which [`Inflight::finished_mutations`] has to be told.
     #[inline]
-    fn finish(&mut self, index: usize) {
+    pub fn finish(&mut self, index: usize) -> bool {
         let entry = &mut self.entries[index];
         assert!(!entry.is_done, "each operation ends once");
         entry.is_done = true;
         self.waiting -= 1;
-        self.mutations_waiting -= usize::from(entry.op.is_mutation());
+        let is_mutation = entry.op.is_mutation();
+        self.mutations_waiting -= usize::from(is_mutation);
+        is_mutation && self.mutations_waiting == 0
     }
 }
 
@@ -186,10 +194,14 @@ impl<T: Copy> Inflight<T> {
     #[inline]
     pub fn finish(&mut self, index: u16, entry: usize) -> &RequestSlot<T> {
         let slot = &mut self.slots[usize::from(index)];
-        let is_mutation = slot.entries[entry].op.is_mutation();
-        slot.finish(entry);
-        self.with_mutations -= usize::from(is_mutation && slot.mutations_waiting == 0);
+        self.with_mutations -= usize::from(slot.finish(entry));
         slot
+    }
+
+    /// The last mutation of a slot was finished.
+    #[inline]
+    pub const fn finished_mutations(&mut self) {
+        self.with_mutations -= 1;
     }
 
     /// Whether a slot is free.

@@ -27,11 +27,11 @@ pub const LOOKUP_GROUP_MAX: usize = 96;
 /// Request datagrams of one session that may be outstanding (a power of two).
 pub const WINDOW_MAX: usize = 256;
 /// Window that a client asks for unless told otherwise.
-pub const WINDOW_DEFAULT: usize = 64;
+pub const WINDOW_DEFAULT: usize = 128;
 
-/// Mutations may be in at most 3 of 4 request datagrams that a session has outstanding: one
-/// that is never answered keeps its slot for as long as the session lives, and leaves room
-/// for reads.
+/// Mutations may hold at most 3 of 4 slots of a session's window: one that is never answered
+/// keeps its slot for as long as the session lives, and leaves room for reads. The default
+/// window is so large that this binds no session whose server answers.
 pub const MUTATION_WINDOW_SHARE: (usize, usize) = (3, 4);
 
 /// Sessions of one worker.
