@@ -10,7 +10,7 @@ use client::limits::{BATCH_BYTES_MAX, BATCH_CALLS_MAX, COMMANDS_MAX, LINE_CALLS_
 use client::{Call, Config, Connection, Error, TooLarge, Why};
 
 use crate::LONG;
-use crate::common::{connection, counter, expect, handle, large_keys, ms, start};
+use crate::common::{connection, counter, expect, handle, large_keys, start};
 
 #[test]
 fn keys_outside_of_the_limits_are_too_large() {
