@@ -27,6 +27,9 @@ pub const LINE_BYTES_MAX: usize = 64 << 20;
 /// they take a small part of a thread's time: a millisecond for 50,000 calls.
 pub const LOOK_NS_PER_CALL: u64 = 20;
 
+/// A pipeline sends what it has after so many calls, so that servers answer the first while the
+/// last are still made.
+pub const PIPELINE_UNSENT_MAX: usize = 256;
 /// Calls of a pipeline that wait for room before it drives its connection, at first: a part of
 /// what one session has outstanding.
 pub const PIPELINE_WAITING_MIN: usize = 1024;

@@ -141,6 +141,18 @@ impl Driver {
         }
     }
 
+    /// Sends what sessions have, unless its deadline is over, or this is a fork.
+    pub(super) fn send(&mut self, deadline_ns: u64) {
+        if self.check_process().is_err() {
+            return;
+        }
+        let Self { socket, core_loop, calls, answers, .. } = self;
+        let now_ns = socket.now_ns();
+        if now_ns < deadline_ns {
+            core_loop.send(socket, &mut Driven { calls, waits: answers }, now_ns);
+        }
+    }
+
     /// Waits until all operations have ended, with this deadline. If the socket fails, they end
     /// with what is known of them then.
     pub(super) fn finish(&mut self, deadline_ns: u64) {

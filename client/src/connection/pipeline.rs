@@ -5,7 +5,7 @@ use crate::connection::driver::{Driver, Operation};
 use crate::connection::waits::Room;
 use crate::error::Error;
 use crate::limits::{
-    PIPELINE_BYTES_WAITING_MAX, PIPELINE_ROOM_NS_MAX, PIPELINE_WAITING_GROWTH,
+    PIPELINE_BYTES_WAITING_MAX, PIPELINE_ROOM_NS_MAX, PIPELINE_UNSENT_MAX, PIPELINE_WAITING_GROWTH,
     PIPELINE_WAITING_MAX, PIPELINE_WAITING_MIN,
 };
 use crate::observe;
@@ -40,6 +40,8 @@ pub struct Pipeline<'a> {
     failure: Option<Error>,
     /// Calls that may wait for room.
     waiting_max: usize,
+    /// Calls since it sent what it had.
+    unsent: usize,
     asked: observe::Asked,
 }
 
@@ -51,7 +53,7 @@ impl<'a> Pipeline<'a> {
         };
         let deadline_ns = now_ns.saturating_add(driver.timeout_ns);
         let asked = observe::Asked::now();
-        Self { driver, deadline_ns, failure, waiting_max: PIPELINE_WAITING_MIN, asked }
+        Self { driver, deadline_ns, failure, waiting_max: PIPELINE_WAITING_MIN, unsent: 0, asked }
     }
 
     /// Reads a record.
@@ -87,12 +89,21 @@ impl<'a> Pipeline<'a> {
         {
             self.make_room();
         }
+        self.unsent += 1;
+        if self.unsent == PIPELINE_UNSENT_MAX {
+            self.unsent = 0;
+            self.driver.send(self.deadline_ns);
+        }
     }
 
     /// Drives the connection until less wait for room.
     #[cold]
     fn make_room(&mut self) {
         let driver = &mut *self.driver;
+        if let Err(forked) = driver.check_process() {
+            self.failure = Some(forked);
+            return;
+        }
         let until_ns = driver.driven_ns.saturating_add(PIPELINE_ROOM_NS_MAX);
         let grows = self.waiting_max < PIPELINE_WAITING_MAX;
         let room = Room {
