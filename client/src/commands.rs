@@ -80,7 +80,7 @@ impl Command {
     /// Ends a call that was not begun: certainly it was not executed.
     pub(crate) fn refuse(self, error: &Error) {
         let error = error.clone();
-        // Who does not wait any more need not know.
+        // The waiter may have gone.
         match self {
             Self::Get { sender, .. } => drop(sender.send(Err(error))),
             Self::Put { sender, .. } => drop(sender.send(Err(error))),

@@ -26,8 +26,8 @@ use crate::observe::{self, Observed};
 use crate::service::Service;
 use crate::socket;
 
-/// How much longer than its deadline a blocking wait bears with the background thread, and how
-/// long the last handle waits for its end.
+/// A blocking wait gives up so long after its deadline, if the background thread has not ended
+/// the call. The last handle waits as long for the end of that thread.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Sessions with all workers of all servers, run by a background thread that all clones of
@@ -391,7 +391,7 @@ impl fmt::Debug for Client {
 
 impl Inner {
     /// From now on nothing is answered from the cache for these keys, until what comes of
-    /// their writes is known: who writes and then reads, without waiting, reads what it wrote.
+    /// their writes is known: a read that follows a write without waiting for it sees that write.
     fn fence<'a>(&self, keys: impl IntoIterator<Item = &'a [u8]>) -> Option<Fence> {
         let cache = self.cache.as_ref()?;
         Some(Fence::new(cache.clone(), keys))
@@ -420,8 +420,8 @@ impl Drop for Inner {
 /// A call under way: a future, which any executor can await, and which a thread can
 /// [wait](Self::wait) for.
 ///
-/// It was handed over when it was made, and goes on when this is dropped; nobody is told how
-/// it ends then.
+/// It was handed over when it was made, and goes on when this is dropped; its result
+/// is lost then.
 ///
 /// ```
 /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
@@ -436,7 +436,7 @@ impl Drop for Inner {
 /// assert!(runtime.block_on(both(&client))?);
 /// # Ok::<(), client::Error>(())
 /// ```
-#[must_use = "nobody is told how the call ends unless it is awaited or waited for"]
+#[must_use = "the result of the call is lost unless it is awaited or waited for"]
 #[derive(Debug)]
 pub struct Call<T>(State<T>);
 
@@ -466,7 +466,7 @@ impl<T> Call<T> {
         match self.0 {
             State::Ended(result) => result.expect("a call ends once"),
             State::Waiting { receiver, is_mutation, deadline_ns } => {
-                // The thread ends each call at its deadline. Where it is no more, nobody does.
+                // The thread ends each call at its deadline, unless the thread has ended itself.
                 let rest = Duration::from_nanos(deadline_ns.saturating_sub(clock::now_ns()));
                 receiver.recv_timeout(rest + GRACE).unwrap_or_else(|_| Err(lost(is_mutation)))
             }
@@ -492,7 +492,7 @@ impl<T: Unpin> Future for Call<T> {
     }
 }
 
-/// What is told of a call of which the thread does not tell any more.
+/// The result of a call whose thread has ended without one.
 const fn lost(is_mutation: bool) -> Error {
     if is_mutation { Error::Indeterminate(Why::Closed) } else { Error::Unanswered(Why::Closed) }
 }

@@ -114,7 +114,7 @@ impl NearCache {
 
     /// A mutation of `key` is about to be sent. Calls nest: each has its end.
     pub fn mutation_begins(&self, key: &[u8]) {
-        // Nobody keeps anything of the key between the two.
+        // Nothing of the key can be kept between the two steps.
         self.fences().fence(key).outstanding += 1;
         if !is_planted(Fault::CachedWhileWritten) {
             self.records.remove(key);
@@ -129,7 +129,7 @@ impl NearCache {
         fence.released_ns = fence.released_ns.max(now_ns);
     }
 
-    /// Who knew of a mutation of `key` knows nothing of it any more, because another does, or
+    /// The caller stops tracking a mutation of `key`, because another part tracks it now, or
     /// because it was never sent.
     pub fn mutation_handed_on(&self, key: &[u8]) {
         self.fences().fence(key).end();

@@ -1,4 +1,4 @@
-//! What runs on the thread of a handle: the calls, and who waits for each.
+//! What runs on the thread of a handle: the calls, with a waiter for each.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl<R> Batch<R> {
 
 type Batches<R> = Slab<Batch<R>>;
 
-/// Notes the end of one call of a batch; the last one tells who waits.
+/// Notes the end of one call of a batch. The last one sends the results to the waiter.
 fn end_of<R>(batches: &mut Batches<R>, batch: usize, place: usize, result: R) {
     batches[batch].gathered.end(place, result);
     tell_if_complete(batches, batch);
@@ -53,7 +53,7 @@ fn end_of<R>(batches: &mut Batches<R>, batch: usize, place: usize, result: R) {
 fn tell_if_complete<R>(batches: &mut Batches<R>, batch: usize) {
     if batches[batch].gathered.is_complete() {
         let Batch { mut gathered, sender } = batches.remove(batch);
-        // Who does not wait any more need not know; so everywhere here.
+        // The waiter may have gone; so everywhere here.
         let _ = sender.send(Ok(gathered.take().collect()));
     }
 }
@@ -124,7 +124,7 @@ impl Service {
         }
     }
 
-    /// Begins the calls that were handed over, up to a bound: whoever is told of an end at once
+    /// Begins the calls that were handed over, up to a bound: a caller whose call ends at once
     /// may call again at once.
     fn begin_commands(&mut self, now_ns: u64) {
         let mut begun = 0;
@@ -249,7 +249,7 @@ impl Endpoint for Service {
 }
 
 impl AllBatches {
-    /// Tells who waits for a call how it ended.
+    /// Sends the result of a call to its waiter.
     #[inline]
     fn end(&mut self, servers: &[SocketAddr], now_ns: u64, call: EndedCall<'_, Waiter>) {
         let EndedCall { token, worker, server, result } = call;

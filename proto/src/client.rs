@@ -61,7 +61,7 @@ pub enum Ended {
     Forgotten,
     /// The server refused to open it.
     Refused(Reason),
-    /// Nobody ran it for so long that the server will have forgotten it; nothing was
+    /// The client could not send for so long that the server may have forgotten it; nothing was
     /// outstanding.
     Stale,
 }
