@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use client::{Client, Config, Connection, Error, Record, Why};
+use proto::limits::{MUTATION_WINDOW_SHARE, WINDOW_DEFAULT};
 use testkit::networks::WithoutAnswersToWrites;
 use testkit::relay::Relay;
 use testkit::server::Server;
@@ -179,7 +180,8 @@ fn reads_go_on(late: u32) {
     let writes = connection.put_many(&large_records(late));
     let sent = |write: &&Result<_, _>| **write == Err(Error::Indeterminate(Why::Deadline));
     let sent = writes.iter().filter(sent).count() as u64;
-    assert!(sent > 0 && sent <= 48, "{sent}");
+    let (share, of) = MUTATION_WINDOW_SHARE;
+    assert!((1..=(WINDOW_DEFAULT * share / of) as u64).contains(&sent), "{sent}");
     let rest = writes.iter().filter(|write| **write == Err(Error::NotExecuted(Why::Deadline)));
     assert_eq!(rest.count() as u64 + sent, u64::from(late));
     connection.set_timeout(Duration::from_secs(5));
