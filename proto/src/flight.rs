@@ -274,21 +274,17 @@ impl<T: Copy> Flight<T> {
                 continue;
             };
             let entry_index = usize::from(answer.index);
-            let slot = self.inflight.slot_mut(index);
-            let entry = *slot.entries.get(entry_index).ok_or(Malformed::Entry)?;
+            let entry = self.inflight.slot(index).entries.get(entry_index);
+            let entry = *entry.ok_or(Malformed::Entry)?;
             if entry.is_done {
                 counters.answers_duplicate += 1;
                 continue;
             }
             let outcome = Outcome::of(entry.op, &answer)?;
-            let was_last_mutation = slot.finish(entry_index);
+            let slot = self.inflight.finish(index, entry_index);
             counters.operations_answered += 1;
             finished(slot.finished(&entry, outcome));
-            let is_complete = slot.waiting == 0;
-            if was_last_mutation {
-                self.inflight.finished_mutations();
-            }
-            if is_complete {
+            if slot.waiting == 0 {
                 self.complete(now_ns, index, u32::from(header.attempt), counters);
             }
         }

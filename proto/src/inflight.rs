@@ -110,9 +110,9 @@ impl<T: Copy> RequestSlot<T> {
     }
 
     /// Notes that nothing more is waited for of an operation. Returns whether it was the last
-    /// mutation of the slot, which [`Inflight::finished_mutations`] has to be told.
+    /// mutation of the slot.
     #[inline]
-    pub fn finish(&mut self, index: usize) -> bool {
+    fn finish(&mut self, index: usize) -> bool {
         let entry = &mut self.entries[index];
         assert!(!entry.is_done, "each operation ends once");
         entry.is_done = true;
@@ -196,12 +196,6 @@ impl<T: Copy> Inflight<T> {
         let slot = &mut self.slots[usize::from(index)];
         self.with_mutations -= usize::from(slot.finish(entry));
         slot
-    }
-
-    /// The last mutation of a slot was finished.
-    #[inline]
-    pub const fn finished_mutations(&mut self) {
-        self.with_mutations -= 1;
     }
 
     /// Whether a slot is free.
