@@ -171,7 +171,7 @@ impl Client {
         if let Some(cached) = self.inner.cache.as_ref().and_then(|cache| cache.get(now_ns, key)) {
             return Call::ended(Ok(Some(cached_record(cached))));
         }
-        self.call(now_ns, false, |deadline_ns, sender| Command::Get {
+        self.send(now_ns, false, |deadline_ns, sender| Command::Get {
             key: key.into(),
             deadline_ns,
             sender,
@@ -201,16 +201,12 @@ impl Client {
     /// otherwise it was not executed: [`Error::Refused`] if the server's memory is full,
     /// [`Error::TooLarge`], [`Error::NotSent`], [`Error::NotExecuted`], [`Error::NoServer`].
     pub fn put(&self, key: &[u8], value: &[u8]) -> Call<Version> {
-        if self.is_fork() {
-            return Call::ended(Err(Error::Forked));
-        }
-        let fence = self.inner.fence([key]);
-        self.call(clock::now_ns(), true, |deadline_ns, sender| Command::Put {
+        self.call(true, |deadline_ns, sender| Command::Put {
             key: key.into(),
             value: value.into(),
             deadline_ns,
             sender,
-            fence,
+            fence: self.inner.fence([key]),
         })
     }
 
@@ -233,13 +229,11 @@ impl Client {
     /// of each key stands with it.
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Call<Results<Option<Record>>> {
         let bytes = keys.iter().map(|key| key.as_ref().len()).sum();
-        if let Err(error) = self.check_batch(keys.len(), bytes) {
+        if let Err(error) = check_batch(keys.len(), bytes) {
             return Call::ended(Err(error));
         }
-        let now_ns = clock::now_ns();
-        let batch = Batch::of(keys.iter().map(|key| (key.as_ref(), &[][..])));
-        self.call(now_ns, false, |deadline_ns, sender| Command::GetMany {
-            batch,
+        self.call(false, |deadline_ns, sender| Command::GetMany {
+            batch: Batch::of(keys.iter().map(|key| (key.as_ref(), &[][..]))),
             deadline_ns,
             sender,
         })
@@ -267,16 +261,15 @@ impl Client {
         records: &[(K, V)],
     ) -> Call<Results<Version>> {
         let bytes = records.iter().map(|(key, value)| key.as_ref().len() + value.as_ref().len());
-        if let Err(error) = self.check_batch(records.len(), bytes.sum()) {
+        if let Err(error) = check_batch(records.len(), bytes.sum()) {
             return Call::ended(Err(error));
         }
-        let fence = self.inner.fence(records.iter().map(|(key, _)| key.as_ref()));
-        let batch = Batch::of(records.iter().map(|(key, value)| (key.as_ref(), value.as_ref())));
-        self.call(clock::now_ns(), true, |deadline_ns, sender| Command::PutMany {
-            batch,
+        let calls = records.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+        self.call(true, |deadline_ns, sender| Command::PutMany {
+            batch: Batch::of(calls),
             deadline_ns,
             sender,
-            fence,
+            fence: self.inner.fence(records.iter().map(|(key, _)| key.as_ref())),
         })
     }
 
@@ -298,13 +291,7 @@ impl Client {
     /// Of the call: if the client is of no use any more. That a worker does not answer stands
     /// with that worker.
     pub fn stats(&self) -> Call<Vec<WorkerStats>> {
-        if self.is_fork() {
-            return Call::ended(Err(Error::Forked));
-        }
-        self.call(clock::now_ns(), false, |deadline_ns, sender| Command::Stats {
-            deadline_ns,
-            sender,
-        })
+        self.call(false, |deadline_ns, sender| Command::Stats { deadline_ns, sender })
     }
 
     /// Measures a round trip to each worker of each server, all at once: of the GET of a key
@@ -325,13 +312,7 @@ impl Client {
     /// Of the call: if the client is of no use any more. That a worker does not answer stands
     /// with that worker.
     pub fn ping(&self) -> Call<Vec<Ping>> {
-        if self.is_fork() {
-            return Call::ended(Err(Error::Forked));
-        }
-        self.call(clock::now_ns(), false, |deadline_ns, sender| Command::Ping {
-            deadline_ns,
-            sender,
-        })
+        self.call(false, |deadline_ns, sender| Command::Ping { deadline_ns, sender })
     }
 
     /// Whether this process is a fork of the one that connected. Nothing that the threads of
@@ -340,20 +321,19 @@ impl Client {
         self.inner.process != std::process::id()
     }
 
-    fn check_batch(&self, calls: usize, bytes: usize) -> Result<(), Error> {
-        let what = if self.is_fork() {
-            return Err(Error::Forked);
-        } else if calls > BATCH_CALLS_MAX {
-            TooLarge::Batch { calls, max: BATCH_CALLS_MAX }
-        } else if bytes > BATCH_BYTES_MAX {
-            TooLarge::BatchBytes { bytes, max: BATCH_BYTES_MAX }
-        } else {
-            return Ok(());
-        };
-        Err(Error::TooLarge { what })
+    /// Makes a call, unless this is a fork.
+    fn call<T: Observed>(
+        &self,
+        is_mutation: bool,
+        command: impl FnOnce(u64, observe::Sender<Result<T, Error>>) -> Command,
+    ) -> Call<T> {
+        if self.is_fork() {
+            return Call::ended(Err(Error::Forked));
+        }
+        self.send(clock::now_ns(), is_mutation, command)
     }
 
-    fn call<T: Observed>(
+    fn send<T: Observed>(
         &self,
         now_ns: u64,
         is_mutation: bool,
@@ -371,6 +351,18 @@ impl Client {
         }
         Call(State::Waiting { receiver, is_mutation, deadline_ns })
     }
+}
+
+/// Whether a batch is not too large.
+fn check_batch(calls: usize, bytes: usize) -> Result<(), Error> {
+    let what = if calls > BATCH_CALLS_MAX {
+        TooLarge::Batch { calls, max: BATCH_CALLS_MAX }
+    } else if bytes > BATCH_BYTES_MAX {
+        TooLarge::BatchBytes { bytes, max: BATCH_BYTES_MAX }
+    } else {
+        return Ok(());
+    };
+    Err(Error::TooLarge { what })
 }
 
 /// However the thread ends, nothing is taken any more.

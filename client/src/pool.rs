@@ -72,7 +72,7 @@ use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::near_cache::NearCache;
 use crate::pool::meeting::Meeting;
-use crate::pool::sessions::Sessions;
+use crate::pool::sessions::{Sessions, told_to};
 
 /// The sessions of one thread. `T` is what its application knows an operation by.
 #[derive(Debug)]
@@ -283,12 +283,8 @@ impl<T: Copy> SessionPool<T> {
         let was_open = session.client.granted().is_some();
         session.heard_ns = now_ns;
         let is_latest_life = servers.get(worker.server).incarnation == worker.incarnation;
-        session.client.handle_datagram(now_ns, datagram, |operation| {
-            if let Some(cache) = cache {
-                cache.finished(now_ns, &operation, worker.incarnation, is_latest_life);
-            }
-            finished(&worker, &operation);
-        });
+        let ended = told_to(cache.as_deref(), now_ns, &worker, is_latest_life, &mut finished);
+        session.client.handle_datagram(now_ns, datagram, ended);
         if !was_open && session.client.granted().is_some() {
             meeting.opened(place);
         }
@@ -303,12 +299,8 @@ impl<T: Copy> SessionPool<T> {
         let Sessions { all, cache, .. } = &mut self.sessions;
         for session in all {
             let worker = session.worker();
-            session.client.handle_timeout(now_ns, |operation| {
-                if let Some(cache) = cache {
-                    cache.finished(now_ns, &operation, worker.incarnation, false);
-                }
-                finished(&worker, &operation);
-            });
+            let ended = told_to(cache.as_deref(), now_ns, &worker, false, &mut finished);
+            session.client.handle_timeout(now_ns, ended);
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use anyhow::{Result, anyhow, bail};
 use client::entropy::Entropy;
 use client::near_cache::NearCache;
-use client::pool::{SessionPool, Share};
-use proto::client::ClientConfig;
+use client::pool::{RemoteWorker, SessionPool, Share};
+use proto::client::{ClientConfig, Finished};
 use proto::transmit::{Flush, Path, Transmit};
 use udp::core_loop::Endpoint;
 use udp::counters::TransportCounters;
@@ -80,12 +80,11 @@ impl Driver {
         let Setup { thread, receive_buffer_bytes, writer, entropy, recorder, history } = setup;
         let mut config = plan.client;
         config.reply_bytes_max = receive_buffer_bytes;
-        let cache = plan.cache.map(|config| Arc::new(NearCache::new(config)));
-        let streams = Streams::new(&plan, thread, plan.threads, writer).with_cache(cache.clone());
+        let streams = Streams::new(&plan, thread, plan.threads, writer);
         let share = Share { index: thread, of: plan.threads };
         let mut sessions = SessionPool::new(now_ns, &plan.servers, config, share, entropy)?;
-        if let Some(cache) = cache {
-            sessions = sessions.with_cache(cache);
+        if let Some(config) = plan.cache {
+            sessions = sessions.with_cache(Arc::new(NearCache::new(config)));
         }
         Ok(Self {
             coordination,
@@ -223,10 +222,7 @@ impl Driver {
             return Ok(());
         }
         let Self { sessions, ledger, streams, plan, .. } = self;
-        sessions.maintain(now_ns, |worker, operation| {
-            ledger.ended(now_ns, worker, operation.token, &operation.outcome);
-            streams.ended(plan, worker.server, operation.token);
-        })?;
+        sessions.maintain(now_ns, ending(now_ns, plan, ledger, streams))?;
         self.check_granted()?;
         self.streams.pump(now_ns, &self.plan, &mut self.sessions, &mut self.ledger);
         Ok(())
@@ -280,10 +276,8 @@ impl Endpoint for Driver {
     fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
         self.turn(now_ns);
         let Self { sessions, ledger, streams, plan, .. } = self;
-        sessions.handle_datagram(now_ns, path.remote, datagram, |worker, operation| {
-            ledger.ended(now_ns, worker, operation.token, &operation.outcome);
-            streams.ended(plan, worker.server, operation.token);
-        });
+        let ended = ending(now_ns, plan, ledger, streams);
+        sessions.handle_datagram(now_ns, path.remote, datagram, ended);
     }
 
     #[inline]
@@ -293,10 +287,7 @@ impl Endpoint for Driver {
         // While replies wait in the socket, nobody can tell what was lost.
         if is_drained && now_ns >= self.session_timeout_ns {
             let Self { sessions, ledger, streams, plan, .. } = self;
-            sessions.handle_timeout(now_ns, |worker, operation| {
-                ledger.ended(now_ns, worker, operation.token, &operation.outcome);
-                streams.ended(plan, worker.server, operation.token);
-            });
+            sessions.handle_timeout(now_ns, ending(now_ns, plan, ledger, streams));
         }
         if let Err(failure) = self.advance(now_ns) {
             self.failure = Some(failure);
@@ -342,6 +333,20 @@ impl Endpoint for Driver {
             }
         }
         !is_over
+    }
+}
+
+/// What is done with each operation that ends: it is counted, and its stream may go on.
+#[inline]
+fn ending<'a>(
+    now_ns: u64,
+    plan: &'a Plan,
+    ledger: &'a mut Ledger,
+    streams: &'a mut Streams,
+) -> impl FnMut(&RemoteWorker, &Finished<'_, Token>) + 'a {
+    move |worker, operation| {
+        ledger.ended(now_ns, worker, operation.token, &operation.outcome);
+        streams.ended(plan, worker.server, operation.token);
     }
 }
 

@@ -8,9 +8,7 @@
 //! their turn, and the thread its next round, both have a bound of such answers.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use client::near_cache::NearCache;
 use client::pool::SessionPool;
 use history::operation::ValueId;
 use proto::client::Blocked;
@@ -89,7 +87,6 @@ pub struct Streams {
     /// For each session, by its place, the streams whose next operation found no room there.
     parked: Vec<Parked>,
     arrivals: Option<Arrivals>,
-    cache: Option<Arc<NearCache>>,
     /// Answers of the near cache that this round may still have.
     hits_left: u32,
     writer: u64,
@@ -130,7 +127,6 @@ impl Streams {
             ready: VecDeque::with_capacity(streams.len()),
             parked: Vec::new(),
             arrivals: None,
-            cache: None,
             hits_left: 0,
             writer,
             values_written: 0,
@@ -138,13 +134,6 @@ impl Streams {
             value: vec![0; plan.values.value_size()],
             streams,
         }
-    }
-
-    /// From now on GETs are looked for in this cache first.
-    #[must_use]
-    pub fn with_cache(mut self, cache: Option<Arc<NearCache>>) -> Self {
-        self.cache = cache;
-        self
     }
 
     /// Lets the streams begin.
@@ -315,7 +304,7 @@ impl Streams {
             if !barrier.admits(plan.order, operation.write, plan.batch) {
                 return Stop::Barrier;
             }
-            if let (Some(cache), false) = (&self.cache, operation.write) {
+            if let (Some(cache), false) = (sessions.cache(), operation.write) {
                 if hits_left.min(self.hits_left) == 0 {
                     return Stop::EnoughHits;
                 }

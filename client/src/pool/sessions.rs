@@ -121,12 +121,7 @@ impl<T: Copy> Sessions<T> {
         let session = &mut all[place];
         let worker = session.worker();
         session.reopen_ns = None;
-        session.client.close(|operation| {
-            if let Some(cache) = cache {
-                cache.finished(now_ns, &operation, worker.incarnation, false);
-            }
-            finished(&worker, &operation);
-        });
+        session.client.close(told_to(cache.as_deref(), now_ns, &worker, false, finished));
     }
 
     /// All together have no more replies outstanding than the socket holds.
@@ -156,5 +151,23 @@ impl<T: Copy> Sessions<T> {
         }
         lost.retain(|_, sessions| *sessions > 0);
         lost
+    }
+}
+
+/// Tells the cache and the application of each operation of a session that ends.
+/// `is_latest_life`: the session is with the life of its server that was met last.
+#[inline]
+pub(super) fn told_to<'a, T>(
+    cache: Option<&'a NearCache>,
+    now_ns: u64,
+    worker: &'a RemoteWorker,
+    is_latest_life: bool,
+    finished: &'a mut impl FnMut(&RemoteWorker, &Finished<'_, T>),
+) -> impl FnMut(Finished<'_, T>) + 'a {
+    move |operation| {
+        if let Some(cache) = cache {
+            cache.finished(now_ns, &operation, worker.incarnation, is_latest_life);
+        }
+        finished(worker, &operation);
     }
 }
