@@ -107,8 +107,9 @@ fn a_ping_without_an_answer_is_counted_and_status_2() {
     talk.signal(Signal::INT);
     let (status, left) = talk.end();
     assert_eq!(status, Some(2), "{left:?}");
-    let summary = left.last().unwrap();
-    let figures: Vec<&str> = summary.split_whitespace().collect();
+    // Lines of stderr may come in between, and behind it.
+    let figures = left.iter().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let figures = figures.rev().find(|figures| figures.first() == Some(&list.as_str())).unwrap();
     let [sent, answered] = [1, 2].map(|at| figures[at].parse::<u64>().unwrap());
     assert!(figures[0] == list && sent > answered && answered >= 1, "{left:?}");
 }
