@@ -92,7 +92,7 @@ impl<R> Gathered<R> {
     }
 
     /// All results, in their own memory; none is left.
-    pub(crate) fn into_results(&mut self) -> impl Iterator<Item = R> {
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = R> {
         assert!(self.is_complete());
         self.values.clear();
         std::mem::take(&mut self.ends).into_iter().map(|end| end.expect("nothing is waited for"))
