@@ -13,7 +13,7 @@ pub const HTTP_SOCKET_BUFFER_BYTES: usize = 64 << 10;
 /// How old figures may be: those who ask at once are shown the same.
 pub const HTTP_FIGURES_AGE: Duration = Duration::from_millis(100);
 /// How long no connection is taken after one could not be.
-pub const HTTP_ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+pub const HTTP_ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 /// A server is ready if each of its workers was heard of within this time.
 pub const WORKER_SILENCE_READY: Duration = Duration::from_secs(2);
 /// A worker that was not heard of for so long hangs.

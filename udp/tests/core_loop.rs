@@ -179,7 +179,7 @@ fn one_loop_is_run_again_and_again_and_rests_until_something_is_due() {
     assert_eq!(transport.waited, [REST; 3]);
 }
 
-/// Works in every other round, for a while, and notes how long it did not.
+/// Ends after three rounds, and notes when its rests were over.
 #[derive(Default)]
 struct Rested {
     rounds: u32,

@@ -14,9 +14,7 @@ impl<T> Connections<T> {
         Self { open: Vec::new(), most }
     }
 
-    /// Adds one. If there are too many, one gives way: the oldest of the address that has most,
-    /// so that an address with many takes nothing from one with few. An answer takes a moment,
-    /// and who waits for longer is slow.
+    /// Adds one, and returns who gives way for it if there are too many.
     pub(super) fn add(
         &mut self,
         address: IpAddr,
@@ -25,9 +23,12 @@ impl<T> Connections<T> {
     ) -> Option<T> {
         self.open.retain(|(_, open)| !is_over(open));
         self.open.push((address, new));
-        if self.open.len() <= self.most {
-            return None;
-        }
+        if self.open.len() > self.most { self.give_way() } else { None }
+    }
+
+    /// Takes out the oldest of the address that has most, so that an address with many takes
+    /// nothing from one with few. An answer takes a moment, and who waits for longer is slow.
+    pub(super) fn give_way(&mut self) -> Option<T> {
         let of = |address| self.open.iter().filter(|(other, _)| *other == address).count();
         let most = self.open.iter().map(|(address, _)| of(*address)).max()?;
         let gives_way = self.open.iter().position(|(address, _)| of(*address) == most)?;

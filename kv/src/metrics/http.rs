@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::connections::Connections;
@@ -36,17 +37,21 @@ pub(super) async fn serve(listener: TcpListener, pages: Arc<Pages>) {
         host::output::to_stderr("kv: warning: --metrics: its socket cannot be waited for");
         return;
     };
-    let mut connections = Connections::new(HTTP_CONNECTIONS_MAX);
+    let mut connections = Connections::<JoinHandle<()>>::new(HTTP_CONNECTIONS_MAX);
     loop {
-        // Without a descriptor to spare it waits for one.
-        let Ok((stream, peer)) = listener.accept().await else {
-            sleep(HTTP_ACCEPT_AGAIN).await;
-            continue;
+        let gives_way = match listener.accept().await {
+            Ok((stream, peer)) => {
+                let serving = tokio::spawn(serve_one(stream, pages.clone()));
+                connections.add(peer.ip().to_canonical(), serving, JoinHandle::is_finished)
+            }
+            // There is no descriptor to spare: one is freed, or waited for.
+            Err(_) => {
+                sleep(HTTP_ACCEPT_AGAIN).await;
+                connections.give_way()
+            }
         };
-        let serving = tokio::spawn(serve_one(stream, pages.clone()));
-        let address = peer.ip().to_canonical();
-        if let Some(oldest) = connections.add(address, serving, |task| task.is_finished()) {
-            oldest.abort();
+        if let Some(connection) = gives_way.filter(|connection| !connection.is_finished()) {
+            connection.abort();
             pages.observed.http.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -4,12 +4,14 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use testkit::process::Signal;
+use client::Connection;
+use testkit::DEADLINE;
+use testkit::process::{Process, Signal};
 use testkit::random::Random;
-use testkit::server::Server;
+use testkit::server::{Server, free_port};
 
 use super::ask::{connect, exchange, get};
-use super::{connect as connect_client, start};
+use super::{KV, connect as connect_client, shown_at, start};
 
 /// Far more than are served at once.
 const MANY: usize = 200;
@@ -65,6 +67,43 @@ fn those_that_do_not_read_keep_nobody_else_from_an_answer() {
     let grown = resident_bytes(&server).saturating_sub(before_bytes);
     assert!(grown < 64 << 20, "{grown} bytes");
     assert_eq!(server.end(Signal::TERM).ended.status, Some(0));
+}
+
+/// Where cores are short, datagrams go first.
+#[test]
+fn the_thread_that_answers_is_below_the_workers() {
+    let (server, address) = start(&[]);
+    assert_eq!(get(address, "/healthz", "").status, 200);
+    let nice = |name: &str| {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", server.process.pid()));
+        let stats = threads
+            .expect("it runs")
+            .flatten()
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+        let stat = stats.into_iter().find(|stat| stat.contains(&format!("({name})")));
+        let stat = stat.unwrap_or_else(|| panic!("no thread {name}"));
+        // The name stands in parentheses; seventeen fields later follows the nice value.
+        let (_, rest) = stat.rsplit_once(") ").expect("it has a name");
+        rest.split(' ').nth(16).expect("it has a nice value").parse::<i32>().expect("a number")
+    };
+    assert!(nice("metrics") >= nice("worker-0") + 10, "{} {}", nice("metrics"), nice("worker-0"));
+}
+
+#[test]
+fn without_descriptors_for_connections_the_store_answers_and_later_the_pages_do() {
+    let port = free_port().to_string();
+    let limited = "ulimit -n 20; exec \"$0\" \"$@\"";
+    let flags = ["-c", limited, KV, "--port", &port, "--pin", "none", "--metrics", "127.0.0.1:0"];
+    let mut process = Process::start("/bin/sh".as_ref(), &flags);
+    let address = shown_at(&mut process);
+    let many: Vec<_> = (0..MANY).map(|_| connect(address)).collect();
+    let store = SocketAddr::from(([127, 0, 0, 1], port.parse().expect("it is a port")));
+    let mut client = Connection::connect(&[store]).expect("it answers");
+    client.put(b"key", b"value").expect("it is stored");
+    drop(many);
+    assert_answers_soon(address);
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait_for_end(DEADLINE), Some(0));
 }
 
 #[test]

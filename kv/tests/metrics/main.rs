@@ -19,7 +19,7 @@ use kv::table::TableGauges;
 use kv::worker::TimeCounters;
 use proto::counters::ServerCounters;
 use testkit::DEADLINE;
-use testkit::process::{Signal, run};
+use testkit::process::{Process, Signal, run};
 use testkit::server::{Server, Totals};
 use udp::counters::TransportCounters;
 
@@ -31,10 +31,15 @@ const A_WHILE: Duration = Duration::from_millis(300);
 /// A server, and where it shows its metrics.
 fn start(arguments: &[&str]) -> (Server, SocketAddr) {
     let mut server = Server::start(KV, &[&["--metrics", "127.0.0.1:0"], arguments].concat());
-    let line = server.process.wait_for_line("kv metrics http://", DEADLINE);
-    let address = line.trim_start_matches("kv metrics http://").trim_end_matches("/metrics");
-    let address = address.parse().unwrap_or_else(|_| panic!("no address in '{line}'"));
+    let address = shown_at(&mut server.process);
     (server, address)
+}
+
+/// Where a server says that it shows its metrics.
+fn shown_at(process: &mut Process) -> SocketAddr {
+    let line = process.wait_for_line("kv metrics http://", DEADLINE);
+    let address = line.trim_start_matches("kv metrics http://").trim_end_matches("/metrics");
+    address.parse().unwrap_or_else(|_| panic!("no address in '{line}'"))
 }
 
 fn connect(server: &Server) -> Connection {
