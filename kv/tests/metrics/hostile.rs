@@ -11,7 +11,8 @@ use testkit::random::Random;
 use testkit::server::{Server, free_port};
 
 use super::ask::{connect, exchange, get};
-use super::{KV, connect as connect_client, shown_at, start};
+use super::exposition::{Format, parse};
+use super::{KV, connect as connect_client, shown_at, start, sum};
 
 /// Far more than are served at once.
 const MANY: usize = 200;
@@ -55,7 +56,7 @@ fn many_that_are_slow_keep_nobody_else_from_an_answer() {
 #[test]
 fn those_that_do_not_read_keep_nobody_else_from_an_answer() {
     // With so many workers an answer is larger than what the buffers of a connection hold.
-    let (server, address) = start(&["--cores", "32"]);
+    let (server, address) = start(&["--cores", "64"]);
     let before_bytes = resident_bytes(&server);
     let mut unread = Vec::new();
     for _ in 0..MANY {
@@ -66,6 +67,16 @@ fn those_that_do_not_read_keep_nobody_else_from_an_answer() {
     assert_answers_soon(address);
     let grown = resident_bytes(&server).saturating_sub(before_bytes);
     assert!(grown < 64 << 20, "{grown} bytes");
+    // Those that others did not drive out are let go when their time is over.
+    let dropped = || {
+        let families = parse(&get(address, "/metrics", "").body, Format::Text);
+        sum(&families.expect("it is valid"), "kv_http_dropped_total")
+    };
+    let began = Instant::now();
+    while dropped() < MANY as f64 {
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", dropped());
+        std::thread::sleep(Duration::from_millis(200));
+    }
     assert_eq!(server.end(Signal::TERM).ended.status, Some(0));
 }
 
