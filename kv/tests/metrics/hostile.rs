@@ -57,6 +57,13 @@ fn many_that_are_slow_keep_nobody_else_from_an_answer() {
 fn those_that_do_not_read_keep_nobody_else_from_an_answer() {
     // With so many workers an answer is larger than what the buffers of a connection hold.
     let (server, address) = start(&["--cores", "64"]);
+    // Its threads take their memory when they begin.
+    let began = Instant::now();
+    while get(address, "/readyz", "").status != 200 {
+        assert!(began.elapsed() < SOON, "it is not ready");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_answers_soon(address);
     let before_bytes = resident_bytes(&server);
     let mut unread = Vec::new();
     for _ in 0..MANY {

@@ -173,6 +173,7 @@ fn what_was_refused_is_told_by_its_reason() {
 #[test]
 fn health_and_readiness_are_told() {
     let (server, address) = start(&["--cores", "2"]);
+    sleep(A_WHILE); // Each worker has had its first round.
     for path in ["/healthz", "/readyz"] {
         let answer = get(address, path, "");
         assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"), "{path}");
