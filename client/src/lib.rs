@@ -44,14 +44,18 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod baton;
+mod call;
 pub mod calls;
 mod commands;
 mod config;
 mod connection;
+mod engine;
 pub mod entropy;
 mod error;
 mod gather;
 mod handle;
+mod keeper;
 pub mod limits;
 pub mod near_cache;
 mod observe;
@@ -60,12 +64,16 @@ pub mod pool;
 mod servers;
 mod service;
 mod socket;
+mod told;
+mod turn;
 mod values;
+mod waiters;
 
 pub use answer::{Answer, Ping, Record, Results, Source, Version, WorkerStats};
+pub use call::Call;
 pub use config::Config;
 pub use connection::{Connection, Pipeline};
 pub use error::{Error, Refusal, TooLarge, Why};
-pub use handle::{Call, Client};
+pub use handle::Client;
 pub use near_cache::CacheConfig;
 pub use servers::{check_addresses, check_servers, resolve};

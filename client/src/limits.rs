@@ -58,6 +58,13 @@ pub const BATCH_BYTES_MAX: usize = 16 << 20;
 /// The thread of a handle begins no further command in a round that has begun so many calls:
 /// others wait for their answers and deadlines.
 pub const ROUND_CALLS_MAX: usize = 4096;
+/// While calls are outstanding, the thread of a handle looks so often whether their callers drive
+/// the sessions; if not, it does.
+pub const TICK_NS: u64 = 1_000_000;
+/// A call is begun by its caller only if time was looked at within so long.
+pub const ROUND_STALE_NS: u64 = 100_000_000;
+/// Calls that wait to be sent together, while others are outstanding.
+pub const UNSENT_CALLS_MAX: usize = 32;
 /// Bytes of keys and values in commands on their way to the thread of a handle.
 pub const COMMAND_BYTES_MAX: usize = 64 << 20;
 

@@ -1,0 +1,445 @@
+//! The engine of a handle: sessions, socket and core loop behind a lock, driven by whoever waits.
+//!
+//! A call is begun by its caller if the lock is free, and goes through the queue of commands
+//! otherwise. The engine is driven in rounds of the core loop. A caller that waits and finds the
+//! baton free takes it and drives until its own call has ended or nothing comes for a while
+//! (`turn`); else the keeper drives, which is the thread of the handle (`keeper`). So one thread
+//! with many futures completes all of them by itself, without waking another thread.
+//!
+//! Nothing is lost if a caller that has the baton does not go on: as long as something is
+//! outstanding, the keeper looks each [`TICK_NS`] whether a round was driven since, and drives if
+//! not.
+//!
+//! Only the keeper waits for the lock. Code of callers (wakers, recorders of metrics) runs when the
+//! lock is released; what it calls of the handle finds it free.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::Waker;
+use std::thread;
+use std::time::Duration;
+
+use udp::clock;
+use udp::core_loop::{CoreLoop, Endpoint as _, Round, SLEEP_NS_MAX};
+use udp::idle::{Idle, Rest, waited_ns};
+use udp::process;
+use udp::socket::{Inbox, Socket};
+
+use crate::baton::{Baton, Hold, StandIn, Who};
+use crate::commands::{Command, Commands};
+use crate::error::{Error, Why};
+use crate::keeper::{Next, Sleep};
+use crate::limits::{ROUND_STALE_NS, TICK_NS, UNSENT_CALLS_MAX};
+use crate::service::Service;
+use crate::told::tell_all;
+
+/// What the handles, the calls and the keeper share.
+pub(crate) struct Engine {
+    /// None: it is over.
+    core: Mutex<Option<Core>>,
+    pub(crate) commands: Arc<Commands>,
+    pub(crate) baton: Baton,
+    pub(crate) stand_in: StandIn,
+    pub(crate) sleep: Sleep,
+    /// When a caller drove the last round, or took the baton.
+    driven_ns: AtomicU64,
+    is_outstanding: AtomicBool,
+    process: u32,
+}
+
+/// What the lock guards.
+struct Core {
+    socket: Socket,
+    core_loop: CoreLoop<Inbox>,
+    idle: Idle,
+    service: Service,
+    /// When the last round was, whoever drove it.
+    round_ns: u64,
+    /// When a call was begun last.
+    begun_ns: u64,
+    /// How many calls ended in the last round in which some did.
+    ended: usize,
+    /// Calls that were begun since something was sent.
+    unsent: usize,
+}
+
+/// What came of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drove {
+    /// Another is worth it.
+    Again,
+    /// Nothing has come for a while, or all is over.
+    Enough,
+    /// Somebody else is at work.
+    Locked,
+}
+
+impl Engine {
+    /// `waker` ends the wait of the keeper for what comes to the socket.
+    pub(crate) fn new(
+        socket: Socket,
+        waker: Waker,
+        service: Service,
+        commands: Arc<Commands>,
+    ) -> Self {
+        let now_ns = clock::now_ns();
+        let core = Core {
+            core_loop: CoreLoop::new(&socket),
+            idle: Idle::new(true),
+            socket,
+            service,
+            round_ns: now_ns,
+            begun_ns: now_ns,
+            ended: 0,
+            unsent: 0,
+        };
+        Self {
+            core: Mutex::new(Some(core)),
+            commands,
+            baton: Baton::new(),
+            stand_in: StandIn::default(),
+            sleep: Sleep::new(waker),
+            driven_ns: AtomicU64::new(0),
+            is_outstanding: AtomicBool::new(false),
+            process: process::id(),
+        }
+    }
+
+    /// Whether this process is a fork of the one that connected. Nothing that the threads of
+    /// that one share may be touched then: any of them may have held a lock at the fork.
+    #[inline]
+    pub(crate) fn is_fork(&self) -> bool {
+        self.process != process::id()
+    }
+
+    /// Whether a call has not ended, or waits in the queue.
+    #[inline]
+    pub(crate) fn is_outstanding(&self) -> bool {
+        self.is_outstanding.load(Ordering::SeqCst) || !self.commands.are_empty()
+    }
+
+    // ---------------------------------------------------------------- calls
+
+    /// Begins a call of the caller's, unless somebody else is at work: then `arguments` come back.
+    #[inline]
+    pub(crate) fn begin<A>(
+        &self,
+        now_ns: u64,
+        arguments: A,
+        begin: impl FnOnce(&mut Service, A),
+    ) -> Result<(), A> {
+        let Some(mut inside) = self.try_enter() else { return Err(arguments) };
+        let core = inside.core();
+        // What time has made due comes first.
+        if !core.service.is_open() || now_ns > core.round_ns + ROUND_STALE_NS {
+            drop(inside);
+            return Err(arguments);
+        }
+        let before = core.service.outstanding();
+        begin(&mut core.service, arguments);
+        inside.begun(now_ns, before);
+        inside.leave();
+        Ok(())
+    }
+
+    /// Puts a call into the queue; whoever drives, or is at work, begins it.
+    pub(crate) fn push(&self, command: Command) -> Result<(), Error> {
+        self.commands.push(command)?;
+        self.look_at_queue();
+        Ok(())
+    }
+
+    /// Begins what is in the queue, unless somebody is at work: who looks here after that.
+    fn look_at_queue(&self) {
+        fence(Ordering::SeqCst);
+        if self.commands.are_empty() {
+            return;
+        }
+        let Some(mut inside) = self.try_enter() else { return };
+        let now_ns = clock::now_ns();
+        let core = inside.core();
+        if core.service.is_open() && now_ns <= core.round_ns + ROUND_STALE_NS {
+            let before = core.service.outstanding();
+            core.service.begin_commands(now_ns);
+            inside.begun(now_ns, before);
+        }
+        let _ = inside.release();
+        fence(Ordering::SeqCst);
+        if !self.commands.are_empty() {
+            // Others go on with it: each round begins what it finds.
+            self.sleep.end();
+        }
+    }
+
+    // ---------------------------------------------------------------- callers that drive
+
+    /// A caller takes the baton, unless another has it.
+    pub(crate) fn take_baton(&self) -> Option<Hold> {
+        let hold = self.baton.take()?;
+        self.driven_ns.store(clock::now_ns(), Ordering::Relaxed);
+        Some(hold)
+    }
+
+    /// A caller that has the baton drives a round. `is_first`: since it took the baton.
+    pub(crate) fn drive(&self, is_first: bool) -> Drove {
+        let Some(mut inside) = self.try_enter() else {
+            return if self.commands.failure().is_some() { Drove::Enough } else { Drove::Locked };
+        };
+        let core = inside.core();
+        if is_first {
+            core.idle.woke();
+        }
+        let round = core.round();
+        self.driven_ns.store(core.round_ns, Ordering::Relaxed);
+        let drove = match round {
+            Ok(Round::Worked) => {
+                core.idle.worked();
+                Drove::Again
+            }
+            Ok(Round::Idle { .. }) => match core.idle.nothing(core.round_ns, waited_ns) {
+                Rest::Spin => Drove::Again,
+                Rest::Sleep => Drove::Enough,
+            },
+            // The keeper ends it.
+            Ok(Round::Over) => Drove::Enough,
+            Err(error) => {
+                drop(inside);
+                self.fail(error);
+                return Drove::Enough;
+            }
+        };
+        inside.leave();
+        drove
+    }
+
+    /// A caller that has the baton leaves what is outstanding to the keeper.
+    pub(crate) fn leave_to_keeper(&self, hold: Hold) {
+        if self.baton.give(hold, Who::Keeper) {
+            self.sleep.end_if_parked();
+        }
+    }
+
+    /// A caller does not drive any more, because its own call has ended.
+    pub(crate) fn pass_on(&self, hold: Hold) {
+        if self.baton.give(hold, Who::Nobody) {
+            self.find_driver();
+        }
+    }
+
+    /// If nobody has the baton, and something is outstanding, somebody is told.
+    pub(crate) fn find_driver(&self) {
+        fence(Ordering::SeqCst);
+        if !self.is_outstanding() || self.baton.who() != Who::Nobody {
+            return;
+        }
+        if let Some(waker) = self.stand_in.take() {
+            // Who panics here is not the caller.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        } else if self.baton.leave_to_keeper() {
+            self.sleep.end_if_parked();
+        }
+    }
+
+    // ---------------------------------------------------------------- the keeper
+
+    /// What the keeper does next; it drives a round first, if no caller does.
+    pub(crate) fn keep(&self) -> Next {
+        let until_ns = self.driven_ns.load(Ordering::Relaxed) + TICK_NS;
+        let is_driven = || self.baton.who() != Who::Keeper && !self.commands.is_closed();
+        if clock::now_ns() < until_ns && is_driven() {
+            self.sleep.begins(true, until_ns);
+            return if is_driven() { Next::Park { until_ns } } else { Next::Look };
+        }
+        self.baton.seize();
+        let Some(mut inside) = self.enter() else { return Next::End };
+        let core = inside.core();
+        let next = match core.round() {
+            Ok(Round::Worked) => Next::Look,
+            Ok(Round::Idle { timeout_ns }) => {
+                let until_ns = core.rest_until_ns(timeout_ns);
+                // Under the lock: whoever begins a call after this sees how long it lasts.
+                self.sleep.begins(false, until_ns);
+                Next::Watch { until_ns }
+            }
+            Ok(Round::Over) => {
+                drop(inside);
+                self.bury();
+                return Next::End;
+            }
+            Err(error) => {
+                drop(inside);
+                self.fail(error);
+                return Next::End;
+            }
+        };
+        if let Err(panic) = inside.release() {
+            resume_unwind(panic);
+        }
+        fence(Ordering::SeqCst);
+        let is_disturbed = !self.commands.are_empty()
+            || self.commands.is_closed()
+            || self.baton.who() != Who::Keeper;
+        if is_disturbed { Next::Look } else { next }
+    }
+
+    // ---------------------------------------------------------------- the end
+
+    /// Why nothing is taken any more.
+    pub(crate) fn failure(&self) -> Error {
+        self.commands.failure().cloned().unwrap_or(Error::NotExecuted(Why::Closed))
+    }
+
+    /// The last handle is gone.
+    pub(crate) fn close(&self) {
+        self.commands.close();
+        self.sleep.end();
+    }
+
+    /// The socket is of no use any more.
+    #[cold]
+    pub(crate) fn fail(&self, error: io::Error) {
+        if let Some(mut inside) = self.enter() {
+            inside.core().service.abandon(clock::now_ns());
+            let _ = inside.release();
+        }
+        self.end(error.into());
+    }
+
+    /// Nothing is driven or taken any more.
+    pub(crate) fn end(&self, failure: Error) {
+        self.commands.end(failure);
+        self.bury();
+        self.sleep.end();
+    }
+
+    /// Drops what is left of the engine; calls that have not ended find nobody there.
+    fn bury(&self) {
+        let mut guard = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let core = guard.take();
+        drop(guard);
+        // Wakes those that wait. Who panics then is not the caller.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(core)));
+    }
+
+    // ---------------------------------------------------------------- the lock
+
+    #[inline]
+    fn try_enter(&self) -> Option<Inside<'_>> {
+        match self.core.try_lock() {
+            Ok(guard) => Inside::of(self, guard),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(poisoned)) => {
+                drop(poisoned);
+                self.end(Error::NotExecuted(Why::Closed));
+                None
+            }
+        }
+    }
+
+    /// Waits for the lock; none if it is over.
+    fn enter(&self) -> Option<Inside<'_>> {
+        match self.core.lock() {
+            Ok(guard) => Inside::of(self, guard),
+            Err(poisoned) => {
+                drop(poisoned);
+                self.end(Error::NotExecuted(Why::Closed));
+                None
+            }
+        }
+    }
+}
+
+/// Who holds the lock.
+struct Inside<'a> {
+    engine: &'a Engine,
+    guard: MutexGuard<'a, Option<Core>>,
+}
+
+impl<'a> Inside<'a> {
+    #[inline]
+    fn of(engine: &'a Engine, guard: MutexGuard<'a, Option<Core>>) -> Option<Self> {
+        guard.is_some().then_some(Self { engine, guard })
+    }
+
+    #[inline]
+    fn core(&mut self) -> &mut Core {
+        self.guard.as_mut().expect("looked at when it was entered")
+    }
+
+    /// Calls were begun; `before`, so many were outstanding. They are sent at once if nobody has
+    /// others on their way: otherwise the next round sends all together.
+    #[inline]
+    fn begun(&mut self, now_ns: u64, before: usize) {
+        let sleep = &self.engine.sleep;
+        let core = self.guard.as_mut().expect("looked at when it was entered");
+        let outstanding = core.service.outstanding();
+        if outstanding == before {
+            return;
+        }
+        core.begun_ns = now_ns;
+        core.unsent += outstanding - before;
+        let is_alone = before == 0 && core.ended <= 1;
+        if is_alone || core.unsent >= UNSENT_CALLS_MAX {
+            core.send();
+        }
+        // The keeper has to look in time, if nobody else does.
+        let looks_ns = sleep.until_ns();
+        if looks_ns > now_ns + TICK_NS && core.due_ns(now_ns) + TICK_NS < looks_ns {
+            sleep.end();
+        }
+    }
+
+    /// Releases the lock, tells what is to be told, and looks at the queue: who found the lock
+    /// taken has left a call there. Who panics when it is told is not the caller.
+    #[inline]
+    fn leave(self) {
+        let engine = self.engine;
+        let _ = self.release();
+        engine.look_at_queue();
+    }
+
+    /// Releases the lock, and tells what is to be told.
+    #[inline]
+    fn release(mut self) -> thread::Result<()> {
+        let engine = self.engine;
+        let core = self.core();
+        let told = if core.service.untold() > 0 { core.service.take_told() } else { Vec::new() };
+        engine.is_outstanding.store(core.service.outstanding() > 0, Ordering::SeqCst);
+        drop(self.guard);
+        tell_all(told)
+    }
+}
+
+impl Core {
+    fn round(&mut self) -> io::Result<Round> {
+        let round = self.core_loop.round(&mut self.socket, &mut self.service);
+        self.round_ns = clock::now_ns();
+        self.unsent = 0;
+        if self.service.untold() > 0 {
+            self.ended = self.service.untold();
+        }
+        round
+    }
+
+    fn send(&mut self) {
+        self.core_loop.send(&mut self.socket, &mut self.service, clock::now_ns());
+        self.unsent = 0;
+    }
+
+    /// When something is to be done.
+    fn due_ns(&self, now_ns: u64) -> u64 {
+        if self.unsent > 0 { now_ns } else { self.service.poll_timeout().unwrap_or(u64::MAX) }
+    }
+
+    /// How long the keeper may wait for what comes. While calls are made it looks often, so that
+    /// they need not wake it.
+    fn rest_until_ns(&self, timeout_ns: Option<u64>) -> u64 {
+        let now_ns = self.round_ns;
+        let is_used = now_ns < self.begun_ns + 2 * TICK_NS;
+        let longest_ns = if is_used { TICK_NS } else { SLEEP_NS_MAX };
+        let longest = self.socket.wait_max(Duration::from_nanos(longest_ns));
+        timeout_ns.unwrap_or(u64::MAX).min(now_ns + longest.as_nanos() as u64)
+    }
+}
