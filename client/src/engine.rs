@@ -255,6 +255,10 @@ impl Engine {
         self.baton.seize();
         let Some(mut inside) = self.enter() else { return Next::End };
         let core = inside.core();
+        // Only here, so that all have been told when the keeper ends.
+        if self.commands.is_closed() {
+            core.service.close(clock::now_ns());
+        }
         let next = match core.round() {
             Ok(Round::Worked) => Next::Look,
             Ok(Round::Idle { timeout_ns }) => {
@@ -263,11 +267,7 @@ impl Engine {
                 self.sleep.begins(false, until_ns);
                 Next::Watch { until_ns }
             }
-            Ok(Round::Over) => {
-                drop(inside);
-                self.bury();
-                return Next::End;
-            }
+            Ok(Round::Over) => Next::End,
             Err(error) => {
                 drop(inside);
                 self.fail(error);
@@ -276,6 +276,9 @@ impl Engine {
         };
         if let Err(panic) = inside.release() {
             resume_unwind(panic);
+        }
+        if let Next::End = next {
+            return next;
         }
         fence(Ordering::SeqCst);
         let is_disturbed = !self.commands.are_empty()

@@ -73,6 +73,16 @@ impl Service {
         std::mem::replace(told, next)
     }
 
+    /// Ends what is outstanding, because the last handle is gone; the rounds that follow tell the
+    /// servers.
+    pub(crate) fn close(&mut self, now_ns: u64) {
+        if !matches!(self.stage, Stage::Closing) {
+            self.begin_commands(now_ns);
+            self.abandon(now_ns);
+            self.stage = Stage::Closing;
+        }
+    }
+
     /// Ends what is outstanding, because nothing runs it any more.
     pub(crate) fn abandon(&mut self, now_ns: u64) {
         let Self { calls, waiters, servers, .. } = self;
@@ -238,14 +248,7 @@ impl Endpoint for Service {
         self.calls.poll_transmit(now_ns, flush)
     }
 
-    fn goes_on(&mut self, now_ns: u64, _transport: &TransportCounters) -> bool {
-        if let Stage::Closing = self.stage {
-            return !self.calls.are_over();
-        }
-        if self.commands.is_closed() {
-            self.abandon(now_ns);
-            self.stage = Stage::Closing;
-        }
-        true
+    fn goes_on(&mut self, _now_ns: u64, _transport: &TransportCounters) -> bool {
+        !matches!(self.stage, Stage::Closing) || !self.calls.are_over()
     }
 }
