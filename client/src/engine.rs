@@ -21,6 +21,7 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
+use udp::alarm::Alarm;
 use udp::clock;
 use udp::core_loop::{CoreLoop, Endpoint as _, Round, SLEEP_NS_MAX};
 use udp::idle::{Idle, Rest, waited_ns};
@@ -31,7 +32,7 @@ use crate::baton::{Baton, Hold, StandIn, Who};
 use crate::commands::{Command, Commands};
 use crate::error::{Error, Why};
 use crate::keeper::{Next, Sleep};
-use crate::limits::{ROUND_STALE_NS, TICK_NS, UNSENT_CALLS_MAX};
+use crate::limits::{HAND_OVER_NS, ROUND_STALE_NS, TICK_NS, UNSENT_CALLS_MAX};
 use crate::service::Service;
 use crate::told::tell_all;
 
@@ -57,6 +58,8 @@ struct Core {
     service: Service,
     /// When the last round was, whoever drove it.
     round_ns: u64,
+    /// When the last round of a caller was in which something came or went.
+    worked_ns: u64,
     /// When a call was begun last.
     begun_ns: u64,
     /// How many calls ended in the last round in which some did.
@@ -83,7 +86,7 @@ impl Engine {
         waker: Waker,
         service: Service,
         commands: Arc<Commands>,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let now_ns = clock::now_ns();
         let core = Core {
             core_loop: CoreLoop::new(&socket),
@@ -91,20 +94,21 @@ impl Engine {
             socket,
             service,
             round_ns: now_ns,
+            worked_ns: now_ns,
             begun_ns: now_ns,
             ended: 0,
             unsent: 0,
         };
-        Self {
+        Ok(Self {
             core: Mutex::new(Some(core)),
             commands,
             baton: Baton::new(),
             stand_in: StandIn::default(),
-            sleep: Sleep::new(waker),
+            sleep: Sleep::new(Alarm::new()?, waker),
             driven_ns: AtomicU64::new(0),
             is_outstanding: AtomicBool::new(false),
             process: process::id(),
-        }
+        })
     }
 
     /// Whether this process is a fork of the one that connected. Nothing that the threads of
@@ -190,16 +194,20 @@ impl Engine {
         let core = inside.core();
         if is_first {
             core.idle.woke();
+            core.worked_ns = self.driven_ns.load(Ordering::Relaxed);
         }
         let round = core.round();
         self.driven_ns.store(core.round_ns, Ordering::Relaxed);
+        self.sleep.put_off(core.round_ns);
         let drove = match round {
             Ok(Round::Worked) => {
                 core.idle.worked();
+                core.worked_ns = core.round_ns;
                 Drove::Again
             }
             Ok(Round::Idle { .. }) => match core.idle.nothing(core.round_ns, waited_ns) {
                 Rest::Spin => Drove::Again,
+                Rest::Sleep if core.round_ns < core.worked_ns + HAND_OVER_NS => Drove::Again,
                 Rest::Sleep => Drove::Enough,
             },
             // The keeper ends it.
@@ -246,11 +254,15 @@ impl Engine {
 
     /// What the keeper does next; it drives a round first, if no caller does.
     pub(crate) fn keep(&self) -> Next {
-        let until_ns = self.driven_ns.load(Ordering::Relaxed) + TICK_NS;
+        let now_ns = clock::now_ns();
+        let driven_ns = self.driven_ns.load(Ordering::Relaxed);
         let is_driven = || self.baton.who() != Who::Keeper && !self.commands.is_closed();
-        if clock::now_ns() < until_ns && is_driven() {
-            self.sleep.begins(true, until_ns);
-            return if is_driven() { Next::Park { until_ns } } else { Next::Look };
+        if now_ns < driven_ns + TICK_NS && is_driven() {
+            if let Err(error) = self.sleep.parks(driven_ns + 2 * TICK_NS) {
+                self.fail(error);
+                return Next::End;
+            }
+            return if is_driven() { Next::Park } else { Next::Look };
         }
         self.baton.seize();
         let Some(mut inside) = self.enter() else { return Next::End };
@@ -264,7 +276,7 @@ impl Engine {
             Ok(Round::Idle { timeout_ns }) => {
                 let until_ns = core.rest_until_ns(timeout_ns);
                 // Under the lock: whoever begins a call after this sees how long it lasts.
-                self.sleep.begins(false, until_ns);
+                self.sleep.watches(until_ns);
                 Next::Watch { until_ns }
             }
             Ok(Round::Over) => Next::End,
@@ -389,7 +401,7 @@ impl<'a> Inside<'a> {
         }
         // The keeper has to look in time, if nobody else does.
         let looks_ns = sleep.until_ns();
-        if looks_ns > now_ns + TICK_NS && core.due_ns(now_ns) + TICK_NS < looks_ns {
+        if looks_ns > now_ns + 2 * TICK_NS && core.due_ns(now_ns) + TICK_NS < looks_ns {
             sleep.end();
         }
     }

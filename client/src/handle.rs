@@ -99,7 +99,7 @@ impl Client {
         let commands = Arc::new(Commands::new());
         let (ready, connected) = oneshot::channel();
         let service = Service::new(calls, servers.to_vec(), commands.clone(), ready);
-        let engine = Arc::new(Engine::new(socket, waker, service, commands));
+        let engine = Arc::new(Engine::new(socket, waker, service, commands)?);
         let kept = EndOnDrop(engine.clone());
         let (tell_over, over) = oneshot::channel::<()>();
         let thread = Builder::new().name("kv-client".to_owned()).spawn(move || {

@@ -61,6 +61,9 @@ pub const ROUND_CALLS_MAX: usize = 4096;
 /// While calls are outstanding, the thread of a handle looks so often whether their callers drive
 /// the sessions; if not, it does.
 pub const TICK_NS: u64 = 1_000_000;
+/// To leave the sessions to the thread, and to be woken by it, takes about as long: a caller drives
+/// on for as long without an answer, even if its core is not its own.
+pub const HAND_OVER_NS: u64 = 20_000;
 /// A call is begun by its caller only if time was looked at within so long.
 pub const ROUND_STALE_NS: u64 = 100_000_000;
 /// Calls that wait to be sent together, while others are outstanding.
