@@ -149,14 +149,16 @@ impl<T> Waiting<T> {
         if let Some(result) = self.result() {
             return result;
         }
+        let engine = self.engine.clone();
+        let _blocked = engine.block();
         let waker = this_thread();
         let until_ns = self.deadline_ns.saturating_add(GRACE.as_nanos() as u64);
         loop {
             if let Poll::Ready(result) = self.poll_result(&waker) {
                 return result;
             }
-            while self.turn.drives(&self.engine, &waker) != Drives::No {
-                let drove = self.turn.drive(&self.engine);
+            while !self.turn.leaves(&engine) && self.turn.drives(&engine, &waker) != Drives::No {
+                let drove = self.turn.drive(&engine);
                 if let Some(result) = self.result() {
                     return result;
                 }

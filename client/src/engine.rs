@@ -15,7 +15,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
 use std::thread;
@@ -32,7 +32,7 @@ use crate::baton::{Baton, Hold, StandIn, Who};
 use crate::commands::{Command, Commands};
 use crate::error::{Error, Why};
 use crate::keeper::{Next, Sleep};
-use crate::limits::{HAND_OVER_NS, ROUND_STALE_NS, TICK_NS, UNSENT_CALLS_MAX};
+use crate::limits::{BLOCKED_DRIVE_MAX, HAND_OVER_NS, ROUND_STALE_NS, TICK_NS, UNSENT_CALLS_MAX};
 use crate::service::Service;
 use crate::told::tell_all;
 
@@ -47,6 +47,10 @@ pub(crate) struct Engine {
     /// When a caller drove the last round, or took the baton.
     driven_ns: AtomicU64,
     is_outstanding: AtomicBool,
+    /// Whether calls were begun that are not sent yet.
+    is_unsent: AtomicBool,
+    /// Threads that are blocked until a call of theirs ends.
+    blocked: AtomicUsize,
     process: u32,
 }
 
@@ -107,6 +111,8 @@ impl Engine {
             sleep: Sleep::new(Alarm::new()?, waker),
             driven_ns: AtomicU64::new(0),
             is_outstanding: AtomicBool::new(false),
+            is_unsent: AtomicBool::new(false),
+            blocked: AtomicUsize::new(0),
             process: process::id(),
         })
     }
@@ -121,7 +127,7 @@ impl Engine {
     /// Whether a call has not ended, or waits in the queue.
     #[inline]
     pub(crate) fn is_outstanding(&self) -> bool {
-        self.is_outstanding.load(Ordering::SeqCst) || !self.commands.are_empty()
+        self.is_outstanding.load(Ordering::Relaxed) || !self.commands.are_empty()
     }
 
     // ---------------------------------------------------------------- calls
@@ -156,11 +162,16 @@ impl Engine {
     }
 
     /// Begins what is in the queue, unless somebody is at work: who looks here after that.
+    #[inline]
     fn look_at_queue(&self) {
         fence(Ordering::SeqCst);
-        if self.commands.are_empty() {
-            return;
+        if !self.commands.are_empty() {
+            self.begin_queued();
         }
+    }
+
+    #[cold]
+    fn begin_queued(&self) {
         let Some(mut inside) = self.try_enter() else { return };
         let now_ns = clock::now_ns();
         let core = inside.core();
@@ -225,7 +236,7 @@ impl Engine {
     /// A caller that has the baton leaves what is outstanding to the keeper.
     pub(crate) fn leave_to_keeper(&self, hold: Hold) {
         if self.baton.give(hold, Who::Keeper) {
-            self.sleep.end_if_parked();
+            self.call_keeper();
         }
     }
 
@@ -236,18 +247,49 @@ impl Engine {
         }
     }
 
-    /// If nobody has the baton, and something is outstanding, somebody is told.
+    /// If no caller has the baton, and something is outstanding, somebody is told.
     pub(crate) fn find_driver(&self) {
         fence(Ordering::SeqCst);
-        if !self.is_outstanding() || self.baton.who() != Who::Nobody {
+        if !self.is_outstanding() {
             return;
         }
-        if let Some(waker) = self.stand_in.take() {
-            // Who panics here is not the caller.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        } else if self.baton.leave_to_keeper() {
-            self.sleep.end_if_parked();
+        match self.baton.who() {
+            Who::Caller => {}
+            Who::Keeper => self.call_keeper(),
+            Who::Nobody => {
+                let stands_in = if self.are_many_blocked() { None } else { self.stand_in.take() };
+                if let Some(waker) = stands_in {
+                    // Who panics here is not the caller.
+                    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+                } else if self.baton.leave_to_keeper() {
+                    self.call_keeper();
+                }
+            }
         }
+    }
+
+    /// The keeper has the baton: it wakes up if something is to be sent, or if it does not see what
+    /// comes.
+    fn call_keeper(&self) {
+        fence(Ordering::SeqCst);
+        match self.is_unsent.load(Ordering::Relaxed) || !self.commands.are_empty() {
+            true => self.sleep.end(),
+            false => self.sleep.end_if_parked(),
+        }
+    }
+
+    // ---------------------------------------------------------------- threads that are blocked
+
+    /// A thread is blocked until its call ends, as long as this lasts.
+    pub(crate) fn block(&self) -> Blocked<'_> {
+        self.blocked.fetch_add(1, Ordering::Relaxed);
+        Blocked(&self.blocked)
+    }
+
+    /// Whether so many threads are blocked that they leave it to the keeper: one that drives for all
+    /// shares datagrams among them, and takes no turn away from those that have an answer.
+    pub(crate) fn are_many_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed) > BLOCKED_DRIVE_MAX
     }
 
     // ---------------------------------------------------------------- the keeper
@@ -366,6 +408,15 @@ impl Engine {
     }
 }
 
+/// A thread is blocked.
+pub(crate) struct Blocked<'a>(&'a AtomicUsize);
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Who holds the lock.
 struct Inside<'a> {
     engine: &'a Engine,
@@ -420,10 +471,14 @@ impl<'a> Inside<'a> {
     fn release(mut self) -> thread::Result<()> {
         let engine = self.engine;
         let core = self.core();
-        let told = if core.service.untold() > 0 { core.service.take_told() } else { Vec::new() };
-        engine.is_outstanding.store(core.service.outstanding() > 0, Ordering::SeqCst);
+        let service = &mut core.service;
+        let told = (service.untold() > 0).then(|| service.take_told());
+        // Who looks at these has passed a fence after it gave the baton away, and who begins a call
+        // passes one, at the queue, before it looks for the baton.
+        engine.is_outstanding.store(service.outstanding() > 0, Ordering::Relaxed);
+        engine.is_unsent.store(core.unsent > 0, Ordering::Relaxed);
         drop(self.guard);
-        tell_all(told)
+        told.map_or(Ok(()), tell_all)
     }
 }
 

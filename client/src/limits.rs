@@ -61,6 +61,9 @@ pub const ROUND_CALLS_MAX: usize = 4096;
 /// While calls are outstanding, the thread of a handle looks so often whether their callers drive
 /// the sessions; if not, it does.
 pub const TICK_NS: u64 = 1_000_000;
+/// Threads that are blocked until their calls end drive the sessions in turn, if there are no more
+/// than these.
+pub const BLOCKED_DRIVE_MAX: usize = 2;
 /// To leave the sessions to the thread, and to be woken by it, takes about as long: a caller drives
 /// on for as long without an answer, even if its core is not its own.
 pub const HAND_OVER_NS: u64 = 20_000;

@@ -68,6 +68,22 @@ impl Turn {
         }
     }
 
+    /// Leaves it to the keeper, if the engine would have it so; returns whether it is so.
+    pub(crate) fn leaves(&mut self, engine: &Engine) -> bool {
+        if engine.is_fork() {
+            return true;
+        }
+        if !engine.are_many_blocked() {
+            return false;
+        }
+        match *self {
+            Self::Drives { hold, .. } => engine.leave_to_keeper(hold),
+            _ => engine.find_driver(),
+        }
+        self.leave_stand_in(engine);
+        true
+    }
+
     /// Drives a round, if it is the one who drives.
     pub(crate) fn drive(&mut self, engine: &Engine) -> Drove {
         let Self::Drives { hold, has_begun } = self else { return Drove::Enough };
