@@ -16,9 +16,9 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::Waker;
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use udp::alarm::Alarm;
@@ -32,7 +32,9 @@ use crate::baton::{Baton, Hold, StandIn, Who};
 use crate::commands::{Command, Commands};
 use crate::error::{Error, Why};
 use crate::keeper::{Next, Sleep};
-use crate::limits::{BLOCKED_DRIVE_MAX, HAND_OVER_NS, ROUND_STALE_NS, TICK_NS, UNSENT_CALLS_MAX};
+use crate::limits::{
+    BLOCKED_DRIVE_MAX, HAND_OVER_NS, ROUND_CALLS_MAX, ROUND_STALE_NS, TICK_NS, UNSENT_CALLS_MAX,
+};
 use crate::service::Service;
 use crate::told::tell_all;
 
@@ -44,6 +46,8 @@ pub(crate) struct Engine {
     pub(crate) baton: Baton,
     pub(crate) stand_in: StandIn,
     pub(crate) sleep: Sleep,
+    /// The thread of the handle.
+    keeper: OnceLock<ThreadId>,
     /// When a caller drove the last round, or took the baton.
     driven_ns: AtomicU64,
     is_outstanding: AtomicBool,
@@ -68,6 +72,8 @@ struct Core {
     begun_ns: u64,
     /// How many calls ended in the last round in which some did.
     ended: usize,
+    /// Calls that were begun since the last round.
+    begun: usize,
     /// Calls that were begun since something was sent.
     unsent: usize,
 }
@@ -101,6 +107,7 @@ impl Engine {
             worked_ns: now_ns,
             begun_ns: now_ns,
             ended: 0,
+            begun: 0,
             unsent: 0,
         };
         Ok(Self {
@@ -109,6 +116,7 @@ impl Engine {
             baton: Baton::new(),
             stand_in: StandIn::default(),
             sleep: Sleep::new(Alarm::new()?, waker),
+            keeper: OnceLock::new(),
             driven_ns: AtomicU64::new(0),
             is_outstanding: AtomicBool::new(false),
             is_unsent: AtomicBool::new(false),
@@ -142,8 +150,7 @@ impl Engine {
     ) -> Result<(), A> {
         let Some(mut inside) = self.try_enter() else { return Err(arguments) };
         let core = inside.core();
-        // What time has made due comes first.
-        if !core.service.is_open() || now_ns > core.round_ns + ROUND_STALE_NS {
+        if !core.service.is_open() || core.needs_round(now_ns) {
             drop(inside);
             return Err(arguments);
         }
@@ -175,7 +182,12 @@ impl Engine {
         let Some(mut inside) = self.try_enter() else { return };
         let now_ns = clock::now_ns();
         let core = inside.core();
-        if core.service.is_open() && now_ns <= core.round_ns + ROUND_STALE_NS {
+        if core.service.is_open() && core.needs_round(now_ns) {
+            if let Err(error) = core.round() {
+                drop(inside);
+                return self.fail(error);
+            }
+        } else if core.service.is_open() {
             let before = core.service.outstanding();
             core.service.begin_commands(now_ns);
             inside.begun(now_ns, before);
@@ -293,6 +305,16 @@ impl Engine {
     }
 
     // ---------------------------------------------------------------- the keeper
+
+    /// This thread is the keeper from now on.
+    pub(crate) fn keep_by_this_thread(&self) {
+        let _ = self.keeper.set(thread::current().id());
+    }
+
+    /// Whether this is the keeper, which runs code of a caller's.
+    pub(crate) fn is_kept_by_this_thread(&self) -> bool {
+        self.keeper.get().is_some_and(|keeper| *keeper == thread::current().id())
+    }
 
     /// What the keeper does next; it drives a round first, if no caller does.
     pub(crate) fn keep(&self) -> Next {
@@ -445,6 +467,7 @@ impl<'a> Inside<'a> {
             return;
         }
         core.begun_ns = now_ns;
+        core.begun += outstanding - before;
         core.unsent += outstanding - before;
         let is_alone = before == 0 && core.ended <= 1;
         if is_alone || core.unsent >= UNSENT_CALLS_MAX {
@@ -483,10 +506,16 @@ impl<'a> Inside<'a> {
 }
 
 impl Core {
+    /// Whether what comes, and what time has made due, has its turn before more calls are begun.
+    #[inline]
+    const fn needs_round(&self, now_ns: u64) -> bool {
+        self.begun >= ROUND_CALLS_MAX || now_ns > self.round_ns + ROUND_STALE_NS
+    }
+
     fn round(&mut self) -> io::Result<Round> {
         let round = self.core_loop.round(&mut self.socket, &mut self.service);
         self.round_ns = clock::now_ns();
-        self.unsent = 0;
+        (self.begun, self.unsent) = (0, 0);
         if self.service.untold() > 0 {
             self.ended = self.service.untold();
         }

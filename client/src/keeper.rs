@@ -27,6 +27,7 @@ pub(crate) enum Next {
 
 /// Keeps the engine until it is over.
 pub(crate) fn run(engine: &Engine, mut watch: Watch) {
+    engine.keep_by_this_thread();
     loop {
         match engine.keep() {
             Next::Look => {}

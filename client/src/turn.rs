@@ -32,11 +32,11 @@ impl Turn {
     #[inline]
     pub(crate) fn drives(&mut self, engine: &Engine, waker: &Waker) -> Drives {
         match *self {
-            Self::Drives { hold, .. } if engine.baton.is_held(hold) => Drives::Still,
             Self::Others if engine.baton.who() == Who::Caller && engine.stand_in.is_there() => {
                 Drives::No
             }
             _ if engine.is_fork() => Drives::No,
+            Self::Drives { hold, .. } if engine.baton.is_held(hold) => Drives::Still,
             _ => self.join(engine, waker),
         }
     }
@@ -73,7 +73,7 @@ impl Turn {
         if engine.is_fork() {
             return true;
         }
-        if !engine.are_many_blocked() {
+        if !engine.are_many_blocked() || engine.is_kept_by_this_thread() {
             return false;
         }
         match *self {

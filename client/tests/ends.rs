@@ -431,6 +431,8 @@ fn helper_that_forks() {
     let mut pipeline = other_connection.pipeline();
     pipeline.get(b"key");
     signal_server("-STOP");
+    let mut driving = client.get(b"driven");
+    assert!(poll(&mut driving, Waker::noop()).is_pending());
     let outstanding = client.with_timeout(ms(200)).put(b"outstanding", b"value");
     let (forked, text) =
         (Error::Forked, "this process is a fork of the one that connected: connect after the fork");
@@ -450,6 +452,11 @@ fn helper_that_forks() {
                 expect(connection.stats(), &forked, text, false);
                 expect(connection.ping(), &forked, text, false);
                 expect(pipeline.run().remove(0), &forked, text, false);
+                // It drove the sessions, and does not in a fork.
+                for _ in 0..100 {
+                    assert!(poll(&mut driving, Waker::noop()).is_pending());
+                }
+                drop(driving);
                 // Its answer goes to the parent; here it ends all the same.
                 let told = outstanding.wait();
                 assert!(told.is_err_and(|error| error.is_indeterminate()));
@@ -469,6 +476,7 @@ fn helper_that_forks() {
             });
             assert_eq!(status, Some(0), "what the fork found wrong stands above");
             assert_eq!(outstanding.wait(), Err(Error::Indeterminate(Why::Deadline)));
+            assert_eq!(driving.wait(), Ok(None));
             // Its sessions are as they were.
             for key in [&b"of the fork"[..], b"of the fork too", b"outstanding"] {
                 assert!(client.get(key).wait().unwrap().is_some());
