@@ -52,39 +52,46 @@ fn sleeps() -> u64 {
     counts.sum()
 }
 
+/// How often the thread of the handle slept while calls were made: of some attempts the least,
+/// because on a busy machine it may have to drive.
+fn least_sleeps(mut calls: impl FnMut()) -> u64 {
+    let attempts = (0..20).map(|_| {
+        let before = sleeps();
+        calls();
+        sleeps() - before
+    });
+    attempts.min().expect("there are some")
+}
+
 #[test]
 fn futures_of_one_thread_are_ended_without_another() {
     const FUTURES: u32 = 64;
-    const CALLS: u32 = 200;
+    const CALLS: u32 = 40;
     let _alone = alone();
     let server = start(&[]);
     let client = handle(server.address, LONG);
-    let before = sleeps();
     let calls = |client: Client| async move {
         for _ in 0..CALLS {
             assert_eq!(client.get(b"key").await, Ok(None));
         }
     };
-    run_all((0..FUTURES).map(|_| calls(client.clone())));
-    let during = sleeps() - before;
-    // It looks each millisecond or two when they do not go on, on a busy machine.
-    assert!(during < u64::from(FUTURES * CALLS) / 10, "its thread slept {during} times");
+    let sleeps = least_sleeps(|| drop(run_all((0..FUTURES).map(|_| calls(client.clone())))));
+    // Not once for each round.
+    assert!(sleeps < u64::from(CALLS) / 2, "its thread slept {sleeps} times");
 }
 
 #[test]
 fn a_thread_that_waits_alone_needs_no_other() {
-    const CALLS: u32 = 2000;
+    const CALLS: u32 = 100;
     let _alone = alone();
     let server = start(&[]);
     let client = handle(server.address, LONG);
-    let before = sleeps();
-    for _ in 0..CALLS {
-        assert_eq!(client.get(b"key").wait(), Ok(None));
-    }
-    let during = sleeps() - before;
-    // Where its core is not its own, it leaves it to the thread sometimes.
-    println!("its thread slept {during} times for {CALLS} calls");
-    assert!(during < u64::from(CALLS), "its thread slept {during} times");
+    let sleeps = least_sleeps(|| {
+        for _ in 0..CALLS {
+            assert_eq!(client.get(b"key").wait(), Ok(None));
+        }
+    });
+    assert!(sleeps < u64::from(CALLS) / 2, "its thread slept {sleeps} times");
 }
 
 #[test]
