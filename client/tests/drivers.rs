@@ -162,6 +162,30 @@ fn calls_that_nobody_waits_for_are_made() {
 }
 
 #[test]
+fn the_first_calls_after_a_while_are_sent_at_once_though_nobody_waits_for_them() {
+    let _alone = alone();
+    let server = start(&[]);
+    let client = handle(server.address, LONG);
+    let mut asking = connection(server.address, LONG);
+    let mut took = Vec::new();
+    for puts in 1..=20 {
+        // Its thread sleeps for long when nothing was called for a while.
+        thread::sleep(ms(10));
+        let began = Instant::now();
+        match puts % 2 {
+            0 => drop(client.put(b"key", b"value")),
+            _ => drop(client.put_many(&[(b"key", b"value")])),
+        }
+        while counter(&mut asking, "puts") < puts {}
+        took.push(began.elapsed());
+    }
+    for calls in 0..2 {
+        let took = took.iter().skip(calls).step_by(2);
+        assert!(took.min().expect("there are some") < &ms(5), "of {calls}");
+    }
+}
+
+#[test]
 fn who_is_woken_may_call_and_wait() {
     struct Calls(Client, AtomicU64);
     impl Wake for Calls {
