@@ -135,6 +135,33 @@ fn deadlines_are_kept_while_nobody_drives_on() {
 }
 
 #[test]
+fn the_deadline_of_a_first_call_after_a_while_is_kept_though_nobody_drives_on() {
+    /// Notes when it was woken last.
+    struct Notes(Mutex<Instant>);
+    impl Wake for Notes {
+        fn wake(self: Arc<Self>) {
+            *self.0.lock().unwrap() = Instant::now();
+        }
+    }
+    let _alone = alone();
+    let server = start(&[]);
+    let client = handle(server.address, LONG);
+    let _stopped = server.stop();
+    let mut late = Vec::new();
+    for _ in 0..20 {
+        thread::sleep(ms(10));
+        let began = Instant::now();
+        let notes = Arc::new(Notes(Mutex::new(began)));
+        let mut call = client.with_timeout(ms(10)).get(b"key");
+        assert!(poll(&mut call, &notes.clone().into()).is_pending());
+        thread::sleep(ms(60));
+        late.push(*notes.0.lock().unwrap() - began);
+    }
+    let least = late.iter().min().expect("there are some");
+    assert!((ms(10)..ms(12)).contains(least), "{late:?}");
+}
+
+#[test]
 fn calls_that_nobody_waits_for_are_made() {
     const CALLS: u32 = 100;
     let _alone = alone();
