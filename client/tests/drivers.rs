@@ -157,8 +157,8 @@ fn the_deadline_of_a_first_call_after_a_while_is_kept_though_nobody_drives_on() 
         thread::sleep(ms(60));
         late.push(*notes.0.lock().unwrap() - began);
     }
-    let least = late.iter().min().expect("there are some");
-    assert!((ms(10)..ms(12)).contains(least), "{late:?}");
+    late.sort();
+    assert!(late[0] >= ms(10) && late[0] < ms(12) && late[late.len() / 2] < ms(20), "{late:?}");
 }
 
 #[test]
