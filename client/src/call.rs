@@ -24,7 +24,14 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// [wait](Self::wait) for.
 ///
 /// It was handed over when it was made, and goes on when this is dropped; its result
-/// is lost then.
+/// is lost then. If others are outstanding, it may wait up to two milliseconds for calls that are
+/// sent with it, unless somebody waits for it.
+///
+/// One of the tasks that wait drives the sessions each time it is polled. It wakes itself at once,
+/// so that it is polled again after all others that are ready, as long as answers come and for
+/// a tenth of a millisecond after the last. Then it leaves them to the background thread. Wakers of
+/// other tasks are called on the thread that drives; one that panics there harms no other
+/// call.
 ///
 /// ```
 /// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);

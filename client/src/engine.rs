@@ -6,12 +6,15 @@
 //! (`turn`); else the keeper drives, which is the thread of the handle (`keeper`). So one thread
 //! with many futures completes all of them by itself, without waking another thread.
 //!
-//! Nothing is lost if a caller that has the baton does not go on: as long as something is
-//! outstanding, the keeper looks each [`TICK_NS`] whether a round was driven since, and drives if
-//! not.
+//! Nothing is lost if a caller that has the baton does not go on: each round of a caller puts off
+//! the keeper's alarm, and if that goes off, the keeper drives. It goes off one to two [`TICK_NS`]
+//! after the last round.
 //!
-//! Only the keeper waits for the lock. Code of callers (wakers, recorders of metrics) runs when the
-//! lock is released; what it calls of the handle finds it free.
+//! Only the keeper waits for the lock; callers go another way. Their wakers are called when the lock
+//! is released, and find it free. Subscribers of events are called inside: what they call of the
+//! handle goes through the queue.
+
+mod core;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -19,23 +22,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::Waker;
 use std::thread::{self, ThreadId};
-use std::time::Duration;
 
 use udp::alarm::Alarm;
 use udp::clock;
-use udp::core_loop::{CoreLoop, Endpoint as _, Round, SLEEP_NS_MAX};
-use udp::idle::{Idle, Rest, waited_ns};
+use udp::core_loop::Round;
 use udp::process;
-use udp::socket::{Inbox, Socket};
+use udp::socket::Socket;
 
 use crate::baton::{Baton, Hold, StandIn, Who};
 use crate::commands::{Command, Commands};
+use crate::engine::core::Core;
 use crate::error::{Error, Why};
-use crate::keeper::{Next, Sleep};
-use crate::limits::{
-    BLOCKED_DRIVE_MAX, HAND_OVER_NS, ROUND_CALLS_MAX, ROUND_STALE_NS, TICK_NS, UNSENT_CALLS_MAX,
-};
+use crate::limits::{BLOCKED_DRIVE_MAX, TICK_NS};
 use crate::service::Service;
+use crate::sleep::Sleep;
 use crate::told::tell_all;
 
 /// What the handles, the calls and the keeper share.
@@ -45,7 +45,7 @@ pub(crate) struct Engine {
     pub(crate) commands: Arc<Commands>,
     pub(crate) baton: Baton,
     pub(crate) stand_in: StandIn,
-    pub(crate) sleep: Sleep,
+    sleep: Sleep,
     /// The thread of the handle.
     keeper: OnceLock<ThreadId>,
     /// When a caller drove the last round, or took the baton.
@@ -58,24 +58,16 @@ pub(crate) struct Engine {
     process: u32,
 }
 
-/// What the lock guards.
-struct Core {
-    socket: Socket,
-    core_loop: CoreLoop<Inbox>,
-    idle: Idle,
-    service: Service,
-    /// When the last round was, whoever drove it.
-    round_ns: u64,
-    /// When the last round of a caller was in which something came or went.
-    worked_ns: u64,
-    /// When a call was begun last.
-    begun_ns: u64,
-    /// How many calls ended in the last round in which some did.
-    ended: usize,
-    /// Calls that were begun since the last round.
-    begun: usize,
-    /// Calls that were begun since something was sent.
-    unsent: usize,
+/// What the keeper does now.
+pub(crate) enum Next {
+    /// To look again.
+    Look,
+    /// To sleep until its alarm, because callers drive and put that off.
+    Park,
+    /// To wait for what comes, until this time.
+    Watch { until_ns: u64 },
+    /// All is over.
+    End,
 }
 
 /// What came of a round.
@@ -97,21 +89,8 @@ impl Engine {
         service: Service,
         commands: Arc<Commands>,
     ) -> io::Result<Self> {
-        let now_ns = clock::now_ns();
-        let core = Core {
-            core_loop: CoreLoop::new(&socket),
-            idle: Idle::new(true),
-            socket,
-            service,
-            round_ns: now_ns,
-            worked_ns: now_ns,
-            begun_ns: now_ns,
-            ended: 0,
-            begun: 0,
-            unsent: 0,
-        };
         Ok(Self {
-            core: Mutex::new(Some(core)),
+            core: Mutex::new(Some(Core::new(socket, service))),
             commands,
             baton: Baton::new(),
             stand_in: StandIn::default(),
@@ -216,25 +195,16 @@ impl Engine {
         };
         let core = inside.core();
         if is_first {
-            core.idle.woke();
-            core.worked_ns = self.driven_ns.load(Ordering::Relaxed);
+            core.driver_changed(self.driven_ns.load(Ordering::Relaxed));
         }
         let round = core.round();
         self.driven_ns.store(core.round_ns, Ordering::Relaxed);
         self.sleep.put_off(core.round_ns);
         let drove = match round {
-            Ok(Round::Worked) => {
-                core.idle.worked();
-                core.worked_ns = core.round_ns;
-                Drove::Again
-            }
-            Ok(Round::Idle { .. }) => match core.idle.nothing(core.round_ns, waited_ns) {
-                Rest::Spin => Drove::Again,
-                Rest::Sleep if core.round_ns < core.worked_ns + HAND_OVER_NS => Drove::Again,
-                Rest::Sleep => Drove::Enough,
-            },
             // The keeper ends it.
             Ok(Round::Over) => Drove::Enough,
+            Ok(round) if core.is_worth_another(round) => Drove::Again,
+            Ok(_) => Drove::Enough,
             Err(error) => {
                 drop(inside);
                 self.fail(error);
@@ -314,6 +284,11 @@ impl Engine {
     /// Whether this is the keeper, which runs code of a caller's.
     pub(crate) fn is_kept_by_this_thread(&self) -> bool {
         self.keeper.get().is_some_and(|keeper| *keeper == thread::current().id())
+    }
+
+    /// The sleep of the keeper.
+    pub(crate) const fn sleep(&self) -> &Sleep {
+        &self.sleep
     }
 
     /// What the keeper does next; it drives a round first, if no caller does.
@@ -456,22 +431,13 @@ impl<'a> Inside<'a> {
         self.guard.as_mut().expect("looked at when it was entered")
     }
 
-    /// Calls were begun; `before`, so many were outstanding. They are sent at once if nobody has
-    /// others on their way: otherwise the next round sends all together.
+    /// Calls were begun; `before`, so many were outstanding.
     #[inline]
     fn begun(&mut self, now_ns: u64, before: usize) {
         let sleep = &self.engine.sleep;
-        let core = self.guard.as_mut().expect("looked at when it was entered");
-        let outstanding = core.service.outstanding();
-        if outstanding == before {
+        let core = self.core();
+        if !core.begun(now_ns, before) {
             return;
-        }
-        core.begun_ns = now_ns;
-        core.begun += outstanding - before;
-        core.unsent += outstanding - before;
-        let is_alone = before == 0 && core.ended <= 1;
-        if is_alone || core.unsent >= UNSENT_CALLS_MAX {
-            core.send();
         }
         // The keeper has to look in time, if nobody else does.
         let looks_ns = sleep.until_ns();
@@ -502,43 +468,5 @@ impl<'a> Inside<'a> {
         engine.is_unsent.store(core.unsent > 0, Ordering::Relaxed);
         drop(self.guard);
         told.map_or(Ok(()), tell_all)
-    }
-}
-
-impl Core {
-    /// Whether what comes, and what time has made due, has its turn before more calls are begun.
-    #[inline]
-    const fn needs_round(&self, now_ns: u64) -> bool {
-        self.begun >= ROUND_CALLS_MAX || now_ns > self.round_ns + ROUND_STALE_NS
-    }
-
-    fn round(&mut self) -> io::Result<Round> {
-        let round = self.core_loop.round(&mut self.socket, &mut self.service);
-        self.round_ns = clock::now_ns();
-        (self.begun, self.unsent) = (0, 0);
-        if self.service.untold() > 0 {
-            self.ended = self.service.untold();
-        }
-        round
-    }
-
-    fn send(&mut self) {
-        self.core_loop.send(&mut self.socket, &mut self.service, clock::now_ns());
-        self.unsent = 0;
-    }
-
-    /// When something is to be done.
-    fn due_ns(&self, now_ns: u64) -> u64 {
-        if self.unsent > 0 { now_ns } else { self.service.poll_timeout().unwrap_or(u64::MAX) }
-    }
-
-    /// How long the keeper may wait for what comes. While calls are made it looks often, so that
-    /// they need not wake it.
-    fn rest_until_ns(&self, timeout_ns: Option<u64>) -> u64 {
-        let now_ns = self.round_ns;
-        let is_used = now_ns < self.begun_ns + 2 * TICK_NS;
-        let longest_ns = if is_used { TICK_NS } else { SLEEP_NS_MAX };
-        let longest = self.socket.wait_max(Duration::from_nanos(longest_ns));
-        timeout_ns.unwrap_or(u64::MAX).min(now_ns + longest.as_nanos() as u64)
     }
 }

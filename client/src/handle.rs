@@ -1,4 +1,4 @@
-//! A handle for programs with threads: cheap to clone, over one background thread.
+//! A handle for programs with threads or futures: cheap to clone, over one engine.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,13 +24,15 @@ use crate::observe::{self, Observed};
 use crate::service::Service;
 use crate::socket;
 
-/// Sessions with all workers of all servers, run by a background thread that all clones of
-/// the handle share.
+/// Sessions with all workers of all servers, which all clones of the handle share.
 ///
 /// Each call returns a [`Call`]: wait for it, or await it in any executor. Calls that are made
-/// while others are under way share datagrams, so many of them at once are cheap. When the
-/// last clone is dropped, calls that are outstanding end, the servers are told, and the thread
-/// ends.
+/// while others are under way share datagrams, so many of them at once are cheap.
+///
+/// Whoever waits drives the sessions for all: a thread that is blocked, or a task. So the futures
+/// of one executor thread end each other's calls without another thread. A background thread
+/// drives while no caller does. When the last clone is dropped, calls that are outstanding end,
+/// the servers are told, and the thread ends.
 ///
 /// ```
 /// use std::thread;

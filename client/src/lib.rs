@@ -14,8 +14,9 @@
 //! # Ok::<(), client::Error>(())
 //! ```
 //!
-//! - [`Client`] is a handle for programs with threads or futures: cheap to clone, over a
-//!   background thread. Each call can be waited for, or awaited in any executor.
+//! - [`Client`] is a handle for programs with threads or futures: cheap to clone. Each call can be
+//!   waited for, or awaited in any executor. Whoever waits drives the sessions; a background thread
+//!   does while nobody waits.
 //! - [`Connection`] is driven by its caller, without another thread: the least latency.
 //! - [`calls`] and [`pool`] are the machines below both, for a loop of your own: they have no
 //!   socket, no clock and no thread.
@@ -63,6 +64,7 @@ mod planted;
 pub mod pool;
 mod servers;
 mod service;
+mod sleep;
 mod socket;
 mod told;
 mod turn;
