@@ -13,7 +13,6 @@ use udp::clock;
 
 use crate::engine::{Drove, Engine};
 use crate::error::{Error, Why};
-use crate::limits::TICK_NS;
 use crate::observe::{self, Observed};
 use crate::turn::{Drives, Turn};
 
@@ -181,9 +180,8 @@ impl<T> Waiting<T> {
             if now_ns > until_ns {
                 return Err(self.lost());
             }
-            // The keeper, if a caller's code waits there, waits for nobody.
-            let longest_ns = if engine.is_kept_by_this_thread() { TICK_NS / 10 } else { u64::MAX };
-            thread::park_timeout(Duration::from_nanos(longest_ns.min(until_ns - now_ns)));
+            let sleep_ns = engine.leave_ns_max().min(until_ns - now_ns);
+            thread::park_timeout(Duration::from_nanos(sleep_ns));
         }
     }
 }

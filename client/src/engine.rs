@@ -48,6 +48,8 @@ pub(crate) struct Engine {
     sleep: Sleep,
     /// The thread of the handle.
     keeper: OnceLock<ThreadId>,
+    /// Whether that runs code of callers, and may be held up there.
+    is_keeper_telling: AtomicBool,
     /// When a caller drove the last round, or took the baton.
     driven_ns: AtomicU64,
     is_outstanding: AtomicBool,
@@ -96,6 +98,7 @@ impl Engine {
             stand_in: StandIn::default(),
             sleep: Sleep::new(Alarm::new()?, waker),
             keeper: OnceLock::new(),
+            is_keeper_telling: AtomicBool::new(false),
             driven_ns: AtomicU64::new(0),
             is_outstanding: AtomicBool::new(false),
             is_unsent: AtomicBool::new(false),
@@ -286,6 +289,13 @@ impl Engine {
         self.keeper.get().is_some_and(|keeper| *keeper == thread::current().id())
     }
 
+    /// How long a thread may leave a call to the keeper before it looks itself. The keeper may be
+    /// held up by code of a caller's, and if that waits for a call, nobody else would look.
+    pub(crate) fn leave_ns_max(&self) -> u64 {
+        let is_held_up = self.is_keeper_telling.load(Ordering::Relaxed);
+        if is_held_up || self.is_kept_by_this_thread() { TICK_NS } else { u64::MAX }
+    }
+
     /// The sleep of the keeper.
     pub(crate) const fn sleep(&self) -> &Sleep {
         &self.sleep
@@ -325,7 +335,10 @@ impl Engine {
                 return Next::End;
             }
         };
-        if let Err(panic) = inside.release() {
+        self.is_keeper_telling.store(true, Ordering::Relaxed);
+        let told = inside.release();
+        self.is_keeper_telling.store(false, Ordering::Relaxed);
+        if let Err(panic) = told {
             resume_unwind(panic);
         }
         if let Next::End = next {

@@ -138,7 +138,7 @@ fn a_connection_waits_for_room_itself_and_sends_what_its_time_allows() {
 }
 
 #[test]
-fn who_holds_up_the_thread_of_a_handle_holds_up_no_calls() {
+fn a_thread_that_waits_goes_on_while_that_of_its_handle_is_held_up() {
     let server = start(&[]);
     let client = handle(server.address, LONG);
     // The thread of the handle is held up by somebody who is woken there.
