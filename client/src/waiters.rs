@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use slab::Slab;
 
 use crate::answer::{Ping, Record, Version, WorkerStats};
@@ -58,7 +57,7 @@ impl<R> Batches<R> {
     pub(crate) fn tell_if_complete(&mut self, told: &mut Vec<Told>, batch: usize) {
         if self.all[batch].gathered.is_complete() {
             let Batch { mut gathered, sender } = self.all.remove(batch);
-            told.push((self.tell)(sender, Ok(gathered.take_all().collect())));
+            told.push((self.tell)(sender, Ok(gathered.take().collect())));
         }
     }
 }
@@ -90,11 +89,11 @@ impl Waiters {
         let EndedCall { token, worker, server, result } = call;
         match token {
             Waiter::Get(sender) => {
-                let result = result.map(|reply| found(answer_of(&reply, Bytes::copy_from_slice)));
+                let result = result.map(|reply| found(answer_of(&reply)));
                 told.push(Told::Get(sender, result));
             }
             Waiter::Put(sender) => {
-                let result = result.map(|reply| stored(answer_of(&reply, Bytes::copy_from_slice)));
+                let result = result.map(|reply| stored(answer_of(&reply)));
                 told.push(Told::Put(sender, result));
             }
             Waiter::GetOf { batch, place } => {
@@ -103,8 +102,7 @@ impl Waiters {
                 gets.end(told, batch, place, result);
             }
             Waiter::PutOf { batch, place } => {
-                let gathered = &mut puts.all[batch].gathered;
-                let result = result.map(|reply| stored(gathered.answer_of(&reply)));
+                let result = result.map(|reply| stored(answer_of(&reply)));
                 puts.end(told, batch, place, result);
             }
             Waiter::StatsOf { batch, place } => {
