@@ -52,11 +52,29 @@ struct Bench {
     stop: StopSignal,
 }
 
+type Measure = fn(&Bench) -> Result<f64>;
+
 /// A row of what is measured.
 struct Row {
     name: &'static str,
     unit: &'static str,
-    measure: fn(&Bench) -> Result<f64>,
+    measure: Measure,
+    /// Whether it calls from threads of this process.
+    calls: bool,
+}
+
+impl Row {
+    const fn of(name: &'static str, unit: &'static str, measure: Measure) -> Self {
+        Self { name, unit, measure, calls: false }
+    }
+
+    const fn of_callers(name: &'static str, unit: &'static str, measure: Measure) -> Self {
+        Self { calls: true, ..Self::of(name, unit, measure) }
+    }
+
+    fn measure(&self, bench: &Bench) -> Result<f64> {
+        if self.calls { bench.call(self.measure) } else { (self.measure)(bench) }
+    }
 }
 
 const ECHO: usize = 0;
@@ -69,38 +87,14 @@ const THREADS: usize = 6;
 const REDIS_THREADS: usize = 7;
 
 const ROWS: [Row; 8] = [
-    Row { name: "a bare echo", unit: "us", measure: Bench::echo },
-    Row {
-        name: "one GET, driven connection",
-        unit: "us",
-        measure: |bench| bench.call(Bench::one_get),
-    },
-    Row { name: "gen, YCSB-C", unit: "op/s", measure: Bench::generator },
-    Row {
-        name: "get_many of 1000, driven connection",
-        unit: "op/s",
-        measure: |bench| bench.call(Bench::get_many),
-    },
-    Row {
-        name: "64 futures, one handle",
-        unit: "op/s",
-        measure: |bench| bench.call(Bench::futures),
-    },
-    Row {
-        name: "64 futures, redis multiplexed",
-        unit: "op/s",
-        measure: |bench| bench.call(Bench::redis_futures),
-    },
-    Row {
-        name: "64 threads, one handle",
-        unit: "op/s",
-        measure: |bench| bench.call(Bench::threads),
-    },
-    Row {
-        name: "64 threads, redis multiplexed",
-        unit: "op/s",
-        measure: |bench| bench.call(Bench::redis_threads),
-    },
+    Row::of("a bare echo", "us", Bench::echo),
+    Row::of_callers("one GET, driven connection", "us", Bench::one_get),
+    Row::of("gen, YCSB-C", "op/s", Bench::generator),
+    Row::of_callers("get_many of 1000, driven connection", "op/s", Bench::get_many),
+    Row::of_callers("64 futures, one handle", "op/s", Bench::futures),
+    Row::of_callers("64 futures, redis multiplexed", "op/s", Bench::redis_futures),
+    Row::of_callers("64 threads, one handle", "op/s", Bench::threads),
+    Row::of_callers("64 threads, redis multiplexed", "op/s", Bench::redis_threads),
 ];
 
 fn main() -> Result<()> {
@@ -117,7 +111,7 @@ fn main() -> Result<()> {
         println!("round {round} of {rounds}");
         for (row, figures) in ROWS.iter().zip(&mut figures) {
             if row.name.contains(only) {
-                let figure = (row.measure)(&bench)?;
+                let figure = row.measure(&bench)?;
                 println!("  {}: {figure:.1} {}", row.name, row.unit);
                 figures.push(figure);
             }
@@ -392,7 +386,7 @@ impl Bench {
 
     /// Runs a program that calls, with all its threads, on a core of its own: a server whose core
     /// others use too does not spin for a while, and what runs next is slower.
-    fn call(&self, program: fn(&Self) -> Result<f64>) -> Result<f64> {
+    fn call(&self, program: Measure) -> Result<f64> {
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 // Unbound it is slower, and still says something.
