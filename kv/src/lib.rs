@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod flags;
+pub mod memory_bound;
 pub mod reporter;
 pub mod server;
 #[allow(unsafe_code, reason = "the bucket table; each block says why it is sound")]
