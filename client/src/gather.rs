@@ -9,24 +9,32 @@ use crate::answer::{Answer, Record, Source, Version};
 use crate::calls::{EndedCall, Reply, parse_counters};
 use crate::error::Error;
 use crate::near_cache::Cached;
+use crate::values::Values;
 
 /// Results that are waited for together, in the order of their calls.
 #[derive(Debug)]
 pub(crate) struct Gathered<R> {
     ends: Vec<Option<R>>,
     waiting: usize,
+    values: Values,
 }
 
 impl<R> Default for Gathered<R> {
     fn default() -> Self {
-        Self { ends: Vec::new(), waiting: 0 }
+        Self { ends: Vec::new(), waiting: 0, values: Values::default() }
     }
 }
 
 impl<R> Gathered<R> {
     /// Waits for so many.
     pub(crate) fn waiting_for(calls: usize) -> Self {
-        Self { ends: std::iter::repeat_with(|| None).take(calls).collect(), waiting: calls }
+        let ends = std::iter::repeat_with(|| None).take(calls).collect();
+        Self { ends, waiting: calls, values: Values::default() }
+    }
+
+    /// So many more are waited for soon.
+    pub(crate) fn reserve(&mut self, calls: usize) {
+        self.ends.reserve(calls);
     }
 
     /// Waits for one more; returns its place.
@@ -45,10 +53,17 @@ impl<R> Gathered<R> {
         self.waiting -= 1;
     }
 
+    /// What a GET or PUT of them was answered.
+    #[inline]
+    pub(crate) fn answer_of(&mut self, reply: &Reply<'_>) -> Answer {
+        answer_of(reply, |value| self.values.copy(value, self.waiting))
+    }
+
     /// Waits for nothing: who waited is gone.
     pub(crate) fn clear(&mut self) {
         self.ends.clear();
         self.waiting = 0;
+        self.values.clear();
     }
 
     /// Whether nothing was waited for since the results were taken.
@@ -76,9 +91,17 @@ impl<R> Gathered<R> {
         self.waiting == 0
     }
 
+    /// All results, in their own memory; none is left.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = R> {
+        assert!(self.is_complete());
+        self.values.clear();
+        std::mem::take(&mut self.ends).into_iter().map(|end| end.expect("nothing is waited for"))
+    }
+
     /// All results; none is left.
     pub(crate) fn take(&mut self) -> impl Iterator<Item = R> {
         assert!(self.is_complete());
+        self.values.clear();
         self.ends.drain(..).map(|end| end.expect("nothing is waited for"))
     }
 }
@@ -102,12 +125,12 @@ impl WorkerEnd {
     }
 }
 
-/// What a GET or PUT was answered.
+/// What a GET or PUT was answered; `copy` is handed its value.
 #[inline]
-pub(crate) fn answer_of(reply: &Reply<'_>) -> Answer {
+pub(crate) fn answer_of(reply: &Reply<'_>, copy: impl FnOnce(&[u8]) -> Bytes) -> Answer {
     match *reply {
         Reply::Found { version, value } => {
-            let value = Bytes::copy_from_slice(value);
+            let value = copy(value);
             Answer::Found(Record { value, version, source: Source::Server })
         }
         Reply::NotFound => Answer::NotFound,

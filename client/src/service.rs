@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use oneshot::Sender as PlainSender;
 use proto::transmit::{Flush, Path, Transmit};
 use slab::Slab;
@@ -255,17 +256,21 @@ impl AllBatches {
         let EndedCall { token, worker, server, result } = call;
         match token {
             Waiter::Get(sender) => {
-                let _ = sender.send(result.map(|reply| found(answer_of(&reply))));
+                let _ = sender
+                    .send(result.map(|reply| found(answer_of(&reply, Bytes::copy_from_slice))));
             }
             Waiter::Put(sender) => {
-                let _ = sender.send(result.map(|reply| stored(answer_of(&reply))));
+                let _ = sender
+                    .send(result.map(|reply| stored(answer_of(&reply, Bytes::copy_from_slice))));
             }
             Waiter::GetOf { batch, place } => {
-                let result = result.map(|reply| found(answer_of(&reply)));
+                let gathered = &mut self.gets[batch].gathered;
+                let result = result.map(|reply| found(gathered.answer_of(&reply)));
                 end_of(&mut self.gets, batch, place, result);
             }
             Waiter::PutOf { batch, place } => {
-                let result = result.map(|reply| stored(answer_of(&reply)));
+                let gathered = &mut self.puts[batch].gathered;
+                let result = result.map(|reply| stored(gathered.answer_of(&reply)));
                 end_of(&mut self.puts, batch, place, result);
             }
             Waiter::StatsOf { batch, place } => {
