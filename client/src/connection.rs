@@ -151,7 +151,6 @@ impl Connection {
     /// # Ok::<(), client::Error>(())
     /// ```
     pub fn get_many<K: AsRef<[u8]>>(&mut self, keys: &[K]) -> Results<Option<Record>> {
-        self.driver.answers.gathered.reserve(keys.len());
         let mut pipeline = self.pipeline();
         keys.iter().for_each(|key| pipeline.get(key.as_ref()));
         pipeline.finish().map(|answer| answer.map(found)).collect()
@@ -174,7 +173,6 @@ impl Connection {
         &mut self,
         records: &[(K, V)],
     ) -> Results<Version> {
-        self.driver.answers.gathered.reserve(records.len());
         let mut pipeline = self.pipeline();
         records.iter().for_each(|(key, value)| pipeline.put(key.as_ref(), value.as_ref()));
         pipeline.finish().map(|answer| answer.map(stored)).collect()

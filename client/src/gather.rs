@@ -32,11 +32,6 @@ impl<R> Gathered<R> {
         Self { ends, waiting: calls, values: Values::default() }
     }
 
-    /// So many more are waited for soon.
-    pub(crate) fn reserve(&mut self, calls: usize) {
-        self.ends.reserve(calls);
-    }
-
     /// Waits for one more; returns its place.
     #[inline]
     pub(crate) fn wait(&mut self) -> usize {
@@ -53,10 +48,10 @@ impl<R> Gathered<R> {
         self.waiting -= 1;
     }
 
-    /// What a GET or PUT of them was answered.
+    /// What one of them was answered, not noted yet: a GET or a PUT.
     #[inline]
     pub(crate) fn answer_of(&mut self, reply: &Reply<'_>) -> Answer {
-        answer_of(reply, |value| self.values.copy(value, self.waiting))
+        answer_with(reply, |value| self.values.copy(value, self.waiting))
     }
 
     /// Waits for nothing: who waited is gone.
@@ -91,18 +86,18 @@ impl<R> Gathered<R> {
         self.waiting == 0
     }
 
-    /// All results, in their own memory; none is left.
-    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = R> {
+    /// All results; none is left. Collected, they stay in the memory that they are in.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = R> {
         assert!(self.is_complete());
         self.values.clear();
         std::mem::take(&mut self.ends).into_iter().map(|end| end.expect("nothing is waited for"))
     }
 
-    /// All results; none is left.
-    pub(crate) fn take(&mut self) -> impl Iterator<Item = R> {
-        assert!(self.is_complete());
-        self.values.clear();
-        self.ends.drain(..).map(|end| end.expect("nothing is waited for"))
+    /// The only result; the memory is kept for the next call.
+    #[inline]
+    pub(crate) fn take_only(&mut self) -> R {
+        assert!(self.is_complete() && self.ends.len() == 1);
+        self.ends.pop().flatten().expect("nothing is waited for")
     }
 }
 
@@ -125,13 +120,17 @@ impl WorkerEnd {
     }
 }
 
-/// What a GET or PUT was answered; `copy` is handed its value.
+/// What a GET or PUT was answered.
 #[inline]
-pub(crate) fn answer_of(reply: &Reply<'_>, copy: impl FnOnce(&[u8]) -> Bytes) -> Answer {
+pub(crate) fn answer_of(reply: &Reply<'_>) -> Answer {
+    answer_with(reply, Bytes::copy_from_slice)
+}
+
+#[inline]
+fn answer_with(reply: &Reply<'_>, copy: impl FnOnce(&[u8]) -> Bytes) -> Answer {
     match *reply {
         Reply::Found { version, value } => {
-            let value = copy(value);
-            Answer::Found(Record { value, version, source: Source::Server })
+            Answer::Found(Record { value: copy(value), version, source: Source::Server })
         }
         Reply::NotFound => Answer::NotFound,
         Reply::Stored(version) => Answer::Stored(version),

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use oneshot::Sender as PlainSender;
 use proto::transmit::{Flush, Path, Transmit};
 use slab::Slab;
@@ -256,12 +255,10 @@ impl AllBatches {
         let EndedCall { token, worker, server, result } = call;
         match token {
             Waiter::Get(sender) => {
-                let _ = sender
-                    .send(result.map(|reply| found(answer_of(&reply, Bytes::copy_from_slice))));
+                let _ = sender.send(result.map(|reply| found(answer_of(&reply))));
             }
             Waiter::Put(sender) => {
-                let _ = sender
-                    .send(result.map(|reply| stored(answer_of(&reply, Bytes::copy_from_slice))));
+                let _ = sender.send(result.map(|reply| stored(answer_of(&reply))));
             }
             Waiter::GetOf { batch, place } => {
                 let gathered = &mut self.gets[batch].gathered;
@@ -269,8 +266,7 @@ impl AllBatches {
                 end_of(&mut self.gets, batch, place, result);
             }
             Waiter::PutOf { batch, place } => {
-                let gathered = &mut self.puts[batch].gathered;
-                let result = result.map(|reply| stored(gathered.answer_of(&reply)));
+                let result = result.map(|reply| stored(answer_of(&reply)));
                 end_of(&mut self.puts, batch, place, result);
             }
             Waiter::StatsOf { batch, place } => {

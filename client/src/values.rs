@@ -17,7 +17,7 @@ impl Values {
     /// memory of its own.
     #[inline]
     pub(crate) fn copy(&mut self, value: &[u8], waiting: usize) -> Bytes {
-        if waiting <= 1 || value.len() > CHUNK_VALUE_BYTES_MAX {
+        if waiting <= 1 || value.is_empty() || value.len() > CHUNK_VALUE_BYTES_MAX {
             return Bytes::copy_from_slice(value);
         }
         if self.chunk.capacity() < value.len() {
@@ -54,6 +54,8 @@ mod tests {
     #[test]
     fn a_value_of_a_batch_keeps_no_more_than_a_chunk_from_being_freed() {
         let mut values = Values::default();
+        values.copy(&[], 2);
+        assert_eq!(values.chunk.capacity(), 0, "an empty one keeps none");
         values.copy(&[1; 8], usize::MAX / 8);
         assert!(values.chunk.capacity() <= CHUNK_BYTES_MAX);
         values.copy(&[1; CHUNK_VALUE_BYTES_MAX + 1], 2);

@@ -112,8 +112,7 @@ impl Driver {
         let deadline_ns = now_ns + self.timeout_ns;
         self.submit(now_ns, deadline_ns, operation);
         self.finish(deadline_ns);
-        let mut answers = self.answers.gathered.take();
-        answers.next().expect("one was waited for")
+        self.answers.gathered.take_only()
     }
 
     /// Hands an operation to its session, or answers it from the cache.

@@ -70,7 +70,7 @@ impl Answers {
         failure: Option<Error>,
     ) -> impl Iterator<Item = Result<Answer, Error>> {
         self.gathered.end_rest(|| Err(failure.clone().expect("all else has ended")));
-        self.gathered.take_all()
+        self.gathered.take()
     }
 }
 
