@@ -67,6 +67,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod closed_clients;
 pub mod congestion;
 pub mod cookie;
 pub mod counters;

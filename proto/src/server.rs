@@ -3,6 +3,7 @@
 //! Handed a datagram, it answers the handshake without state, refuses what it does not
 //! know, and has requests executed (`execution.rs`) at most once against a [`Store`].
 
+use crate::closed_clients::ClosedClients;
 use crate::cookie::Cookies;
 use crate::counters::ServerCounters;
 use crate::execution::Execution;
@@ -46,6 +47,7 @@ pub struct Server {
     config: ServerConfig,
     cookies: Cookies,
     sessions: SessionTable,
+    closed: ClosedClients,
     replies: Replies,
     counters: ServerCounters,
     spans: Vec<RequestSpan>,
@@ -63,6 +65,7 @@ impl Server {
             config,
             cookies: Cookies::new(config.secret),
             sessions: SessionTable::new(config.secret.map(|byte| !byte)),
+            closed: ClosedClients::default(),
             replies: Replies::default(),
             counters: ServerCounters::default(),
             spans: Vec::new(),
@@ -184,6 +187,11 @@ impl Server {
             self.refuse(path, header, Reason::Cookie);
             return Ok(());
         }
+        if self.closed.may_have((client_id, path.remote), issued_at_ns) {
+            self.counters.opens_late += 1;
+            self.refuse(path, header, Reason::Cookie);
+            return Ok(());
+        }
         let Ok((session, is_new)) = self.sessions.open(now_ns, path, client_id, terms) else {
             self.counters.sessions_refused += 1;
             self.refuse(path, header, Reason::SessionsFull);
@@ -210,7 +218,8 @@ impl Server {
     }
 
     fn close(&mut self, now_ns: u64, path: Path, header: &Header) {
-        if self.sessions.get_mut(now_ns, header.session, path).is_some() {
+        if let Some(session) = self.sessions.get_mut(now_ns, header.session, path) {
+            self.closed.add(now_ns, (session.client_id, path.remote));
             self.sessions.close(header.session);
             self.counters.sessions_closed += 1;
         } else {
