@@ -192,6 +192,9 @@ impl<T: Copy> Flight<T> {
     fn add(&mut self, index: u16, token: T, op: Op, key: &[u8], value: &[u8], reply: usize) {
         self.inflight.push(index, token, op, key, value, reply);
         self.budget.charge(reply);
+        if op == Op::Stats {
+            self.enqueue_filling(); // A server answers one of a datagram.
+        }
     }
 
     fn enqueue_filling(&mut self) {

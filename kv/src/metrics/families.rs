@@ -28,11 +28,14 @@ pub struct Facts {
 }
 
 /// The counters of requests and sessions that were refused, and why.
-const REFUSALS: [(&str, &str); 5] = [
+const REFUSALS: [(&str, &str); 8] = [
     ("puts_refused", "memory"),
     ("sessions_refused", "sessions"),
     ("cookies_refused", "cookie"),
     ("unknown_session", "unknown_session"),
+    ("answers_limited", "answers"),
+    ("repeats_limited", "repeats"),
+    ("stats_dropped", "stats"),
     ("other_version", "version"),
 ];
 /// Of the bucket table.
