@@ -100,6 +100,8 @@ pub const QUEUE_BYTES_MAX: usize = 8 << 20;
 pub const QUEUE_NS_MAX: u64 = 200_000_000;
 /// Addresses that have their turn to send what waits, in one round of the core loop.
 pub const QUEUE_TURNS_PER_ROUND_MAX: usize = 32;
+/// Bytes that an address sends of what waits before the next has its turn.
+pub const QUEUE_TURN_BYTES: usize = 16 << 10;
 /// Addresses that are told apart while a send buffer is short of room.
 pub const ADDRESSES_WATCHED_MAX: usize = 4096;
 /// One part in so many of a send buffer is for answers to addresses without a session.
@@ -164,5 +166,6 @@ const _: () = {
     assert!(RTO_NS_MAX < ANSWER_TIMEOUT_NS);
     assert!(CREDIT_MIN <= WINDOW_DEFAULT);
     assert!(2 * BURST_BYTES_MAX <= QUEUE_BYTES_PER_ADDRESS_MAX);
+    assert!(MTU_BYTES_MAX < QUEUE_TURN_BYTES && QUEUE_TURN_BYTES < BURST_BYTES_MAX);
     assert!(QUEUE_BYTES_PER_ADDRESS_MAX < QUEUE_BYTES_MAX && QUEUE_NS_MAX < RTO_NS_MAX);
 };
