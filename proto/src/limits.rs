@@ -19,6 +19,14 @@ pub const MTU_BYTES_DEFAULT: usize = 1472;
 /// Default `--mtu` over IPv6, whose header is longer.
 pub const MTU_BYTES_DEFAULT_V6: usize = 1452;
 
+/// Sizes that a handshake tries when datagrams of the client's own size are not answered: a path
+/// may carry less than its ends do. Links of 4080, 1500, 1400, 1400 (IPv6) and 1280 (IPv6).
+pub const MTU_STEPS: [usize; 6] = [4052, 1472, 1372, 1352, 1232, MTU_BYTES_MIN];
+/// A handshake sends only datagrams of the client's own size so many times: one that is lost
+/// tells nothing about what the path carries.
+pub const HELLOS_OF_FULL_SIZE: u32 = 3;
+/// OPENs of one size that are sent before a smaller one is tried.
+pub const OPENS_OF_A_SIZE: u32 = 5;
 /// Operations in one request datagram; bounds the replies that one datagram can cause.
 pub const ENTRIES_PER_DATAGRAM_MAX: usize = 512;
 /// Keys handed to the table together, so that it can overlap their cache misses: as many as a
