@@ -232,9 +232,11 @@ impl Error {
             Ended::Refused(_) => {
                 Self::InvalidServer { server, claims: "a reason that it cannot have" }
             }
-            Ended::NoAnswer | Ended::Forgotten | Ended::Closed | Ended::Stale => {
-                Self::NoServer { server, mtu_bytes: config.mtu_bytes }
-            }
+            Ended::NoAnswer
+            | Ended::PathNarrowed
+            | Ended::Forgotten
+            | Ended::Closed
+            | Ended::Stale => Self::NoServer { server, mtu_bytes: config.mtu_bytes },
         }
     }
 }

@@ -66,6 +66,7 @@
 //! Times are nanoseconds of a monotonic clock whose zero is the driver's affair.
 #![forbid(unsafe_code)]
 
+mod answer_limit;
 pub mod client;
 pub mod closed_clients;
 pub mod congestion;
@@ -88,7 +89,9 @@ pub mod rto;
 pub mod server;
 pub mod session;
 pub mod session_table;
+mod stats_text;
 pub mod store;
+pub mod token_bucket;
 pub mod transmit;
 pub mod unpack;
 pub mod wire;

@@ -6,6 +6,7 @@
 
 use crate::limits::{SESSION_IDLE_NS, WINDOW_MAX};
 use crate::planted::{Fault, is_planted};
+use crate::token_bucket::TokenBucket;
 use crate::transmit::Path;
 use crate::wire::Status;
 
@@ -92,6 +93,8 @@ pub struct Session {
     pub mtu_bytes: usize,
     /// When a request of it last arrived.
     pub last_heard_ns: u64,
+    /// What it may still have answered again.
+    pub repeats: TokenBucket,
     completions: Vec<Completion>,
 }
 
@@ -113,6 +116,7 @@ impl Session {
             client_id,
             mtu_bytes,
             last_heard_ns: now_ns,
+            repeats: TokenBucket::default(),
             completions: vec![Completion::default(); window],
         }
     }

@@ -98,6 +98,13 @@ impl Host<'_> {
         run("ip", &["netns", "exec", &self.name(), "sysctl", "-qw", setting]);
     }
 
+    /// Lets its link carry only so much of what it sends, by the parameters of a token bucket.
+    pub fn limit_rate(self, parameters: &str) {
+        let name = self.name();
+        let add = ["netns", "exec", &name, "tc", "qdisc", "add", "dev", "eth0", "root", "tbf"];
+        run("ip", &add.into_iter().chain(parameters.split(' ')).collect::<Vec<_>>());
+    }
+
     /// Starts a program there.
     #[must_use]
     pub fn start(self, program: &Path, arguments: &[&str]) -> Process {
