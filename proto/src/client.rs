@@ -58,8 +58,8 @@ pub enum Ended {
     Closed,
     /// The server did not answer in time.
     NoAnswer,
-    /// The server did not answer a request in time, but answered others that were sent later: the
-    /// path may carry no more datagrams of its size, or of its answer's.
+    /// The server did not answer a large request, or one with a large answer, in time, but answered
+    /// others that were sent later: the path may carry no more datagrams of that size.
     PathNarrowed,
     /// The server speaks this version of the protocol.
     OtherVersion(u8),
@@ -246,8 +246,8 @@ impl<T: Copy> Client<T> {
                 } else {
                     let overdue = flight.handle_timeout(now_ns, &mut self.counters);
                     overdue.err().map(|overdue| match overdue {
-                        Overdue::All => Ended::NoAnswer,
-                        Overdue::Some => Ended::PathNarrowed,
+                        Overdue::Any => Ended::NoAnswer,
+                        Overdue::Large => Ended::PathNarrowed,
                     })
                 }
             }

@@ -13,8 +13,8 @@ use crate::counters::ClientCounters;
 use crate::handshake::Granted;
 use crate::inflight::{Inflight, State};
 use crate::limits::{
-    BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN, MUTATION_WINDOW_SHARE,
-    SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
+    BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN, MTU_BYTES_MIN,
+    MUTATION_WINDOW_SHARE, SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
 };
 use crate::loss_detection::LossDetector;
 use crate::outcome::{Blocked, Finished, Outcome};
@@ -50,10 +50,11 @@ pub struct Flight<T> {
 /// A request was not answered for longer than the session lives with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overdue {
-    /// Nor was any other.
-    All,
-    /// Others were, that were sent later.
-    Some,
+    /// Whatever its size.
+    Any,
+    /// Others were, that were sent later, and it or its answer is larger than what every path
+    /// carries.
+    Large,
 }
 
 impl<T: Copy> Flight<T> {
@@ -353,8 +354,10 @@ impl<T: Copy> Flight<T> {
             .map(|&index| self.inflight.slot(index))
             .find(|slot| now_ns.saturating_sub(slot.waiting_since_ns) > self.answer_timeout_ns);
         if let Some(slot) = overdue {
+            let bytes = slot.datagram().len().max(slot.reply_bytes);
             let others_are = self.answered_ns > slot.first_sent_ns;
-            return Err(if others_are { Overdue::Some } else { Overdue::All });
+            let is_narrowed = others_are && bytes > MTU_BYTES_MIN;
+            return Err(if is_narrowed { Overdue::Large } else { Overdue::Any });
         }
         let mut resent = 0;
         while resent < late.len().min(self.congestion.window()) {
