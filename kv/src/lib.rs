@@ -7,6 +7,7 @@
 
 pub mod flags;
 pub mod limits;
+pub mod memory_bound;
 #[cfg(not(loom))] // Nor has tokio a network then.
 pub mod metrics;
 pub mod observed;

@@ -128,6 +128,8 @@ counters! {
         stats_dropped: trouble,
         /// Cookies too old, of another address or another life of the server: refused.
         cookies_refused: trouble,
+        /// OPENs of sessions that were closed before: refused.
+        opens_late: trouble,
         /// Sessions refused because the worker holds all that it can.
         sessions_refused: trouble,
         /// Sessions opened.

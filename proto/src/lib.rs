@@ -68,6 +68,7 @@
 
 mod answer_limit;
 pub mod client;
+pub mod closed_clients;
 pub mod congestion;
 pub mod cookie;
 pub mod counters;

@@ -53,6 +53,8 @@ pub const KEEPALIVE_NS: u64 = 15_000_000_000;
 /// awaits nothing there.
 pub const SESSION_STALE_NS: u64 = SESSION_IDLE_NS - KEEPALIVE_NS;
 
+/// Closed sessions whose clients a worker remembers, so that no repeated OPEN opens them again.
+pub const CLOSED_CLIENTS_MAX: usize = 4096;
 /// A cookie older than this is refused.
 pub const COOKIE_LIFETIME_NS: u64 = 10_000_000_000;
 /// COOKIEs of a worker to all addresses: at most 5 % of a core.

@@ -4,6 +4,7 @@
 //! know, and has requests executed (`execution.rs`) at most once against a [`Store`].
 
 use crate::answer_limit::AnswerLimit;
+use crate::closed_clients::ClosedClients;
 use crate::cookie::Cookies;
 use crate::counters::ServerCounters;
 use crate::execution::Execution;
@@ -52,6 +53,7 @@ pub struct Server {
     cookie_limit: AnswerLimit,
     refusal_limit: AnswerLimit,
     sessions: SessionTable,
+    closed: ClosedClients,
     replies: Replies,
     stats: StatsText,
     counters: ServerCounters,
@@ -73,6 +75,7 @@ impl Server {
             cookie_limit: AnswerLimit::new(key(1), COOKIES, COOKIES_BY_ADDRESS),
             refusal_limit: AnswerLimit::new(key(2), REFUSALS, REFUSALS_BY_ADDRESS),
             sessions: SessionTable::new(config.secret.map(|byte| !byte)),
+            closed: ClosedClients::default(),
             replies: Replies::default(),
             stats: StatsText::default(),
             counters: ServerCounters::default(),
@@ -223,6 +226,11 @@ impl Server {
             self.refuse(now_ns, path, header, Reason::Cookie);
             return Ok(());
         }
+        if self.closed.may_have((client_id, path.remote), issued_at_ns) {
+            self.counters.opens_late += 1;
+            self.refuse(now_ns, path, header, Reason::Cookie);
+            return Ok(());
+        }
         let Ok((session, is_new)) = self.sessions.open(now_ns, path, client_id, terms) else {
             self.counters.sessions_refused += 1;
             self.refuse(now_ns, path, header, Reason::SessionsFull);
@@ -249,7 +257,8 @@ impl Server {
     }
 
     fn close(&mut self, now_ns: u64, path: Path, header: &Header) {
-        if self.sessions.get_mut(now_ns, header.session, path).is_some() {
+        if let Some(session) = self.sessions.get_mut(now_ns, header.session, path) {
+            self.closed.add(now_ns, (session.client_id, path.remote));
             self.sessions.close(header.session);
             self.counters.sessions_closed += 1;
         } else {

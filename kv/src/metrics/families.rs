@@ -28,10 +28,11 @@ pub struct Facts {
 }
 
 /// The counters of requests and sessions that were refused, and why.
-const REFUSALS: [(&str, &str); 8] = [
+const REFUSALS: [(&str, &str); 9] = [
     ("puts_refused", "memory"),
     ("sessions_refused", "sessions"),
     ("cookies_refused", "cookie"),
+    ("opens_late", "late_open"),
     ("unknown_session", "unknown_session"),
     ("answers_limited", "answers"),
     ("repeats_limited", "repeats"),

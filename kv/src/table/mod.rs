@@ -13,9 +13,12 @@
 //! | `bucket` | a cache line of slots, and the chain of its overflow |
 //! | `word` | what a slot holds |
 //! | `record` | version, key and value |
+//! | `key_hash`, `aes_hash` | where a key belongs, which nobody else can know |
 //! | `free_list` | the memory of freed records |
 //! | `epoch`, `memory`, `sync` | when to drop what was retired; the cap; atomics |
 
+#[cfg(target_arch = "x86_64")]
+mod aes_hash;
 mod bucket;
 mod bucket_array;
 mod bucket_table;
@@ -23,6 +26,7 @@ mod epoch;
 mod free_list;
 mod gauges;
 mod index;
+mod key_hash;
 mod memory;
 mod null_table;
 mod papaya_table;
@@ -39,6 +43,7 @@ use proto::store::{Full, Record, Store};
 
 pub use bucket_table::BucketTable;
 pub use gauges::TableGauges;
+pub use key_hash::{KeyHash, SecretHash};
 pub use memory::{Memory, RECORD_OVERHEAD_BYTES};
 pub use null_table::NullTable;
 pub use papaya_table::PapayaTable;
