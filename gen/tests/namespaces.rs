@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use client::{Config, Connection};
+use client::{Config, Connection, Error};
 use proto::pack;
 use proto::wire::{HEADER_BYTES, Header, Kind, Op};
 use testkit::DEADLINE;
@@ -228,4 +228,63 @@ fn a_server_on_all_addresses_answers_a_client_at_a_second_one() {
         server.signal(Signal::TERM);
         assert_eq!(server.wait(DEADLINE).status, Some(0));
     }
+}
+
+/// Writes values of a length until one is stored, and says after which time.
+fn store(connection: &mut Connection, bytes: usize) -> Result<Duration, Error> {
+    let began = Instant::now();
+    loop {
+        match connection.put(b"key", &vec![7; bytes]) {
+            Ok(_) => return Ok(began.elapsed()),
+            // Nothing told that it is too long, so it is to arrive.
+            Err(error @ Error::TooLarge { .. }) => return Err(error),
+            Err(error) if began.elapsed() > DEADLINE => panic!("after a minute: {error}"),
+            Err(_) => {}
+        }
+        // What is small goes through all the while.
+        let _ = connection.get(b"key");
+    }
+}
+
+#[test]
+#[ignore = "needs root, for network namespaces; .ci/run runs it"]
+fn when_the_link_narrows_the_next_session_finds_what_it_carries() {
+    // An end of the link that knows (the kernel refuses to send), the switch between them, and
+    // the server's end.
+    let narrowings: [fn(&Hosts); 4] = [
+        |hosts| hosts.host(1).ip("link set eth0 mtu 1400"),
+        |hosts| hosts.host(1).narrow_link(1400),
+        |hosts| hosts.host(0).ip("link set eth0 mtu 1400"),
+        |hosts| hosts.host(0).narrow_link(1400),
+    ];
+    // Each has hosts of its own, so all wait together for their sessions to end.
+    thread::scope(|scope| {
+        for (at, narrow) in narrowings.into_iter().enumerate() {
+            scope.spawn(move || {
+                let took = narrowed(narrow);
+                println!("narrowing {at}: stored after {took:?}");
+            });
+        }
+    });
+}
+
+/// How long it takes to store what fits, once a session has ended that carried more.
+fn narrowed(narrow: fn(&Hosts)) -> Duration {
+    let hosts = Hosts::new(2);
+    let (server, address) = server(&hosts, "10.77.0.10");
+    let took = hosts.host(1).run(|| {
+        let mut connection = Connection::connect(&[address]).expect("it answers");
+        store(&mut connection, 1400).expect("the link carries it");
+        narrow(&hosts);
+        // It fits in no datagram of the link, and in those of the session: it is not answered,
+        // until another session knows that it does not fit.
+        let refused = store(&mut connection, 1400);
+        assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
+        let began = Instant::now();
+        store(&mut connection, 1300).expect("that fits");
+        began.elapsed()
+    });
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(DEADLINE).status, Some(0));
+    took
 }
