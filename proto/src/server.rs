@@ -6,12 +6,13 @@
 use crate::closed_clients::ClosedClients;
 use crate::cookie::Cookies;
 use crate::counters::ServerCounters;
+use crate::entries_hash::EntriesHash;
 use crate::execution::Execution;
 use crate::limits::{
     CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN, SESSION_SCAN_NS, WINDOW_MAX,
 };
 use crate::pack;
-use crate::planted;
+use crate::planted::{self, Fault, is_planted};
 use crate::replies::{Destination, Replies};
 use crate::session::{Arrival, Session};
 use crate::session_table::{SessionTable, Terms};
@@ -48,6 +49,7 @@ pub struct Server {
     cookies: Cookies,
     sessions: SessionTable,
     closed: ClosedClients,
+    entries_hash: EntriesHash,
     replies: Replies,
     counters: ServerCounters,
     spans: Vec<RequestSpan>,
@@ -66,6 +68,7 @@ impl Server {
             cookies: Cookies::new(config.secret),
             sessions: SessionTable::new(config.secret.map(|byte| !byte)),
             closed: ClosedClients::default(),
+            entries_hash: EntriesHash::new(config.secret.map(|byte| byte ^ 0x5c), config.mtu_bytes),
             replies: Replies::default(),
             counters: ServerCounters::default(),
             spans: Vec::new(),
@@ -187,7 +190,9 @@ impl Server {
             self.refuse(path, header, Reason::Cookie);
             return Ok(());
         }
-        if self.closed.may_have((client_id, path.remote), issued_at_ns) {
+        if self.closed.may_have((client_id, path.remote), issued_at_ns)
+            && !is_planted(Fault::ClosedForgotten)
+        {
             self.counters.opens_late += 1;
             self.refuse(path, header, Reason::Cookie);
             return Ok(());
@@ -265,8 +270,11 @@ impl Server {
             Arrival::Again => {
                 let mutations = self.spans.iter().filter(|span| span.op.is_mutation()).count();
                 let completion = session.completion_mut(header.sequence);
-                if mutations != completion.results().len() {
-                    return Err(Malformed::Entry); // Not the request that it claims to be.
+                let entries = unpack::entries(datagram, &self.spans);
+                if !completion.is_of(mutations, || self.entries_hash.of(entries)) {
+                    self.counters.sequences_taken += 1;
+                    self.refuse(path, header, Reason::SequenceTaken);
+                    return Ok(());
                 }
                 self.counters.requests_duplicate += 1;
             }
@@ -281,6 +289,7 @@ impl Server {
             sequence: header.sequence,
             datagram,
             spans: &self.spans,
+            entries_hash: &self.entries_hash,
             counters: &mut self.counters,
             replies: &mut self.replies,
         };

@@ -28,11 +28,12 @@ pub struct Facts {
 }
 
 /// The counters of requests and sessions that were refused, and why.
-const REFUSALS: [(&str, &str); 6] = [
+const REFUSALS: [(&str, &str); 7] = [
     ("puts_refused", "memory"),
     ("sessions_refused", "sessions"),
     ("cookies_refused", "cookie"),
     ("opens_late", "late_open"),
+    ("sequences_taken", "sequence_taken"),
     ("unknown_session", "unknown_session"),
     ("other_version", "version"),
 ];
