@@ -17,7 +17,7 @@ use crate::limits::{
     MUTATION_WINDOW_SHARE, SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
 };
 use crate::loss_detection::LossDetector;
-use crate::outcome::{Blocked, Finished, Outcome};
+use crate::outcome::{Blocked, Ended, Finished, Outcome};
 use crate::pack;
 use crate::reply_budget::ReplyBudget;
 use crate::rto::Rto;
@@ -452,13 +452,14 @@ impl<T: Copy> Flight<T> {
     /// Ends all that is outstanding: nobody knows whether its mutations happened.
     pub fn give_up(
         self,
+        ended: Ended,
         counters: &mut ClientCounters,
         finished: &mut impl FnMut(Finished<'_, T>),
     ) {
         for (slot, entry) in self.inflight.outstanding() {
             let outcome = if entry.op.is_mutation() {
                 counters.indeterminate += 1;
-                Outcome::Indeterminate
+                Outcome::Indeterminate { ended }
             } else {
                 counters.unanswered_gets += u64::from(entry.op == Op::Get);
                 Outcome::Unanswered
