@@ -67,6 +67,8 @@ pub const REFUSALS: Rate = Rate { per_s: 10_000, burst: 4096 };
 pub const REFUSALS_BY_ADDRESS: Rate = Rate { per_s: 2_500, burst: 2048 };
 /// Buckets that addresses without a session share, for each kind of answer.
 pub const ADDRESS_BUCKETS: usize = 1024;
+/// Hosts of the list of those that were limited most.
+pub const HOSTS_LISTED: usize = 8;
 /// Requests of one session that came again and are answered again. A new request gives one
 /// token. A client has at most a window of them outstanding, and waits longer each time.
 pub const REPEATS: Rate = Rate { per_s: 1_000, burst: 2 * WINDOW_MAX as u64 };
