@@ -178,7 +178,7 @@ fn who_was_limited_is_told_by_its_host() {
     let socket = std::net::UdpSocket::bind(("127.0.0.1", 0)).expect("a port is free");
     socket.connect(server.address).expect("it is on this host");
     let mut unknown = Vec::new();
-    pack::bare(&mut unknown, Header::new(Kind::Request, 7, 0));
+    pack::bare(&mut unknown, Header::new(Kind::Request, 7, 1));
     let deadline = Instant::now() + DEADLINE;
     let limited = loop {
         for _ in 0..20_000 {
@@ -191,7 +191,7 @@ fn who_was_limited_is_told_by_its_host() {
         if let Some(limited) = families.get("kv_limited_datagrams") {
             break limited.samples.clone();
         }
-        assert!(Instant::now() < deadline, "nobody was limited");
+        assert!(Instant::now() < deadline, "nobody was limited: {text}");
     };
     let [(_, labels, count)] = &limited[..] else { panic!("{limited:?}") };
     assert!(labels.contains(&("host".to_owned(), "127.0.0.1".to_owned())), "{labels:?}");
