@@ -14,7 +14,7 @@ use crate::limits::{
     ANSWER_TIMEOUT_NS, HANDSHAKE_TIMEOUT_NS, KEEPALIVE_NS, MTU_BYTES_DEFAULT, MTU_BYTES_MAX,
     MTU_BYTES_MIN, SESSION_STALE_NS, WINDOW_DEFAULT, WINDOW_MAX,
 };
-pub use crate::outcome::{Blocked, Finished, Outcome};
+pub use crate::outcome::{Blocked, Ended, Finished, Outcome};
 use crate::pack;
 use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed};
@@ -49,27 +49,6 @@ impl Default for ClientConfig {
             answer_timeout_ns: ANSWER_TIMEOUT_NS,
         }
     }
-}
-
-/// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The application closed it.
-    Closed,
-    /// The server did not answer in time.
-    NoAnswer,
-    /// The server did not answer a request in time, but answered others that were sent later: the
-    /// path may carry no more datagrams of its size, or of its answer's.
-    PathNarrowed,
-    /// The server speaks this version of the protocol.
-    OtherVersion(u8),
-    /// The server does not know the session: it was expired, or the server started again.
-    Forgotten,
-    /// The server refused to open it.
-    Refused(Reason),
-    /// The client could not send for so long that the server may have forgotten it; nothing was
-    /// outstanding.
-    Stale,
 }
 
 #[derive(Debug)]
@@ -246,8 +225,8 @@ impl<T: Copy> Client<T> {
                 } else {
                     let overdue = flight.handle_timeout(now_ns, &mut self.counters);
                     overdue.err().map(|overdue| match overdue {
-                        Overdue::All => Ended::NoAnswer,
-                        Overdue::Some => Ended::PathNarrowed,
+                        Overdue::Any => Ended::NoAnswer,
+                        Overdue::Large => Ended::PathNarrowed,
                     })
                 }
             }
@@ -362,8 +341,11 @@ impl<T: Copy> Client<T> {
                 Kind::Refuse => {
                     let reason = unpack::reason(&header)?;
                     self.counters.refusals += 1;
-                    if reason == Reason::UnknownSession {
-                        self.end(Ended::Forgotten, finished);
+                    match reason {
+                        Reason::UnknownSession => self.end(Ended::Forgotten, finished),
+                        Reason::SequenceTaken => self.end(Ended::SequenceTaken, finished),
+                        // What it refused was damaged on the way, or is of the handshake.
+                        Reason::Version | Reason::Cookie | Reason::SessionsFull => {}
                     }
                     Ok(())
                 }
@@ -394,8 +376,12 @@ impl<T: Copy> Client<T> {
 
     /// Leaves a phase for ever; what was outstanding in it is given up.
     fn enter(&mut self, phase: Phase<T>, finished: &mut impl FnMut(Finished<'_, T>)) {
+        let ended = match phase {
+            Phase::Ended(ended) => ended,
+            Phase::Connecting(_) | Phase::Open(_) | Phase::Closing(_) => Ended::Closed,
+        };
         if let Phase::Open(flight) = std::mem::replace(&mut self.phase, phase) {
-            flight.give_up(&mut self.counters, finished);
+            flight.give_up(ended, &mut self.counters, finished);
         }
     }
 }

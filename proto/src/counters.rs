@@ -111,6 +111,8 @@ counters! {
         requests_duplicate: trouble,
         /// Mutations answered from the record instead of executed again.
         mutations_suppressed,
+        /// Requests whose sequence another request had: refused.
+        sequences_taken: trouble,
         /// Requests older than what their slot had executed: dropped.
         requests_old: trouble,
         /// Datagrams that were no valid datagram: dropped.

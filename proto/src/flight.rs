@@ -13,11 +13,11 @@ use crate::counters::ClientCounters;
 use crate::handshake::Granted;
 use crate::inflight::{Inflight, State};
 use crate::limits::{
-    BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN, MUTATION_WINDOW_SHARE,
-    SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
+    BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN, MTU_BYTES_MIN,
+    MUTATION_WINDOW_SHARE, SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
 };
 use crate::loss_detection::LossDetector;
-use crate::outcome::{Blocked, Finished, Outcome};
+use crate::outcome::{Blocked, Ended, Finished, Outcome};
 use crate::pack;
 use crate::reply_budget::ReplyBudget;
 use crate::rto::Rto;
@@ -50,10 +50,11 @@ pub struct Flight<T> {
 /// A request was not answered for longer than the session lives with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overdue {
-    /// Nor was any other.
-    All,
-    /// Others were, that were sent later.
-    Some,
+    /// Whatever its size.
+    Any,
+    /// Others were, that were sent later, and it or its answer is larger than what every path
+    /// carries.
+    Large,
 }
 
 impl<T: Copy> Flight<T> {
@@ -353,8 +354,10 @@ impl<T: Copy> Flight<T> {
             .map(|&index| self.inflight.slot(index))
             .find(|slot| now_ns.saturating_sub(slot.waiting_since_ns) > self.answer_timeout_ns);
         if let Some(slot) = overdue {
+            let bytes = slot.datagram().len().max(slot.reply_bytes);
             let others_are = self.answered_ns > slot.first_sent_ns;
-            return Err(if others_are { Overdue::Some } else { Overdue::All });
+            let is_narrowed = others_are && bytes > MTU_BYTES_MIN;
+            return Err(if is_narrowed { Overdue::Large } else { Overdue::Any });
         }
         let mut resent = 0;
         while resent < late.len().min(self.congestion.window()) {
@@ -449,13 +452,14 @@ impl<T: Copy> Flight<T> {
     /// Ends all that is outstanding: nobody knows whether its mutations happened.
     pub fn give_up(
         self,
+        ended: Ended,
         counters: &mut ClientCounters,
         finished: &mut impl FnMut(Finished<'_, T>),
     ) {
         for (slot, entry) in self.inflight.outstanding() {
             let outcome = if entry.op.is_mutation() {
                 counters.indeterminate += 1;
-                Outcome::Indeterminate
+                Outcome::Indeterminate { ended }
             } else {
                 counters.unanswered_gets += u64::from(entry.op == Op::Get);
                 Outcome::Unanswered

@@ -207,7 +207,9 @@ impl Handshake {
                     self.enter(now_ns, Stage::Hello);
                     Ok(Progress::GoOn)
                 }
-                (Reason::Cookie | Reason::UnknownSession, _) => Ok(Progress::GoOn),
+                (Reason::Cookie | Reason::UnknownSession | Reason::SequenceTaken, _) => {
+                    Ok(Progress::GoOn)
+                }
                 (reason, _) => Ok(Progress::Refused(reason)),
             },
             _ => Ok(Progress::GoOn),

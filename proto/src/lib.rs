@@ -72,6 +72,7 @@ pub mod closed_clients;
 pub mod congestion;
 pub mod cookie;
 pub mod counters;
+pub mod entries_hash;
 mod execution;
 pub mod flight;
 pub mod handshake;

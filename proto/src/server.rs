@@ -7,13 +7,14 @@ use crate::answer_limit::AnswerLimit;
 use crate::closed_clients::ClosedClients;
 use crate::cookie::Cookies;
 use crate::counters::ServerCounters;
+use crate::entries_hash::EntriesHash;
 use crate::execution::Execution;
 use crate::limits::{
     AnswerRates, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN,
     SESSION_SCAN_NS, WINDOW_MAX,
 };
 use crate::pack;
-use crate::planted;
+use crate::planted::{self, Fault, is_planted};
 use crate::replies::{Destination, Replies};
 use crate::session::{Arrival, Session};
 use crate::session_table::{SessionTable, Terms};
@@ -56,6 +57,7 @@ pub struct Server {
     refusal_limit: AnswerLimit,
     sessions: SessionTable,
     closed: ClosedClients,
+    entries_hash: EntriesHash,
     replies: Replies,
     stats: StatsText,
     counters: ServerCounters,
@@ -79,6 +81,7 @@ impl Server {
             refusal_limit: AnswerLimit::new(key(2), rates.refusals, rates.refusals_by_address),
             sessions: SessionTable::new(config.secret.map(|byte| !byte)),
             closed: ClosedClients::default(),
+            entries_hash: EntriesHash::new(config.secret.map(|byte| byte ^ 0x5c), config.mtu_bytes),
             replies: Replies::default(),
             stats: StatsText::default(),
             counters: ServerCounters::default(),
@@ -229,7 +232,9 @@ impl Server {
             self.refuse(now_ns, path, header, Reason::Cookie);
             return Ok(());
         }
-        if self.closed.may_have((client_id, path.remote), issued_at_ns) {
+        if self.closed.may_have((client_id, path.remote), issued_at_ns)
+            && !is_planted(Fault::ClosedForgotten)
+        {
             self.counters.opens_late += 1;
             self.refuse(now_ns, path, header, Reason::Cookie);
             return Ok(());
@@ -311,8 +316,11 @@ impl Server {
             Arrival::Again => {
                 let mutations = self.spans.iter().filter(|span| span.op.is_mutation()).count();
                 let completion = session.completion_mut(header.sequence);
-                if mutations != completion.results().len() {
-                    return Err(Malformed::Entry); // Not the request that it claims to be.
+                let entries = unpack::entries(datagram, &self.spans);
+                if !completion.is_of(mutations, || self.entries_hash.of(entries)) {
+                    self.counters.sequences_taken += 1;
+                    self.refuse(now_ns, path, header, Reason::SequenceTaken);
+                    return Ok(());
                 }
                 if !session.repeats.take(now_ns, self.config.rates.repeats) {
                     self.counters.repeats_limited += 1;
@@ -331,6 +339,7 @@ impl Server {
             sequence: header.sequence,
             datagram,
             spans: &self.spans,
+            entries_hash: &self.entries_hash,
             counters: &mut self.counters,
             replies: &mut self.replies,
             stats: &mut self.stats,

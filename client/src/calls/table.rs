@@ -118,7 +118,7 @@ impl<T> CallTable<T> {
         let is_lost = why == Why::SessionLost && self.calls[id].token.is_some();
         let again = match operation.outcome {
             Outcome::Unanswered if is_lost => Some(Box::default()),
-            Outcome::Indeterminate if is_lost => self.calls[id].kept.take(),
+            Outcome::Indeterminate { .. } if is_lost => self.calls[id].kept.take(),
             _ => None,
         };
         if let Some(value) = again {

@@ -28,11 +28,12 @@ pub struct Facts {
 }
 
 /// The counters of requests and sessions that were refused, and why.
-const REFUSALS: [(&str, &str); 9] = [
+const REFUSALS: [(&str, &str); 10] = [
     ("puts_refused", "memory"),
     ("sessions_refused", "sessions"),
     ("cookies_refused", "cookie"),
     ("opens_late", "late_open"),
+    ("sequences_taken", "sequence_taken"),
     ("unknown_session", "unknown_session"),
     ("answers_limited", "answers"),
     ("repeats_limited", "repeats"),

@@ -138,6 +138,8 @@ pub struct Config {
     pub hostile_datagrams: u64,
     /// How often workers answer strangers, and what comes again.
     pub rates: AnswerRates,
+    /// Whether one on the path sees all datagrams, and sends in the clients' names.
+    pub is_watched: bool,
     /// Applications over the client library.
     pub applications: Vec<ApplicationConfig>,
 }
@@ -241,6 +243,7 @@ impl Config {
             early_wakes: links.pick(&[0, 0, 1_000, 200_000]),
             // Drawn from a copy: the rest is drawn as before.
             rates: if calm || links.clone().below(3) > 0 { ANSWER_RATES } else { FEW_ANSWERS },
+            is_watched: false,
             applications: ApplicationConfig::draw_all(apps, records, 2 * delay_ns, calm),
         }
     }
@@ -261,7 +264,7 @@ impl Config {
     #[must_use]
     pub fn has_mishaps(&self) -> bool {
         let pauses = self.cuts + self.silences + self.server_pauses + self.generator_pauses;
-        pauses + self.restarts + self.clock_jumps + self.early_mishaps > 0
+        self.is_watched || pauses + self.restarts + self.clock_jumps + self.early_mishaps > 0
     }
 }
 
