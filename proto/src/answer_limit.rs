@@ -11,6 +11,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::host::Host;
 use crate::limits::ADDRESS_BUCKETS;
+use crate::planted::{Fault, is_planted};
 use crate::token_bucket::{Rate, TokenBucket};
 
 /// The limit of one kind of answer.
@@ -44,6 +45,9 @@ impl AnswerLimit {
     /// Whether an address would get an answer.
     #[inline]
     pub(crate) fn admits(&mut self, now_ns: u64, host: Host) -> bool {
+        if is_planted(Fault::AnswersUnlimited) {
+            return true;
+        }
         if !self.all.has_token(now_ns, self.rate) {
             return false;
         }
@@ -55,9 +59,10 @@ impl AnswerLimit {
 
     /// The same, and it gets it.
     pub(crate) fn take(&mut self, now_ns: u64, host: Host) -> bool {
-        self.admits(now_ns, host)
-            && self.by_address[usize::from(self.last.1)].take(now_ns, self.rate_by_address)
-            && self.all.take(now_ns, self.rate)
+        is_planted(Fault::AnswersUnlimited)
+            || self.admits(now_ns, host)
+                && self.by_address[usize::from(self.last.1)].take(now_ns, self.rate_by_address)
+                && self.all.take(now_ns, self.rate)
     }
 
     fn bucket_of(&self, host: Host) -> u16 {

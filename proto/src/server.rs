@@ -11,8 +11,8 @@ use crate::entries_hash::EntriesHash;
 use crate::execution::Execution;
 use crate::host::Host;
 use crate::limits::{
-    COOKIES, COOKIES_BY_ADDRESS, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN,
-    REFUSALS, REFUSALS_BY_ADDRESS, REPEATS, SESSION_SCAN_NS, WINDOW_MAX,
+    AnswerRates, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN,
+    SESSION_SCAN_NS, WINDOW_MAX,
 };
 use crate::pack;
 use crate::planted::{self, Fault, is_planted};
@@ -46,6 +46,8 @@ pub struct ServerConfig {
     pub incarnation: u64,
     /// Random, differing with each life and worker: for cookies and session ids.
     pub secret: [u8; 16],
+    /// How often it answers strangers, and what comes again.
+    pub rates: AnswerRates,
 }
 
 /// One worker of a server.
@@ -74,12 +76,13 @@ impl Server {
         assert!((MTU_BYTES_MIN..=MTU_BYTES_MAX).contains(&config.mtu_bytes));
         assert!(config.window.is_power_of_two() && config.window <= WINDOW_MAX);
         assert!(config.worker < config.workers);
+        let rates = config.rates;
         let key = |number| config.secret.map(|byte| byte.wrapping_add(number));
         Self {
             config,
             cookies: Cookies::new(config.secret),
-            cookie_limit: AnswerLimit::new(key(1), COOKIES, COOKIES_BY_ADDRESS),
-            refusal_limit: AnswerLimit::new(key(2), REFUSALS, REFUSALS_BY_ADDRESS),
+            cookie_limit: AnswerLimit::new(key(1), rates.cookies, rates.cookies_by_address),
+            refusal_limit: AnswerLimit::new(key(2), rates.refusals, rates.refusals_by_address),
             limited: TopList::default(),
             sessions: SessionTable::new(config.secret.map(|byte| !byte)),
             closed: ClosedClients::default(),
@@ -326,7 +329,7 @@ impl Server {
         }
         let arrival = session.completion_mut(header.sequence).classify(header.sequence);
         match arrival {
-            Arrival::New => session.repeats.give(REPEATS),
+            Arrival::New => session.repeats.give(self.config.rates.repeats),
             Arrival::Again => {
                 let mutations = self.spans.iter().filter(|span| span.op.is_mutation()).count();
                 let completion = session.completion_mut(header.sequence);
@@ -336,7 +339,7 @@ impl Server {
                     self.refuse(now_ns, path, header, Reason::SequenceTaken);
                     return Ok(());
                 }
-                if !session.repeats.take(now_ns, REPEATS) {
+                if !session.repeats.take(now_ns, self.config.rates.repeats) {
                     self.counters.repeats_limited += 1;
                     self.limited.note(Host::of(path.remote.ip()));
                     return Ok(());
