@@ -13,17 +13,19 @@
 use std::hash::{BuildHasher, Hasher as _};
 use std::io;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use proto::limits::LOOKUP_GROUP_MAX;
 use proto::store::{Full, Record, Store};
 
 use super::bucket::SLOTS;
+use super::cells::{Cells, Mine};
 use super::epoch::{Guard, pin, retire};
 use super::gauges::TableGauges;
 use super::index::{Found, Index};
 use super::memory::Memory;
-use super::record::{NewRecord, RecordRef, free};
+use super::record::{NewRecord, RecordRef};
 use super::sync::{AtomicPtr, AtomicU64, Ordering};
 use super::word::Word;
 
@@ -34,6 +36,8 @@ pub struct BucketTable<S: BuildHasher = RandomState> {
     index: AtomicPtr<Index>,
     hasher: S,
     memory: Memory,
+    /// The memory of the records.
+    pub(super) cells: Arc<Cells>,
     records: AtomicU64,
 }
 
@@ -44,11 +48,24 @@ const STEP: usize = 8;
 /// is there: so many has one of 8 + 128 bytes.
 const RECORD_LINES: usize = 3;
 
+/// Steps of evacuation before a write is refused that finds no page.
+const ROOM_STEPS: usize = 64;
+
 /// How a write to one index went.
 enum Write {
-    Done(Result<u64, Full>),
+    Done(u64),
+    Refused(Refused),
     /// The key's bucket is migrating; the record is still to be written to the next index.
     Migrating(NewRecord),
+}
+
+/// Why a write was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// The records hold as much as they may.
+    AtCap,
+    /// There is no free page; evacuation may gain one.
+    NoPage,
 }
 
 impl BucketTable {
@@ -63,8 +80,7 @@ impl BucketTable {
 
     /// The same, or an error if the system has no memory for its index.
     pub fn try_new(records: usize, memory_cap_bytes: u64) -> io::Result<Self> {
-        let index = Index::for_records(records as u64)?;
-        Ok(Self::over(index, memory_cap_bytes, RandomState::default()))
+        Self::over(records, memory_cap_bytes, RandomState::default())
     }
 }
 
@@ -73,18 +89,20 @@ impl<S: BuildHasher> BucketTable<S> {
     /// each time. Those who choose keys could make its chains long, so it is for no server.
     #[must_use]
     pub fn with_hasher(records: usize, memory_cap_bytes: u64, hasher: S) -> Self {
-        let index = Index::for_records(records as u64)
-            .unwrap_or_else(|error| panic!("no memory for an index of {records} records: {error}"));
-        Self::over(index, memory_cap_bytes, hasher)
+        Self::over(records, memory_cap_bytes, hasher)
+            .unwrap_or_else(|error| panic!("no memory for an index of {records} records: {error}"))
     }
 
-    fn over(index: Index, memory_cap_bytes: u64, hasher: S) -> Self {
-        Self {
+    fn over(records: usize, memory_cap_bytes: u64, hasher: S) -> io::Result<Self> {
+        let cells = Cells::new(memory_cap_bytes)?;
+        let index = Index::for_records(records as u64, &cells)?;
+        Ok(Self {
             index: AtomicPtr::new(Box::into_raw(Box::new(index))),
             hasher,
             memory: Memory::new(memory_cap_bytes),
+            cells,
             records: AtomicU64::new(0),
-        }
+        })
     }
 
     /// Records held.
@@ -100,14 +118,14 @@ impl<S: BuildHasher> BucketTable<S> {
     }
 
     #[inline]
-    fn hash(&self, key: &[u8]) -> u64 {
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key);
         hasher.finish()
     }
 
     #[inline]
-    fn index<'g>(&self, _guard: &'g Guard) -> &'g Index {
+    pub(super) fn index<'g>(&self, _guard: &'g Guard) -> &'g Index {
         // SAFETY: it is never null, was published whole, and is retired after it was replaced,
         // so not while a guard lives that was there when it was read.
         unsafe { &*self.index.load(Ordering::Acquire) }
@@ -127,7 +145,7 @@ impl<S: BuildHasher> BucketTable<S> {
 
     /// All buckets of an index are migrated: searches begin in the next from now on.
     #[cold]
-    fn advance(&self, index: &Index, next: &Index, guard: &Guard) {
+    pub(super) fn advance(&self, index: &Index, next: &Index, guard: &Guard) {
         let (old, new) = (std::ptr::from_ref(index), std::ptr::from_ref(next));
         let swapped = self.index.compare_exchange(
             old.cast_mut(),
@@ -162,7 +180,14 @@ impl<S: BuildHasher> BucketTable<S> {
 
     /// Writes to one index.
     #[inline]
-    fn put_in(&self, index: &Index, hash: u64, mut new: NewRecord, guard: &Guard) -> Write {
+    fn put_in(
+        &self,
+        index: &Index,
+        hash: u64,
+        mut new: NewRecord,
+        mine: &mut Mine<'_>,
+        guard: &Guard,
+    ) -> Write {
         let new_bytes = new.bytes();
         let mut bucket = index.bucket(hash);
         loop {
@@ -182,21 +207,22 @@ impl<S: BuildHasher> BucketTable<S> {
                         break;
                     }
                     let old_bytes = old.map_or(0, RecordRef::bytes);
-                    if !self.memory.allows(old_bytes, new_bytes) {
-                        return Write::Done(Err(Full));
+                    if new_bytes > old_bytes
+                        && let Some(refused) = self.refuses_growth(old_bytes, new_bytes)
+                    {
+                        new.discard(mine);
+                        return Write::Refused(refused);
                     }
                     let version = old.map_or(0, RecordRef::version) + 1;
                     new.set_version(version);
                     match bucket.replace(slot, seen, Word::new(hash, new.address())) {
                         Ok(()) => {
-                            new.publish();
                             self.memory.replaced(old_bytes, new_bytes);
                             match seen.address() {
-                                // SAFETY: the swap took it out of the table, once.
-                                Some(old) => unsafe { retire(guard, old, |old| free(old)) },
+                                Some(old) => mine.retire(old),
                                 None => self.added(index),
                             }
-                            return Write::Done(Ok(version));
+                            return Write::Done(version);
                         }
                         Err(now) => seen = now,
                     }
@@ -205,6 +231,47 @@ impl<S: BuildHasher> BucketTable<S> {
             let Some(next) = bucket.next_or_add() else { return Write::Migrating(new) };
             bucket = next;
         }
+    }
+
+    fn refuses_growth(&self, old_bytes: u64, new_bytes: u64) -> Option<Refused> {
+        if !self.memory.allows(old_bytes, new_bytes) {
+            return Some(Refused::AtCap);
+        }
+        self.cells.is_tight().then_some(Refused::NoPage)
+    }
+
+    fn try_put(&self, hash: u64, key: &[u8], value: &[u8]) -> Result<u64, Refused> {
+        // Pinning may free garbage, which locks a shard: so it comes first.
+        let guard = pin();
+        let mut mine = self.cells.mine();
+        let mut new = NewRecord::new(key, value, &mut mine).ok_or(Refused::NoPage)?;
+        let mut index = self.index_after_migrating_some(&guard);
+        let written = loop {
+            match self.put_in(index, hash, new, &mut mine, &guard) {
+                Write::Done(version) => break Ok(version),
+                Write::Refused(refused) => break Err(refused),
+                Write::Migrating(record) => new = record,
+            }
+            let next = index.next(&guard).expect("a frozen bucket has a next index");
+            if index.migrate_bucket(hash, next, |key| self.hash(key), &guard) {
+                self.advance(index, next, &guard);
+            }
+            index = next;
+        };
+        let bag = mine.full_bag();
+        drop(mine);
+        self.cells.hand_over(bag, &guard);
+        written
+    }
+
+    /// Goes on with evacuation because there is no page; returns whether that may gain something.
+    #[cold]
+    fn make_room(&self) -> bool {
+        let may_gain = self.evacuate_some();
+        let guard = pin();
+        let bag = self.cells.mine().bag();
+        self.cells.hand_over(bag, &guard);
+        may_gain
     }
 
     /// Counts a new record, and begins to grow if it is one too many.
@@ -264,26 +331,28 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<u64, Full> {
         let hash = self.hash(key);
-        let mut new = NewRecord::new(key, value);
-        let guard = pin();
-        let mut index = self.index_after_migrating_some(&guard);
+        let mut steps = 0;
         loop {
-            match self.put_in(index, hash, new, &guard) {
-                Write::Done(result) => return result,
-                Write::Migrating(record) => new = record,
+            match self.try_put(hash, key, value) {
+                Ok(version) => {
+                    if self.cells.is_low() {
+                        self.evacuate_some();
+                    }
+                    return Ok(version);
+                }
+                Err(Refused::NoPage) if steps < ROOM_STEPS && self.make_room() => steps += 1,
+                Err(_) => return Err(Full),
             }
-            let next = index.next(&guard).expect("a frozen bucket has a next index");
-            if index.migrate_bucket(hash, next, |key| self.hash(key), &guard) {
-                self.advance(index, next, &guard);
-            }
-            index = next;
         }
     }
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         let buckets = self.index(&pin()).len();
         let (records, record_bytes) = (self.len(), self.memory.used_bytes());
-        TableGauges { records, record_bytes, buckets }.named().collect()
+        let [index_bytes, page_bytes, free_page_bytes] = self.cells.figures();
+        TableGauges { records, record_bytes, page_bytes, free_page_bytes, index_bytes, buckets }
+            .named()
+            .collect()
     }
 }
 
@@ -300,11 +369,7 @@ impl<S: BuildHasher> Drop for BucketTable<S> {
             }
         }
         // SAFETY: the table is dropped, so nobody else has it, and it was made from a box.
-        let mut index = unsafe { Box::from_raw(self.index.load(Ordering::Relaxed)) };
-        for record in index.records() {
-            // SAFETY: nobody else can see the records, and each is in one slot only.
-            unsafe { free(record) };
-        }
+        let index = unsafe { Box::from_raw(self.index.load(Ordering::Relaxed)) };
         index.free_chains();
     }
 }

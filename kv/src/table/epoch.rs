@@ -28,6 +28,15 @@ pub(super) unsafe fn retire<T>(
     }
 }
 
+/// Tells others of what this thread retired, and drops what can be dropped now.
+#[cfg(not(loom))]
+pub(super) fn flush(guard: &Guard) {
+    guard.flush();
+}
+
+#[cfg(loom)]
+pub(super) fn flush(_guard: &Guard) {}
+
 /// Under loom nothing is dropped before the test ends, so that the model is of the table's
 /// own orders only; crossbeam has its own proofs.
 #[cfg(loom)]

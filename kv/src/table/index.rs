@@ -12,9 +12,11 @@
 
 use std::io;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use super::bucket::{Bucket, SLOTS};
 use super::bucket_array::BucketArray;
+use super::cells::Cells;
 use super::epoch::{Guard, retire};
 use super::record::{Header, RecordRef};
 use super::sync::{AtomicPtr, AtomicU64, Ordering};
@@ -24,6 +26,8 @@ use super::word::Word;
 const RECORDS_PER_BUCKET: u64 = if cfg!(loom) { 1 } else { 4 };
 /// Buckets that a thread migrates at a time.
 const MIGRATION_STEP: u64 = if cfg!(loom) { 1 } else { 8 };
+
+const BUCKET_BYTES: u64 = size_of::<Bucket>() as u64;
 
 /// Buckets, and how far their migration is.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(super) struct Index {
     migrated: AtomicU64,
     /// The system had no memory for the next index: with how many records to try again.
     retry_at_records: AtomicU64,
+    /// What its buckets are counted in.
+    cells: Arc<Cells>,
 }
 
 /// What a search of one index found.
@@ -49,13 +55,18 @@ pub(super) enum Found<'g> {
 
 impl Index {
     /// Empty buckets for about `records`.
-    pub(super) fn for_records(records: u64) -> io::Result<Self> {
-        Self::new(records.div_ceil(RECORDS_PER_BUCKET).next_power_of_two())
+    pub(super) fn for_records(records: u64, cells: &Arc<Cells>) -> io::Result<Self> {
+        Self::new(records.div_ceil(RECORDS_PER_BUCKET).next_power_of_two(), cells, true)
     }
 
-    fn new(buckets: u64) -> io::Result<Self> {
+    fn new(buckets: u64, cells: &Arc<Cells>, is_first: bool) -> io::Result<Self> {
+        let array = BucketArray::new(buckets as usize)?;
+        if !cells.take_for_index(buckets * BUCKET_BYTES, is_first) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         Ok(Self {
-            buckets: BucketArray::new(buckets as usize)?,
+            buckets: array,
+            cells: cells.clone(),
             next: AtomicPtr::new(std::ptr::null_mut()),
             claimed: AtomicU64::new(0),
             migrated: AtomicU64::new(0),
@@ -97,7 +108,7 @@ impl Index {
         if is_migrating || records < self.retry_at_records.load(Ordering::Relaxed) {
             return;
         }
-        let Ok(next) = Self::new(2 * self.len()) else {
+        let Ok(next) = Self::new(2 * self.len(), &self.cells, false) else {
             self.retry_at_records.store(records + records / 8, Ordering::Relaxed);
             return;
         };
@@ -231,22 +242,45 @@ impl Index {
         }
     }
 
-    /// Every record, when nobody else is there.
-    pub(super) fn records(&mut self) -> impl Iterator<Item = NonNull<Header>> + '_ {
-        self.buckets
-            .iter()
-            .flat_map(Bucket::chain)
-            .flat_map(Bucket::words)
-            .filter_map(Word::address)
+    /// Where a record is; an error if that is decided by the next index, to which the bucket is
+    /// migrating or has migrated.
+    pub(super) fn place_of(
+        &self,
+        hash: u64,
+        record: NonNull<Header>,
+    ) -> Option<Result<(&Bucket, usize, Word), ()>> {
+        let head = self.bucket(hash);
+        for bucket in head.chain() {
+            for slot in 0..SLOTS {
+                let word = bucket.word(slot);
+                if word.is_frozen() {
+                    return Some(Err(()));
+                }
+                if word.address() == Some(record) {
+                    return Some(Ok((bucket, slot, word)));
+                }
+                if word == Word::EMPTY {
+                    return None; // Slots fill in order.
+                }
+            }
+        }
+        let is_frozen = head.chain().last().is_some_and(Bucket::ends_frozen);
+        is_frozen.then_some(Err(()))
     }
 
     /// Frees what buckets overflowed into. An index that migrated has nothing of it any more:
     /// to look through all of its buckets would keep its worker for long.
-    pub(super) fn free_chains(self) {
+    pub(super) fn free_chains(&self) {
         for chain in self.buckets.iter().filter_map(Bucket::overflow) {
             // SAFETY: the index is the caller's own.
             unsafe { Bucket::free_chain(chain) };
         }
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.cells.give_from_index(self.len() * BUCKET_BYTES);
     }
 }
 

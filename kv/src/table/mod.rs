@@ -13,23 +13,30 @@
 //! | `bucket` | a cache line of slots, and the chain of its overflow |
 //! | `word` | what a slot holds |
 //! | `record` | version, key and value |
-//! | `free_list` | the memory of freed records |
-//! | `epoch`, `memory`, `sync` | when to drop what was retired; the cap; atomics |
+//! | `evacuation` | moves records so that pages become free |
+//! | `cells` | the memory of records: lists of free cells, pages, the bound |
+//! | `pages`, `size_class`, `region` | which cells are free; their sizes; their memory |
+//! | `epoch`, `memory`, `sync`, `try_lock` | when to drop what was retired; the cap; atomics; locks |
 
 mod bucket;
 mod bucket_array;
 mod bucket_table;
+mod cells;
 mod epoch;
-mod free_list;
+mod evacuation;
 mod gauges;
 mod index;
 mod memory;
 mod null_table;
+mod pages;
 mod papaya_table;
 mod record;
+mod region;
+mod size_class;
 mod sync;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod try_lock;
 mod word;
 
 use std::io;

@@ -107,7 +107,7 @@ impl Store for &PapayaTable {
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         let (records, record_bytes) = (self.len() as u64, self.used_bytes());
-        TableGauges { records, record_bytes, buckets: 0 }.named().collect()
+        TableGauges { records, record_bytes, ..TableGauges::default() }.named().collect()
     }
 }
 

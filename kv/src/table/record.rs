@@ -11,7 +11,7 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::free_list;
+use super::cells::{For, Mine};
 use super::memory::Memory;
 use super::sync::WriteOnce;
 
@@ -26,16 +26,18 @@ pub(super) struct Header {
 
 const HEADER_BYTES: usize = size_of::<Header>();
 
-/// A record that nobody else can see yet. Dropped unless it is published.
+/// A record that nobody else can see yet. It is published or discarded.
 #[derive(Debug)]
 pub(super) struct NewRecord(NonNull<Header>);
 
 impl NewRecord {
-    pub(super) fn new(key: &[u8], value: &[u8]) -> Self {
+    /// A record in memory of this shard, if there is some.
+    pub(super) fn new(key: &[u8], value: &[u8], mine: &mut Mine<'_>) -> Option<Self> {
         let key_bytes = u16::try_from(key.len()).expect("keys are at most 512 bytes");
         let value_bytes = u32::try_from(value.len()).expect("values are at most 1 MiB");
-        let header = free_list::allocate(size(key.len(), value.len())).cast::<Header>();
-        // SAFETY: the allocation is ours, aligned for a header, and long enough for it and
+        let cell = mine.allocate(size(key.len(), value.len()), For::Write)?;
+        let header = cell.cast::<Header>();
+        // SAFETY: the cell is ours, aligned for a header, and long enough for it and
         // for the bytes that follow it; the sources cannot overlap fresh memory.
         unsafe {
             header.write(Header { version: WriteOnce::new(0), value_bytes, key_bytes });
@@ -43,7 +45,27 @@ impl NewRecord {
             bytes.copy_from_nonoverlapping(NonNull::from(key).cast(), key.len());
             bytes.add(key.len()).copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
         }
-        Self(header)
+        Some(Self(header))
+    }
+
+    /// The same record in other memory, if there is some.
+    pub(super) fn copy_of(
+        record: RecordRef<'_>,
+        mine: &mut Mine<'_>,
+        what_for: For,
+    ) -> Option<Self> {
+        let (key, value) = (record.key(), record.value());
+        let header = mine.allocate(size(key.len(), value.len()), what_for)?.cast::<Header>();
+        let Header { value_bytes, key_bytes, .. } = *record.header();
+        // SAFETY: as above; the bytes behind the header are the key and the value together.
+        unsafe {
+            let version = WriteOnce::new(record.version());
+            header.write(Header { version, value_bytes, key_bytes });
+            let bytes = header.cast::<u8>().add(HEADER_BYTES);
+            let source = record.0.cast::<u8>().add(HEADER_BYTES);
+            bytes.copy_from_nonoverlapping(source, key.len() + value.len());
+        }
+        Some(Self(header))
     }
 
     /// Sets the version that it will be published with.
@@ -75,16 +97,11 @@ impl NewRecord {
         self.0
     }
 
-    /// It was published: from now on it is freed by [`free`].
-    pub(super) fn publish(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for NewRecord {
-    fn drop(&mut self) {
-        // SAFETY: it was not published, so nobody else can see it.
-        unsafe { free(self.0) };
+    /// Gives its memory back.
+    pub(super) fn discard(self, mine: &mut Mine<'_>) {
+        // SAFETY: it is initialized.
+        let bytes = unsafe { size_of_record(self.0) };
+        mine.discard(self.0.cast(), bytes);
     }
 }
 
@@ -151,16 +168,14 @@ impl<'a> RecordRef<'a> {
     }
 }
 
-/// Frees a record.
+/// What a record needs.
 ///
 /// # Safety
-/// The record came from [`NewRecord`], is freed once, and nobody can see it any more.
-pub(super) unsafe fn free(header: NonNull<Header>) {
-    // SAFETY: it is still initialized.
+/// It is initialized, and nobody changes it.
+pub(super) unsafe fn size_of_record(header: NonNull<Header>) -> usize {
+    // SAFETY: by the caller's promise.
     let Header { key_bytes, value_bytes, .. } = unsafe { header.as_ref() };
-    let size = size(usize::from(*key_bytes), *value_bytes as usize);
-    // SAFETY: it was taken with this very size.
-    unsafe { free_list::free(header.cast(), size) };
+    size(usize::from(*key_bytes), *value_bytes as usize)
 }
 
 fn size(key_bytes: usize, value_bytes: usize) -> usize {

@@ -1,10 +1,23 @@
 //! Atomics, of the standard library or of loom's model checker.
 
 #[cfg(not(loom))]
-pub(super) use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+pub(super) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+#[cfg(not(loom))]
+pub(super) use std::sync::{Mutex, MutexGuard};
 
 #[cfg(loom)]
-pub(super) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+pub(super) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+#[cfg(loom)]
+pub(super) use loom::sync::{Mutex, MutexGuard};
+
+/// Lets others go on.
+#[inline]
+pub(super) fn relax() {
+    #[cfg(not(loom))]
+    std::hint::spin_loop();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}
 
 /// A plain value that is written before others can see it, and never after. Under loom each
 /// read is checked to come after the write, so that an order that is too weak is found.

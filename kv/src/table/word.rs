@@ -31,8 +31,8 @@
 use std::ptr::NonNull;
 
 use super::epoch::Guard;
-use super::free_list::ADDRESS_BITS;
 use super::record::{Header, RecordRef};
+use super::region::ADDRESS_BITS;
 
 const TAG_MASK: u64 = !((1 << ADDRESS_BITS) - 1);
 /// Also of the link between two buckets: [`super::bucket`].

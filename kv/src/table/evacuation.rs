@@ -1,0 +1,110 @@
+//! Evacuation: when free pages run low, the records of the emptiest page are moved to others.
+//!
+//! A record is immutable and reached by one word, so it is moved as it is written: a copy takes
+//! its place by compare-and-swap, and it is retired. The page is free when its last record is.
+//!
+//! The writers do it, in small steps: one begins with a page, takes its free cells out of the
+//! lists of each shard, and moves its records, a few a step.
+
+use std::hash::BuildHasher;
+
+use super::bucket_table::BucketTable;
+use super::cells::For;
+use super::epoch::{Guard, pin};
+use super::pages::PageId;
+use super::record::{Header, NewRecord, RecordRef};
+use std::ptr::NonNull;
+
+/// Records that are moved in a step.
+const STEP: usize = if cfg!(loom) { 1 } else { 16 };
+
+/// How far the evacuation of a page is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Evacuation {
+    /// There is none.
+    Idle,
+    /// From this shard on, lists may still hold cells of the page.
+    Purging { page: PageId, shard: usize },
+    /// From this cell on, records are still to be moved.
+    Moving { page: PageId, cell: usize },
+}
+
+impl<S: BuildHasher> BucketTable<S> {
+    /// Goes on with evacuation for a step; returns whether that may gain something.
+    #[cold]
+    pub(super) fn evacuate_some(&self) -> bool {
+        let Some(mut evacuation) = self.cells.evacuation.try_lock() else { return true };
+        if let Evacuation::Idle = *evacuation {
+            if !self.cells.is_low() {
+                return false;
+            }
+            let Some(page) = self.cells.begin_evacuation() else { return false };
+            *evacuation = Evacuation::Purging { page, shard: 0 };
+        }
+        let guard = pin();
+        if let Evacuation::Purging { page, shard } = *evacuation {
+            let purged = |&shard: &usize| !self.cells.purge(page, shard, &guard);
+            *evacuation = match (shard..self.cells.shards()).find(purged) {
+                Some(shard) => Evacuation::Purging { page, shard },
+                None => Evacuation::Moving { page, cell: 0 },
+            };
+        }
+        if let Evacuation::Moving { page, cell } = *evacuation {
+            let mut records = [None; STEP];
+            let mut places = records.iter_mut();
+            let next = self.cells.records_of(page, cell, STEP, |record| {
+                // SAFETY: its bytes stay as they are until the lock is left that `records_of` holds.
+                let key = unsafe { RecordRef::new(record) }.key();
+                *places.next().expect("it tells of so many") = Some((record, self.hash(key)));
+            });
+            let mut has_room = true;
+            for (record, hash) in records.into_iter().flatten() {
+                has_room = has_room && self.relocate(record, hash, &guard);
+            }
+            *evacuation = match next {
+                Some(cell) if has_room => Evacuation::Moving { page, cell },
+                _ => Evacuation::Idle,
+            };
+            if !has_room {
+                self.cells.cancel_evacuation(page);
+            }
+        }
+        true
+    }
+
+    /// Moves a record, if it is in the table; false if there is no room for it.
+    fn relocate(&self, record: NonNull<Header>, hash: u64, guard: &Guard) -> bool {
+        let mut index = self.index(guard);
+        loop {
+            match index.place_of(hash, record) {
+                Some(Ok((bucket, slot, word))) => {
+                    let mut mine = self.cells.mine();
+                    // SAFETY: the word was not frozen, so its bucket was not migrated.
+                    let old = unsafe { RecordRef::new(record) };
+                    let Some(copy) = NewRecord::copy_of(old, &mut mine, For::Evacuation) else {
+                        return false;
+                    };
+                    let new = super::word::Word::new(hash, copy.address());
+                    if bucket.replace(slot, word, new).is_ok() {
+                        mine.retire(record);
+                        let bag = mine.full_bag();
+                        drop(mine);
+                        self.cells.hand_over(bag, guard);
+                        return true;
+                    }
+                    copy.discard(&mut mine);
+                    // It was replaced, or is migrating.
+                }
+                Some(Err(())) => {
+                    // A writer's way: the bucket is migrated first.
+                    let next = index.next(guard).expect("a frozen bucket has a next index");
+                    if index.migrate_bucket(hash, next, |key| self.hash(key), guard) {
+                        self.advance(index, next, guard);
+                    }
+                    index = next;
+                }
+                None => return true,
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The sizes of cells: a page holds cells of one size.
+//!
+//! Sizes grow by 8 bytes up to 2 KiB. Above, a page is cut into 31, 30 … 1 cells.
+
+/// A page, which is cut into cells.
+pub(super) const PAGE_BYTES: usize = if cfg!(loom) { 4 << 10 } else { 64 << 10 };
+/// Sizes are rounded up to this, which is also their alignment.
+const GRAIN_BYTES: usize = 8;
+/// Up to this, sizes grow by grains.
+const FINE_BYTES_MAX: usize = PAGE_BYTES / 32;
+/// The last class of these.
+const FINE_CLASS_MAX: usize = FINE_BYTES_MAX / GRAIN_BYTES;
+/// The least that a cell has: no record is smaller.
+pub(super) const CELL_BYTES_MIN: usize = 24;
+/// Most cells of a page.
+pub(super) const CELLS_MAX: usize = PAGE_BYTES / CELL_BYTES_MIN;
+
+/// Classes, and some numbers below them that none has.
+pub(super) const CLASSES: usize = FINE_CLASS_MAX + 32;
+
+/// Which size cells have.
+pub(super) type Class = usize;
+
+/// The class of the smallest cells that hold so many bytes, if there is one.
+#[inline]
+pub(super) const fn class_of(bytes: usize) -> Option<Class> {
+    if bytes <= FINE_BYTES_MAX {
+        let class = bytes.div_ceil(GRAIN_BYTES);
+        return Some(if class < CELL_BYTES_MIN / GRAIN_BYTES {
+            CELL_BYTES_MIN / GRAIN_BYTES
+        } else {
+            class
+        });
+    }
+    let rounded = bytes.next_multiple_of(GRAIN_BYTES);
+    if rounded > PAGE_BYTES { None } else { Some(FINE_CLASS_MAX + 32 - PAGE_BYTES / rounded) }
+}
+
+/// Bytes of a cell.
+#[inline]
+pub(super) const fn cell_bytes(class: Class) -> usize {
+    if class <= FINE_CLASS_MAX {
+        class * GRAIN_BYTES
+    } else {
+        PAGE_BYTES / (FINE_CLASS_MAX + 32 - class) / GRAIN_BYTES * GRAIN_BYTES
+    }
+}
+
+/// Cells of a page.
+#[inline]
+pub(super) const fn cells(class: Class) -> usize {
+    PAGE_BYTES / cell_bytes(class)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_the_smallest_cells_that_hold_it() {
+        for bytes in 1..=PAGE_BYTES {
+            let class = class_of(bytes).unwrap();
+            assert!(class < CLASSES && cells(class) >= 1 && cells(class) <= CELLS_MAX);
+            assert!(cell_bytes(class) >= bytes && cell_bytes(class).is_multiple_of(GRAIN_BYTES));
+            let smaller = class - 1;
+            let is_smallest = bytes <= CELL_BYTES_MIN || cell_bytes(smaller) < bytes;
+            assert!(is_smallest, "{bytes} bytes in cells of {}", cell_bytes(class));
+        }
+        assert_eq!(class_of(PAGE_BYTES + 1), None);
+    }
+
+    #[test]
+    fn a_page_is_cut_with_little_waste() {
+        for class in class_of(1).unwrap()..CLASSES {
+            let wasted = PAGE_BYTES - cells(class) * cell_bytes(class);
+            assert!(wasted * 32 < PAGE_BYTES, "{wasted} bytes of {}", cell_bytes(class));
+        }
+    }
+}
