@@ -94,7 +94,8 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
-    /// The value; cheap to clone.
+    /// The value; cheap to clone. Short values of one batch share pieces of memory of 4 KiB: copy
+    /// what you keep for long.
     pub value: Bytes,
     /// Its version.
     pub version: Version,

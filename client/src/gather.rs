@@ -9,24 +9,27 @@ use crate::answer::{Answer, Record, Source, Version};
 use crate::calls::{EndedCall, Reply, parse_counters};
 use crate::error::Error;
 use crate::near_cache::Cached;
+use crate::values::Values;
 
 /// Results that are waited for together, in the order of their calls.
 #[derive(Debug)]
 pub(crate) struct Gathered<R> {
     ends: Vec<Option<R>>,
     waiting: usize,
+    values: Values,
 }
 
 impl<R> Default for Gathered<R> {
     fn default() -> Self {
-        Self { ends: Vec::new(), waiting: 0 }
+        Self { ends: Vec::new(), waiting: 0, values: Values::default() }
     }
 }
 
 impl<R> Gathered<R> {
     /// Waits for so many.
     pub(crate) fn waiting_for(calls: usize) -> Self {
-        Self { ends: std::iter::repeat_with(|| None).take(calls).collect(), waiting: calls }
+        let ends = std::iter::repeat_with(|| None).take(calls).collect();
+        Self { ends, waiting: calls, values: Values::default() }
     }
 
     /// Waits for one more; returns its place.
@@ -45,10 +48,17 @@ impl<R> Gathered<R> {
         self.waiting -= 1;
     }
 
+    /// What one of them was answered, not noted yet: a GET or a PUT.
+    #[inline]
+    pub(crate) fn answer_of(&mut self, reply: &Reply<'_>) -> Answer {
+        answer_with(reply, |value| self.values.copy(value, self.waiting))
+    }
+
     /// Waits for nothing: who waited is gone.
     pub(crate) fn clear(&mut self) {
         self.ends.clear();
         self.waiting = 0;
+        self.values.clear();
     }
 
     /// Whether nothing was waited for since the results were taken.
@@ -76,10 +86,18 @@ impl<R> Gathered<R> {
         self.waiting == 0
     }
 
-    /// All results; none is left.
+    /// All results; none is left. Collected, they stay in the memory that they are in.
     pub(crate) fn take(&mut self) -> impl Iterator<Item = R> {
         assert!(self.is_complete());
-        self.ends.drain(..).map(|end| end.expect("nothing is waited for"))
+        self.values.clear();
+        std::mem::take(&mut self.ends).into_iter().map(|end| end.expect("nothing is waited for"))
+    }
+
+    /// The only result; the memory is kept for the next call.
+    #[inline]
+    pub(crate) fn take_only(&mut self) -> R {
+        assert!(self.is_complete() && self.ends.len() == 1);
+        self.ends.pop().flatten().expect("nothing is waited for")
     }
 }
 
@@ -105,10 +123,14 @@ impl WorkerEnd {
 /// What a GET or PUT was answered.
 #[inline]
 pub(crate) fn answer_of(reply: &Reply<'_>) -> Answer {
+    answer_with(reply, Bytes::copy_from_slice)
+}
+
+#[inline]
+fn answer_with(reply: &Reply<'_>, copy: impl FnOnce(&[u8]) -> Bytes) -> Answer {
     match *reply {
         Reply::Found { version, value } => {
-            let value = Bytes::copy_from_slice(value);
-            Answer::Found(Record { value, version, source: Source::Server })
+            Answer::Found(Record { value: copy(value), version, source: Source::Server })
         }
         Reply::NotFound => Answer::NotFound,
         Reply::Stored(version) => Answer::Stored(version),

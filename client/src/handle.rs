@@ -13,6 +13,7 @@ use oneshot::RecvTimeoutError;
 use udp::clock;
 use udp::core_loop;
 use udp::idle::Idle;
+use udp::process;
 use udp::transport::Transport as _;
 
 use crate::answer::{Ping, Record, Results, Version, WorkerStats};
@@ -117,7 +118,7 @@ impl Client {
         let inner = Inner {
             commands,
             cache,
-            process: std::process::id(),
+            process: process::id(),
             thread: Mutex::new(Some(Thread { handle: thread, over })),
         };
         let client = Self { inner: Arc::new(inner), timeout_ns: timeout_ns(config.timeout) };
@@ -318,7 +319,7 @@ impl Client {
     /// Whether this process is a fork of the one that connected. Nothing that the threads of
     /// that one share may be touched then: any of them may have held a lock at the fork.
     fn is_fork(&self) -> bool {
-        self.inner.process != std::process::id()
+        self.inner.process != process::id()
     }
 
     /// Makes a call, unless this is a fork.
@@ -393,7 +394,7 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // A fork has neither the thread nor a part in the sessions.
-        if self.process != std::process::id() {
+        if self.process != process::id() {
             return;
         }
         self.commands.close();

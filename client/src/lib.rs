@@ -60,6 +60,7 @@ pub mod pool;
 mod servers;
 mod service;
 mod socket;
+mod values;
 
 pub use answer::{Answer, Ping, Record, Results, Source, Version, WorkerStats};
 pub use config::Config;

@@ -43,6 +43,12 @@ pub const PIPELINE_WAITING_MAX: usize = LINE_CALLS_MAX / 4;
 /// Bytes of their keys and values.
 pub const PIPELINE_BYTES_WAITING_MAX: usize = LINE_BYTES_MAX / 4;
 
+/// Values that are waited for together share chunks of this size: as long as one of them is
+/// kept, so is its chunk.
+pub const CHUNK_BYTES_MAX: usize = 4096;
+/// A longer value has memory of its own.
+pub const CHUNK_VALUE_BYTES_MAX: usize = CHUNK_BYTES_MAX / 4;
+
 /// Commands on their way to the thread of a handle, each of one call or of a batch.
 pub const COMMANDS_MAX: usize = 4096;
 /// Calls of one batch that is handed to a handle.
@@ -67,5 +73,6 @@ const _: () = {
     assert!(2 * BATCH_CALLS_MAX <= LINE_CALLS_MAX / 2);
     assert!(2 * BATCH_BYTES_MAX <= LINE_BYTES_MAX / 2);
     assert!(2 * BATCH_BYTES_MAX <= COMMAND_BYTES_MAX);
+    assert!(CHUNK_VALUE_BYTES_MAX <= CHUNK_BYTES_MAX);
     assert!(FENCES_MIN.is_power_of_two() && FENCES_MAX.is_power_of_two());
 };

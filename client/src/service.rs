@@ -261,7 +261,8 @@ impl AllBatches {
                 let _ = sender.send(result.map(|reply| stored(answer_of(&reply))));
             }
             Waiter::GetOf { batch, place } => {
-                let result = result.map(|reply| found(answer_of(&reply)));
+                let gathered = &mut self.gets[batch].gathered;
+                let result = result.map(|reply| found(gathered.answer_of(&reply)));
                 end_of(&mut self.gets, batch, place, result);
             }
             Waiter::PutOf { batch, place } => {

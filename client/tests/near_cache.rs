@@ -5,8 +5,8 @@ mod common;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use client::{CacheConfig, Client, Config, Connection, Error, Record, Source, Why};
@@ -16,6 +16,7 @@ use testkit::relay::Relay;
 use common::{connection, counter, ms, start, wait_until};
 
 const LONG: Duration = Duration::from_secs(60);
+const READERS: u64 = 4;
 
 fn config(max_age: Duration) -> Config {
     Config::default().with_timeout(LONG).with_cache(CacheConfig::new(1000, max_age))
@@ -96,12 +97,13 @@ fn who_writes_reads_the_write_even_without_a_wait_for_it() {
 fn clones_in_many_threads_never_read_what_was_before_a_write_that_was_answered() {
     let server = start(&["--cores", "2"]);
     let client = cached_handle(server.address, LONG);
-    let latest = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let latest = Arc::new(AtomicU64::new(0));
     client.put(b"key", &0_u64.to_be_bytes()).wait().unwrap();
-    let is_over = AtomicBool::new(false);
+    let (is_over, reads) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
-        for _ in 0..4 {
-            let (client, latest, is_over) = (client.clone(), latest.clone(), &is_over);
+        let read = |_| {
+            let (client, latest) = (client.clone(), latest.clone());
+            let (is_over, reads) = (&is_over, &reads);
             scope.spawn(move || {
                 let mut from_cache = 0_u64;
                 while !is_over.load(Ordering::Relaxed) {
@@ -110,15 +112,21 @@ fn clones_in_many_threads_never_read_what_was_before_a_write_that_was_answered()
                     let value = u64::from_be_bytes(read.value[..].try_into().unwrap());
                     assert!(value >= before, "{value} after {before}, from {:?}", read.source);
                     from_cache += u64::from(read.source == Source::Cache);
+                    reads.fetch_add(1, Ordering::Relaxed);
                 }
                 assert!(from_cache > 0, "or this shows nothing");
-            });
-        }
+            })
+        };
+        let readers: Vec<_> = (0..READERS).map(read).collect();
         for value in 1..=1000_u64 {
             client.put(b"key", &value.to_be_bytes()).wait().unwrap();
             latest.store(value, Ordering::SeqCst);
             // Reads have their turn in between.
-            thread::sleep(Duration::from_micros(300));
+            let enough = reads.load(Ordering::Relaxed) + READERS;
+            let has_failed = || readers.iter().any(ScopedJoinHandle::is_finished);
+            while reads.load(Ordering::Relaxed) < enough && !has_failed() {
+                thread::yield_now();
+            }
         }
         is_over.store(true, Ordering::Relaxed);
     });

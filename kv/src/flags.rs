@@ -1,6 +1,6 @@
 //! The flags of `kv`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::table::Choice;
@@ -71,6 +71,11 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub samples: Option<PathBuf>,
 
+    /// Show metrics at this address over HTTP: /metrics for Prometheus, /healthz and /readyz.
+    /// Anybody who reaches it may read them. Such as 127.0.0.1:9400; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics_address)]
+    pub metrics: Option<SocketAddr>,
+
     /// Bytes that each socket's receive buffer and send buffer are to hold, as the kernel counts
     /// them: what is in them and its bookkeeping. It grants at most twice net.core.rmem_max and
     /// net.core.wmem_max. With a unit: 212992, 16M. The default is 16M
@@ -118,6 +123,10 @@ impl std::str::FromStr for Pin {
                 .map_err(|_| "expected auto, none or core numbers such as 0,2".to_owned()),
         }
     }
+}
+
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:9400".to_owned())
 }
 
 /// A burst and a datagram fit.

@@ -1,11 +1,17 @@
 //! The server: pinned workers, each with a socket of its own, over one shared table.
 //!
 //! [`server`] starts and ends them, [`worker`] is what each runs, [`table`] is what they
-//! share, [`reporter`] tells once a second what they do.
+//! share. [`observed`] is what there is to see of them: [`reporter`] tells it once a second, and
+//! [`metrics`] to those who ask.
 #![deny(unsafe_code)]
 
 pub mod flags;
+pub mod limits;
+#[cfg(not(loom))] // Nor has tokio a network then.
+pub mod metrics;
+pub mod observed;
 pub mod reporter;
+#[cfg(not(loom))]
 pub mod server;
 #[allow(unsafe_code, reason = "the bucket table; each block says why it is sound")]
 pub mod table;

@@ -6,27 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use host::output::{last_to_stdout, texts_lost, to_stderr, to_stdout};
+use host::output::{last_to_stdout, to_stderr, to_stdout};
 use host::report::{Counters, ServerSample, Usage};
-use host::sample::{Sampler, kernel_drops};
+use host::sample::Sampler;
 use host::sample_file::SampleFile;
 use host::time::unix_time_ms;
 use proto::counters::ServerCounters;
-use proto::store::Store as _;
 use udp::counters::TransportCounters;
 
-use crate::table::Table;
-use crate::worker::{Published, WorkerCounters};
-
-proto::counters! {
-    /// What a server counts beside its workers and its table.
-    ProcessCounters {
-        /// Datagrams that the kernel dropped at the workers' sockets.
-        kernel_drops: trouble,
-        /// Lines for stdout and stderr that could not be written.
-        lines_lost,
-    }
-}
+use crate::observed::{Observed, ProcessCounters};
+use crate::worker::TimeCounters;
 
 /// How often it looks whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
@@ -36,31 +25,22 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub struct Reporter {
     samples: Option<SampleFile>,
     sampler: Sampler,
-    ports: Vec<u16>,
-    table: Arc<Table>,
-    workers: Vec<Published>,
+    observed: Arc<Observed>,
     started: Instant,
     last: (Instant, Counters),
 }
 
 impl Reporter {
     /// Samples go to a new file, if one is named.
-    pub fn new(samples: Option<&Path>, ports: Vec<u16>, table: &Arc<Table>) -> Result<Self> {
+    pub fn new(samples: Option<&Path>, observed: Arc<Observed>) -> Result<Self> {
         let now = Instant::now();
         Ok(Self {
             samples: samples.map(SampleFile::create).transpose()?,
             sampler: Sampler::new(),
-            ports,
-            table: table.clone(),
-            workers: Vec::new(),
+            observed,
             started: now,
             last: (now, Counters::new()),
         })
-    }
-
-    /// Adds a worker.
-    pub fn watch(&mut self, worker: Published) {
-        self.workers.push(worker);
     }
 
     /// Tells each second, until it is stopped. What cannot be printed or sampled is lost,
@@ -137,18 +117,19 @@ impl Reporter {
     }
 
     fn counters(&self) -> Counters {
-        let mut sum = WorkerCounters::default();
-        for worker in &self.workers {
-            let counters = *worker.lock().expect("nobody panics while holding it");
-            sum.server.add(&counters.server);
-            sum.transport.add(&counters.transport);
+        let (mut server, mut transport, mut time) =
+            (ServerCounters::default(), TransportCounters::default(), TimeCounters::default());
+        for worker in self.observed.workers() {
+            server.add(&worker.server);
+            transport.add(&worker.transport);
+            time.add(&worker.time);
         }
-        let gauges = (&*self.table).gauges();
         // Without /proc nobody can tell what the kernel dropped; the rest stays true.
         let known = || self.last.1.get("kernel_drops").copied().unwrap_or(0);
-        let drops = kernel_drops(&self.ports).unwrap_or_else(|_| known());
-        (sum.server.named().chain(sum.transport.named()).chain(gauges))
-            .chain(ProcessCounters { kernel_drops: drops, lines_lost: texts_lost() }.named())
+        let drops = self.observed.kernel_drops().map_or_else(known, |drops| drops.iter().sum());
+        (server.named().chain(transport.named()).chain(time.named()))
+            .chain(self.observed.gauges())
+            .chain(self.observed.process(drops).named())
             .map(|(name, count)| (name.to_owned(), count))
             .collect()
     }

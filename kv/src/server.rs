@@ -18,9 +18,11 @@ use udp::socket::Socket;
 use udp::transport::Transport as _;
 
 use crate::flags::{Flags, Pin};
+use crate::metrics::{Facts, Metrics};
+use crate::observed::Observed;
 use crate::reporter::Reporter;
 use crate::table::{Choice, RECORD_OVERHEAD_BYTES, Table};
-use crate::worker::{Published, Worker};
+use crate::worker::Worker;
 
 /// A server that answers.
 pub struct Running {
@@ -46,13 +48,15 @@ pub fn start(flags: &Flags) -> Result<Running> {
     let base = SocketAddr::new(flags.bind, flags.port);
     let sockets = Socket::bind_consecutive(base, flags.cores, flags.socket_buffer)
         .map_err(|e| cannot_bind(flags, &e))?;
+    let metrics = flags.metrics.map(Metrics::bind).transpose()?;
     let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
     // An index for more records than memory may hold would only take memory away.
     let records = flags.records.min(memory_cap_bytes / RECORD_OVERHEAD_BYTES).max(1);
     let table = Table::new(flags.table, records as usize, memory_cap_bytes)
         .with_context(|| format!("no memory for an index of {records} records (--records)"))?;
     let table = Arc::new(table);
-    let mut reporter = Reporter::new(flags.samples.as_deref(), ports.clone(), &table)?;
+    let observed = Arc::new(Observed::new(ports.clone(), table.clone()));
+    let reporter = Reporter::new(flags.samples.as_deref(), observed.clone())?;
 
     let incarnation = random()?;
     let mut workers = Vec::new();
@@ -75,9 +79,8 @@ pub fn start(flags: &Flags) -> Result<Running> {
             incarnation: u64::from_le_bytes(incarnation),
             secret: random()?,
         };
-        let published = Published::default();
-        let worker = Worker::new(config, table.clone(), published.clone(), stop.clone());
-        reporter.watch(published);
+        let published = observed.published(index);
+        let worker = Worker::new(config, table.clone(), published, stop.clone());
         let loss = match flags.drop_pct {
             pct if pct > 0.0 => Some(Loss::new(pct, u64::from_le_bytes(random()?))),
             _ => None,
@@ -88,11 +91,16 @@ pub fn start(flags: &Flags) -> Result<Running> {
             None => spawn(core, socket, worker, &stop)?,
         });
     }
+    let facts = Facts { table: flags.table, memory_cap_bytes };
+    let shown = metrics.map(|metrics| metrics.serve(observed, facts, stop.clone())).transpose()?;
     let address = SocketAddr::new(flags.bind, ports[0]);
     if let Err(error) = to_stdout(&format!("kv ready {address} cores={}\n", flags.cores)) {
         to_stderr(format_args!(
             "kv: warning: ready at {address}, but cannot write to stdout: {error}"
         ));
+    }
+    if let Some(address) = shown {
+        let _ = to_stdout(&format!("kv metrics http://{address}/metrics\n"));
     }
     Ok(Running { stop, reporter, workers, wakers })
 }

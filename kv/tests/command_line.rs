@@ -79,6 +79,7 @@ fn the_help_tells_every_flag() {
         "memory",
         "records",
         "samples",
+        "metrics",
         "die-with-parent",
     ] {
         assert!(help.contains(&format!("--{flag}")), "--{flag} is not in the help");

@@ -7,13 +7,17 @@
 macro_rules! counters {
     (@trouble trouble $field:ident) => { stringify!($field) };
     ($(#[$meta:meta])* $name:ident {
-        $($(#[$doc:meta])* $field:ident $(: $mark:ident)?,)+
+        $($(#[doc = $doc:literal])* $field:ident $(: $mark:ident)?,)+
     }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct $name { $($(#[$doc])* pub $field: u64,)+ }
+        pub struct $name { $($(#[doc = $doc])* pub $field: u64,)+ }
 
         impl $name {
+            /// The names of the counters and what they mean, in the order of their declaration.
+            pub const HELP: &'static [(&'static str, &'static str)] =
+                &[$((stringify!($field), concat!($($doc),*).trim_ascii()),)+];
+
             /// The names of the counters that tell of trouble, in the order of their declaration.
             pub const TROUBLE: &'static [&'static str] =
                 &[$($($crate::counters!(@trouble $mark $field),)?)+];
@@ -21,6 +25,11 @@ macro_rules! counters {
             /// Each counter with its name, in the order of their declaration.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((stringify!($field), self.$field),)+].into_iter()
+            }
+
+            /// Each counter, in the order of their declaration.
+            pub fn values_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+                [$(&mut self.$field,)+].into_iter()
             }
 
             /// Adds another's counts to these.
@@ -135,6 +144,14 @@ mod tests {
         sum.add(&other);
         let named: Vec<_> = sum.named().filter(|&(_, count)| count > 0).collect();
         assert_eq!(named, [("gets", 4), ("malformed", 6)]);
+    }
+
+    #[test]
+    fn what_a_counter_means_is_said_where_it_is_declared() {
+        let names = ServerCounters::default().named().map(|(name, _)| name);
+        assert!(names.eq(ServerCounters::HELP.iter().map(|(name, _)| *name)), "in their order");
+        assert_eq!(ServerCounters::HELP[4], ("gets", "GETs executed."));
+        assert!(ServerCounters::HELP.iter().all(|(_, help)| !help.is_empty()));
     }
 
     #[test]

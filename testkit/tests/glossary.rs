@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use client::calls::CallCounters;
 use generator::report::GeneratorCounters;
-use kv::reporter::ProcessCounters;
+use kv::observed::ProcessCounters;
 use kv::table::TableGauges;
+use kv::worker::TimeCounters;
 use proto::counters::{ClientCounters, ServerCounters};
 use udp::counters::TransportCounters;
 
@@ -27,6 +28,7 @@ fn declared() -> Counters {
     }
     declare! {
         "Server": ServerCounters,
+        "Time": TimeCounters,
         "Table": TableGauges,
         "Server process": ProcessCounters,
         "Calls": CallCounters,

@@ -26,6 +26,10 @@ pub trait Endpoint {
 
     /// Told once a round what the transport counted; returns whether to go on.
     fn goes_on(&mut self, now_ns: u64, transport: &TransportCounters) -> bool;
+
+    /// Told that a round without work is over at `now_ns`, and the rest after it: time until here
+    /// was not worked.
+    fn rested(&mut self, _now_ns: u64) {}
 }
 
 /// What a round came to.
@@ -77,15 +81,17 @@ impl<I: Inbox> CoreLoop<I> {
                 Round::Over => return Ok(()),
                 Round::Worked => idle.worked(),
                 Round::Idle { timeout_ns } => {
-                    let now = transport.now_ns();
+                    let mut now = transport.now_ns();
                     if idle.nothing(now, waited_ns) == Rest::Sleep {
                         let until_ns = timeout_ns.unwrap_or(u64::MAX);
                         let rest_ns = until_ns.saturating_sub(now).min(SLEEP_NS_MAX);
                         if rest_ns >= SLEEP_NS_MIN || !idle.may_spin_at(now) {
                             transport.wait(Duration::from_nanos(rest_ns))?;
                             idle.woke();
+                            now = transport.now_ns();
                         }
                     }
+                    endpoint.rested(now);
                 }
             }
         }

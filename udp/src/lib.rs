@@ -13,6 +13,8 @@ pub mod idle;
 pub mod loss;
 mod outbox;
 pub mod pin;
+#[allow(unsafe_code, reason = "a page that forks do not share; each block says why it is sound")]
+pub mod process;
 mod send_buffer;
 #[allow(unsafe_code, reason = "options of sockets; each block says why it is sound")]
 pub mod socket;

@@ -72,6 +72,10 @@ impl<E: Endpoint> Endpoint for Lossy<E> {
         let counters = TransportCounters { datagrams_dropped: self.dropped, ..*transport };
         self.endpoint.goes_on(now_ns, &counters)
     }
+
+    fn rested(&mut self, now_ns: u64) {
+        self.endpoint.rested(now_ns);
+    }
 }
 
 #[cfg(test)]

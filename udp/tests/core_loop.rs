@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use proto::transmit::{Account, Flush, Path, Transmit};
-use udp::core_loop::{CoreLoop, Endpoint, Round};
+use udp::core_loop::{CoreLoop, Endpoint, Round, SLEEP_NS_MAX};
 use udp::counters::TransportCounters;
 use udp::idle::Idle;
 use udp::transport::{Inbox, Received, Transport};
@@ -177,6 +177,47 @@ fn one_loop_is_run_again_and_again_and_rests_until_something_is_due() {
         assert_eq!((transport.now_ns, deadline.rounds), (at_ns, 2));
     }
     assert_eq!(transport.waited, [REST; 3]);
+}
+
+/// Ends after three rounds, and notes when its rests were over.
+#[derive(Default)]
+struct Rested {
+    rounds: u32,
+    rested_ns: Vec<u64>,
+}
+
+impl Endpoint for Rested {
+    fn handle_datagram(&mut self, _: u64, _: Path, _: &[u8]) {}
+
+    fn handle_timeout(&mut self, _: u64, _: bool) {
+        self.rounds += 1;
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        None
+    }
+
+    fn poll_transmit(&mut self, _: u64, _: Flush) -> Option<Transmit<'_>> {
+        None
+    }
+
+    fn goes_on(&mut self, _: u64, _: &TransportCounters) -> bool {
+        self.rounds < 3
+    }
+
+    fn rested(&mut self, now_ns: u64) {
+        self.rested_ns.push(now_ns);
+    }
+}
+
+#[test]
+fn an_endpoint_is_told_when_a_rest_is_over_and_only_then() {
+    let mut transport = ByHand { incoming: [vec![1]].into(), ..ByHand::default() };
+    let mut endpoint = Rested::default();
+    let mut core_loop = CoreLoop::new(&transport);
+    core_loop.run(&mut transport, &mut Idle::new(false), &mut endpoint).unwrap();
+    // The first round worked, the second did not, and the third was the last.
+    assert_eq!((endpoint.rested_ns, transport.waited.len()), (vec![SLEEP_NS_MAX], 1));
 }
 
 #[test]

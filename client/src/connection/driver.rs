@@ -8,6 +8,7 @@ use proto::transmit::{Flush, Path, Transmit};
 use udp::core_loop::{CoreLoop, Endpoint};
 use udp::counters::TransportCounters;
 use udp::idle::Idle;
+use udp::process;
 use udp::socket::{Inbox, Socket};
 use udp::transport::Transport as _;
 
@@ -60,7 +61,7 @@ impl Driver {
             batch: 0,
             answers: Answers::default(),
             driven_ns: socket.now_ns(),
-            process: std::process::id(),
+            process: process::id(),
             failure: None,
             socket,
         };
@@ -71,7 +72,7 @@ impl Driver {
 
     /// Whether this process is the one that connected.
     pub(super) fn check_process(&self) -> Result<(), Error> {
-        if self.process == std::process::id() { Ok(()) } else { Err(Error::Forked) }
+        if self.process == process::id() { Ok(()) } else { Err(Error::Forked) }
     }
 
     /// Whether calls can be made at all, and the time; what is due comes first if nobody drove
@@ -111,8 +112,7 @@ impl Driver {
         let deadline_ns = now_ns + self.timeout_ns;
         self.submit(now_ns, deadline_ns, operation);
         self.finish(deadline_ns);
-        let mut answers = self.answers.gathered.take();
-        answers.next().expect("one was waited for")
+        self.answers.gathered.take_only()
     }
 
     /// Hands an operation to its session, or answers it from the cache.

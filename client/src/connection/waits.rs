@@ -3,7 +3,7 @@
 use crate::answer::Answer;
 use crate::calls::{Calls, EndedCall, NotTaken};
 use crate::error::Error;
-use crate::gather::{Gathered, WorkerEnd, answer_of};
+use crate::gather::{Gathered, WorkerEnd};
 use crate::limits::PIPELINE_BYTES_WAITING_MAX;
 
 /// What a connection knows a call by.
@@ -78,7 +78,7 @@ impl Waits for Answers {
     #[inline]
     fn ended(&mut self, _now_ns: u64, call: EndedCall<'_, Token>) {
         if call.token.batch == self.batch {
-            let result = call.result.map(|reply| answer_of(&reply));
+            let result = call.result.map(|reply| self.gathered.answer_of(&reply));
             self.gathered.end(call.token.place, result);
         }
     }

@@ -126,16 +126,44 @@ fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
+/// The kernel's number of the calling thread.
+#[must_use]
+pub fn thread_id() -> u64 {
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs().into()
+}
+
+/// What a thread has used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadUse {
+    /// Nanoseconds that it ran.
+    pub cpu_ns: u64,
+    /// Nanoseconds that it could have run, and waited for a core.
+    pub waited_ns: u64,
+}
+
+/// What a thread of this process has used since its start; none where the kernel does not tell.
+#[must_use]
+pub fn thread_use(thread: u64) -> Option<ThreadUse> {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
+    let mut numbers = text.split_ascii_whitespace().map_while(|number| number.parse().ok());
+    Some(ThreadUse { cpu_ns: numbers.next()?, waited_ns: numbers.next()? })
+}
+
 /// Datagrams that the kernel dropped at UDP sockets of this process bound to one of
 /// `local_ports`, since those sockets were opened.
 ///
 /// A receive buffer that was full is the usual reason.
 pub fn kernel_drops(local_ports: &[u16]) -> anyhow::Result<u64> {
+    Ok(kernel_drops_by_port(local_ports)?.iter().sum())
+}
+
+/// The same, for each port.
+pub fn kernel_drops_by_port(local_ports: &[u16]) -> anyhow::Result<Vec<u64>> {
     let inodes = own_socket_inodes().context("/proc/self/fd")?;
-    let mut drops = 0;
+    let mut drops = vec![0; local_ports.len()];
     for path in ["/proc/self/net/udp", "/proc/self/net/udp6"] {
         match std::fs::read_to_string(path) {
-            Ok(table) => drops += sum_drops(&table, local_ports, &inodes),
+            Ok(table) => add_drops(&table, local_ports, &inodes, &mut drops),
             // A kernel without IPv6 has no such table.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).context(path),
@@ -158,20 +186,21 @@ fn own_socket_inodes() -> anyhow::Result<HashSet<u64>> {
     Ok(inodes)
 }
 
-/// Sums the last column, which the `procfs` crate leaves out.
-fn sum_drops(table: &str, local_ports: &[u16], inodes: &HashSet<u64>) -> u64 {
-    table
-        .lines()
-        .filter_map(|line| {
-            // sl local remote state queues timer retransmits uid timeout inode ref pointer drops
-            let columns: Vec<&str> = line.split_whitespace().collect();
-            let (_, port) = columns.get(1)?.rsplit_once(':')?;
-            let port = u16::from_str_radix(port, 16).ok()?;
-            let inode = columns.get(9)?.parse().ok()?;
-            let drops = columns.get(12)?.parse::<u64>().ok()?;
-            (local_ports.contains(&port) && inodes.contains(&inode)).then_some(drops)
-        })
-        .sum()
+/// Adds the last column, which the `procfs` crate leaves out, to the `drops` of each port.
+fn add_drops(table: &str, local_ports: &[u16], inodes: &HashSet<u64>, drops: &mut [u64]) {
+    let sockets = table.lines().filter_map(|line| {
+        // sl local remote state queues timer retransmits uid timeout inode ref pointer drops
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let (_, port) = columns.get(1)?.rsplit_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        let inode = columns.get(9)?.parse().ok()?;
+        let dropped = columns.get(12)?.parse::<u64>().ok()?;
+        let at = local_ports.iter().position(|&local| local == port)?;
+        inodes.contains(&inode).then_some((at, dropped))
+    });
+    for (at, dropped) in sockets {
+        drops[at] += dropped;
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +217,12 @@ mod tests {
   102: 0200007F:1CE8 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 13 2 0000000000000000 1000
   103: 00000000000000000000000001000000:1CEA 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 14 2 0000000000000000 7
 ";
+
+    fn drops(table: &str, local_ports: &[u16], inodes: &HashSet<u64>) -> Vec<u64> {
+        let mut drops = vec![0; local_ports.len()];
+        add_drops(table, local_ports, inodes, &mut drops);
+        drops
+    }
 
     fn reading(time: Instant, growth: u64) -> Reading {
         Reading {
@@ -253,18 +288,35 @@ mod tests {
     #[test]
     fn drops_are_summed_over_own_sockets_on_the_given_ports() {
         let own = HashSet::from([11, 12, 14]);
-        assert_eq!(sum_drops(TABLE, &[7400, 7402], &own), 47);
-        assert_eq!(sum_drops(TABLE, &[7401], &own), 2);
-        assert_eq!(sum_drops(TABLE, &[], &own), 0);
+        assert_eq!(drops(TABLE, &[7400, 7402], &own), [40, 7]);
+        assert_eq!(drops(TABLE, &[7401], &own), [2]);
+        assert!(drops(TABLE, &[], &own).is_empty());
         // The third socket has port 7400 as well, but belongs to somebody else.
-        assert_eq!(sum_drops(TABLE, &[7400], &HashSet::from([13])), 1000);
+        assert_eq!(drops(TABLE, &[7400], &HashSet::from([13])), [1000]);
     }
 
     #[test]
     fn lines_that_are_no_sockets_are_passed_over() {
         let own = HashSet::from([1]);
-        assert_eq!(sum_drops("", &[1], &own), 0);
-        assert_eq!(sum_drops("a b\n: : : :\n\u{fffd}\n", &[1], &own), 0);
+        assert_eq!(drops("", &[1], &own), [0]);
+        assert_eq!(drops("a b\n: : : :\n\u{fffd}\n", &[1], &own), [0]);
+    }
+
+    #[test]
+    fn what_a_thread_uses_is_told_for_it_alone() {
+        let Some(before) = thread_use(thread_id()) else {
+            eprintln!("not tested: this kernel does not tell what a thread used");
+            return;
+        };
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(50) {
+            std::hint::spin_loop();
+        }
+        let now = thread_use(thread_id()).unwrap();
+        assert!(now.cpu_ns > before.cpu_ns && now.waited_ns >= before.waited_ns, "{now:?}");
+        let other = std::thread::spawn(|| thread_use(thread_id())).join().unwrap().unwrap();
+        assert!(other.cpu_ns < now.cpu_ns, "{other:?}");
+        assert_eq!(thread_use(0), None);
     }
 
     #[test]
