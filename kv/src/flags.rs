@@ -51,7 +51,8 @@ pub struct Flags {
     pub window: usize,
 
     /// Cap on the memory of the records; a write that would exceed it is refused. With a
-    /// unit: 512M, 4G. The default is half of what this process may have
+    /// unit: 512M, 4G. The default is 80 % of what this process may have: the machine's memory, or the limit
+    /// of its address space, its data or its control group
     #[arg(long, value_name = "BYTES", value_parser = memory)]
     pub memory: Option<u64>,
 

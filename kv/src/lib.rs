@@ -10,6 +10,7 @@ pub mod limits;
 #[cfg(not(loom))] // Nor has tokio a network then.
 pub mod metrics;
 pub mod observed;
+pub mod memory_bound;
 pub mod reporter;
 #[cfg(not(loom))]
 pub mod server;

@@ -20,6 +20,7 @@ use udp::transport::Transport as _;
 use crate::flags::{Flags, Pin};
 use crate::metrics::{Facts, Metrics};
 use crate::observed::Observed;
+use crate::memory_bound::MemoryBound;
 use crate::reporter::Reporter;
 use crate::table::{Choice, RECORD_OVERHEAD_BYTES, Table};
 use crate::worker::Worker;
@@ -44,15 +45,15 @@ pub fn start(flags: &Flags) -> Result<Running> {
     }
     let worker_cores = WorkerCores::new(flags)?;
     // Before sockets take the last file descriptors that this process may have.
-    let memory_cap_bytes = memory_cap_bytes(flags)?;
+    let memory = MemoryBound::new(flags)?;
     let base = SocketAddr::new(flags.bind, flags.port);
     let sockets = Socket::bind_consecutive(base, flags.cores, flags.socket_buffer)
         .map_err(|e| cannot_bind(flags, &e))?;
     let metrics = flags.metrics.map(Metrics::bind).transpose()?;
     let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
     // An index for more records than memory may hold would only take memory away.
-    let records = flags.records.min(memory_cap_bytes / RECORD_OVERHEAD_BYTES).max(1);
-    let table = Table::new(flags.table, records as usize, memory_cap_bytes)
+    let records = flags.records.min(memory.bytes / RECORD_OVERHEAD_BYTES).max(1);
+    let table = Table::new(flags.table, records as usize, memory.bytes)
         .with_context(|| format!("no memory for an index of {records} records (--records)"))?;
     let table = Arc::new(table);
     let observed = Arc::new(Observed::new(ports.clone(), table.clone()));
@@ -91,10 +92,17 @@ pub fn start(flags: &Flags) -> Result<Running> {
             None => spawn(core, socket, worker, &stop)?,
         });
     }
-    let facts = Facts { table: flags.table, memory_cap_bytes };
+    let facts = Facts { table: flags.table, memory_cap_bytes: memory.bytes };
     let shown = metrics.map(|metrics| metrics.serve(observed, facts, stop.clone())).transpose()?;
     let address = SocketAddr::new(flags.bind, ports[0]);
-    if let Err(error) = to_stdout(&format!("kv ready {address} cores={}\n", flags.cores)) {
+    if let Some(limit) = memory.exceeded() {
+        to_stderr(format_args!(
+            "kv: warning: --memory is more than this process may have: {} bytes, {}",
+            limit.bytes, limit.source
+        ));
+    }
+    let ready = format!("kv memory {memory}\nkv ready {address} cores={}\n", flags.cores);
+    if let Err(error) = to_stdout(&ready) {
         to_stderr(format_args!(
             "kv: warning: ready at {address}, but cannot write to stdout: {error}"
         ));
@@ -191,18 +199,6 @@ struct StopOnDrop(Arc<AtomicBool>);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// `--memory`, or half of what this process may have.
-fn memory_cap_bytes(flags: &Flags) -> Result<u64> {
-    let half = || host::machine::memory_limit_bytes() / 2;
-    match flags.memory.unwrap_or_else(half) {
-        0 => bail!(
-            "nobody tells how much memory this process may have (/proc cannot be read): give \
-             --memory"
-        ),
-        bytes => Ok(bytes),
     }
 }
 

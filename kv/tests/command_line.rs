@@ -40,6 +40,21 @@ fn an_index_that_there_is_no_memory_for_is_refused() {
 }
 
 #[test]
+fn it_tells_its_bound_on_memory_and_where_that_comes_from() {
+    let line = |limits: &str| {
+        let command = format!("{limits} && exec \"$0\" --port 0 --records 1000 --pin none");
+        let mut process = Process::start("/bin/sh".as_ref(), &["-c", &command, KV]);
+        let line = process.wait_for_line("kv memory ", DEADLINE);
+        process.wait_for_line("kv ready ", DEADLINE);
+        line
+    };
+    let address_space = "80 % of 1024000000, the limit on its address space (RLIMIT_AS)";
+    assert_eq!(line("ulimit -v 1000000"), format!("kv memory 819200000 bytes: {address_space}"));
+    let data = "80 % of 512000000, the limit on its data (RLIMIT_DATA)";
+    assert_eq!(line("ulimit -d 500000"), format!("kv memory 409600000 bytes: {data}"));
+}
+
+#[test]
 fn an_address_of_another_machine_is_refused() {
     // Of a network that is kept for documentation, RFC 5737.
     refuses(&["--bind", "192.0.2.1", "--port", "0"], "192.0.2.1 is not an address of this machine");

@@ -6,40 +6,27 @@
 //! this file is empty.
 #![cfg(loom)]
 
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use kv::table;
+use kv::table::{self, KeyHash};
 use loom::thread;
 use proto::store::Store as _;
 
 type BucketTable = table::BucketTable<OneBucket>;
 
 /// Sends all keys to the first bucket, with the last byte of each as its tag.
-#[derive(Clone, Copy, Debug, Default)]
-struct OneBucket(u8);
+#[derive(Clone, Copy, Debug)]
+struct OneBucket;
 
-impl BuildHasher for OneBucket {
-    type Hasher = Self;
-
-    fn build_hasher(&self) -> Self {
-        *self
-    }
-}
-
-impl Hasher for OneBucket {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = *bytes.last().expect("no key is empty");
-    }
-
-    fn finish(&self) -> u64 {
-        u64::from(self.0) << 48
+impl KeyHash for OneBucket {
+    fn hash(&self, key: &[u8]) -> u64 {
+        u64::from(*key.last().expect("no key is empty")) << 48
     }
 }
 
 /// Four buckets, of which one is used, and which are crowded with more than four records.
 fn table() -> Arc<BucketTable> {
-    Arc::new(BucketTable::with_hasher(4, 1 << 20, OneBucket::default()))
+    Arc::new(BucketTable::with_hash(4, 1 << 20, OneBucket))
 }
 
 /// Tries every order in which a thread is interrupted at most so often.
@@ -126,7 +113,7 @@ fn a_reader_sees_whole_records_and_never_an_older_one_after_a_newer() {
 
 /// One bucket with one record more than it is for: it is to be left, and nothing is moved yet.
 fn growing() -> Arc<BucketTable> {
-    let table = Arc::new(BucketTable::with_hasher(1, 1 << 20, OneBucket::default()));
+    let table = Arc::new(BucketTable::with_hash(1, 1 << 20, OneBucket));
     put(&table, b"a", b"first");
     put(&table, b"b", b"first");
     table

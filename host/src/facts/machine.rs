@@ -37,15 +37,6 @@ pub fn available_bytes() -> u64 {
     Meminfo::current().map_or(0, |memory| memory.mem_available.unwrap_or(memory.mem_free))
 }
 
-/// Memory that this process may have at most: the machine's, or less by a limit on its address
-/// space or of its control group; 0 if nobody tells.
-pub fn memory_limit_bytes() -> u64 {
-    let machine = Meminfo::current().ok().map(|memory| memory.mem_total);
-    let address_space = rustix::process::getrlimit(rustix::process::Resource::As).current;
-    let group = number(Path::new("/sys/fs/cgroup/memory.max"));
-    [machine, address_space, group].into_iter().flatten().min().unwrap_or(0)
-}
-
 /// Speed of the fastest interface that is up and not the loopback, and its name; or
 /// 10 Gbit/s and `assumed` where none tells a speed, as on loopback and most virtual machines.
 ///

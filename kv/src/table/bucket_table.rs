@@ -10,12 +10,10 @@
 //! 2014; the stages are the software pipeline of Chen et al., "Improving Hash Join Performance
 //! through Prefetching", 2004). A replaced record is retired ([`super::epoch`]).
 
-use std::hash::{BuildHasher, Hasher as _};
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use proto::limits::LOOKUP_GROUP_MAX;
 use proto::store::{Full, Record, Store};
 
@@ -24,6 +22,7 @@ use super::cells::{Cells, Mine};
 use super::epoch::{Guard, pin, retire};
 use super::gauges::TableGauges;
 use super::index::{Found, Index};
+use super::key_hash::{KeyHash, SecretHash};
 use super::memory::Memory;
 use super::record::{NewRecord, RecordRef};
 use super::sync::{AtomicPtr, AtomicU64, Ordering};
@@ -31,10 +30,10 @@ use super::word::Word;
 
 /// The records of a server.
 #[derive(Debug)]
-pub struct BucketTable<S: BuildHasher = RandomState> {
+pub struct BucketTable<H: KeyHash = SecretHash> {
     /// Never null. Where every search begins: while it migrates, some go on in the next.
     index: AtomicPtr<Index>,
-    hasher: S,
+    key_hash: H,
     memory: Memory,
     /// The memory of the records.
     pub(super) cells: Arc<Cells>,
@@ -72,33 +71,34 @@ impl BucketTable {
     /// An empty table with room for about `records` before it grows.
     ///
     /// # Panics
-    /// If the system has no memory for its index, as allocations do.
+    /// If the system has no memory for its index, as allocations do, or no random bytes.
     #[must_use]
     pub fn new(records: usize, memory_cap_bytes: u64) -> Self {
-        Self::with_hasher(records, memory_cap_bytes, RandomState::default())
+        Self::try_new(records, memory_cap_bytes)
+            .unwrap_or_else(|error| panic!("no table for {records} records: {error}"))
     }
 
-    /// The same, or an error if the system has no memory for its index.
+    /// The same, or an error if the system has no memory for its index, or no random bytes.
     pub fn try_new(records: usize, memory_cap_bytes: u64) -> io::Result<Self> {
-        Self::over(records, memory_cap_bytes, RandomState::default())
+        Self::over(records, memory_cap_bytes, SecretHash::random()?)
     }
 }
 
-impl<S: BuildHasher> BucketTable<S> {
+impl<H: KeyHash> BucketTable<H> {
     /// The same with a hash of the caller's: one that is fixed, for what has to run alike
     /// each time. Those who choose keys could make its chains long, so it is for no server.
     #[must_use]
-    pub fn with_hasher(records: usize, memory_cap_bytes: u64, hasher: S) -> Self {
-        Self::over(records, memory_cap_bytes, hasher)
+    pub fn with_hash(records: usize, memory_cap_bytes: u64, key_hash: H) -> Self {
+        Self::over(records, memory_cap_bytes, key_hash)
             .unwrap_or_else(|error| panic!("no memory for an index of {records} records: {error}"))
     }
 
-    fn over(records: usize, memory_cap_bytes: u64, hasher: S) -> io::Result<Self> {
+    fn over(records: usize, memory_cap_bytes: u64, key_hash: H) -> io::Result<Self> {
         let cells = Cells::new(memory_cap_bytes)?;
         let index = Index::for_records(records as u64, &cells)?;
         Ok(Self {
             index: AtomicPtr::new(Box::into_raw(Box::new(index))),
-            hasher,
+            key_hash,
             memory: Memory::new(memory_cap_bytes),
             cells,
             records: AtomicU64::new(0),
@@ -119,9 +119,7 @@ impl<S: BuildHasher> BucketTable<S> {
 
     #[inline]
     pub(super) fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key);
-        hasher.finish()
+        self.key_hash.hash(key)
     }
 
     #[inline]
@@ -284,7 +282,7 @@ impl<S: BuildHasher> BucketTable<S> {
     }
 }
 
-impl<S: BuildHasher> Store for &BucketTable<S> {
+impl<H: KeyHash> Store for &BucketTable<H> {
     #[inline]
     fn get(&mut self, keys: &[&[u8]], mut found: impl FnMut(usize, Option<Record<'_>>)) {
         assert!(keys.len() <= LOOKUP_GROUP_MAX);
@@ -292,14 +290,13 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
         let index = self.index_after_migrating_some(&guard);
         let mut hashes = [0; LOOKUP_GROUP_MAX];
         let mut words = [Word::EMPTY; LOOKUP_GROUP_MAX];
+        let prefetch_bucket = index.bucket_prefetch();
         // Each stage is a step behind the one before it.
         let (mut hashed, mut prefetched, mut done) = (0, 0, 0);
         while done < keys.len() {
             let steps = [(hashed + STEP).min(keys.len()), hashed, prefetched];
-            for at in hashed..steps[0] {
-                hashes[at] = self.hash(keys[at]);
-                index.prefetch_bucket(hashes[at]);
-            }
+            let step = hashed..steps[0];
+            self.key_hash.hash_all(&keys[step.clone()], &mut hashes[step], &prefetch_bucket);
             for at in prefetched..steps[1] {
                 words[at] = index.prefetch_record(hashes[at], RECORD_LINES);
             }
@@ -319,13 +316,11 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
         let guard = pin();
         let index = self.index(&guard);
         let mut hashes = [0; LOOKUP_GROUP_MAX];
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = self.hash(key);
-            index.prefetch_bucket(*hash);
-        }
-        for hash in &hashes[..keys.len()] {
+        let hashes = &mut hashes[..keys.len()];
+        self.key_hash.hash_all(keys, hashes, index.bucket_prefetch());
+        for &hash in &*hashes {
             // Of what is replaced, only the key and the version are read.
-            index.prefetch_record(*hash, 1);
+            index.prefetch_record(hash, 1);
         }
     }
 
@@ -356,7 +351,7 @@ impl<S: BuildHasher> Store for &BucketTable<S> {
     }
 }
 
-impl<S: BuildHasher> Drop for BucketTable<S> {
+impl<H: KeyHash> Drop for BucketTable<H> {
     fn drop(&mut self) {
         let guard = pin();
         while let index = self.index(&guard)

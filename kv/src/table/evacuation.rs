@@ -6,11 +6,10 @@
 //! The writers do it, in small steps: one begins with a page, takes its free cells out of the
 //! lists of each shard, and moves its records, a few a step.
 
-use std::hash::BuildHasher;
-
 use super::bucket_table::BucketTable;
 use super::cells::For;
 use super::epoch::{Guard, pin};
+use super::key_hash::KeyHash;
 use super::pages::PageId;
 use super::record::{Header, NewRecord, RecordRef};
 use std::ptr::NonNull;
@@ -29,7 +28,7 @@ pub(super) enum Evacuation {
     Moving { page: PageId, cell: usize },
 }
 
-impl<S: BuildHasher> BucketTable<S> {
+impl<H: KeyHash> BucketTable<H> {
     /// Goes on with evacuation for a step; returns whether that may gain something.
     #[cold]
     pub(super) fn evacuate_some(&self) -> bool {

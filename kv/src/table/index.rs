@@ -120,10 +120,12 @@ impl Index {
         }
     }
 
-    /// Prefetches the bucket of a hash.
+    /// What prefetches the bucket of a hash. It looks at the index once, for many hashes.
     #[inline]
-    pub(super) fn prefetch_bucket(&self, hash: u64) {
-        prefetch(std::ptr::from_ref(self.bucket(hash)).cast(), 1);
+    pub(super) fn bucket_prefetch(&self) -> impl Fn(u64) + use<> {
+        let buckets: &[Bucket] = &self.buckets;
+        let (first, mask) = (buckets.as_ptr(), buckets.len() - 1);
+        move |hash| prefetch(first.wrapping_add(hash as usize & mask).cast(), 1)
     }
 
     /// Prefetches `lines` of the record that is probably the one looked for, and returns its

@@ -13,11 +13,14 @@
 //! | `bucket` | a cache line of slots, and the chain of its overflow |
 //! | `word` | what a slot holds |
 //! | `record` | version, key and value |
+//! | `key_hash`, `aes_hash` | where a key belongs, which nobody else can know |
 //! | `evacuation` | moves records so that pages become free |
 //! | `cells` | the memory of records: lists of free cells, pages, the bound |
 //! | `pages`, `size_class`, `region` | which cells are free; their sizes; their memory |
 //! | `epoch`, `memory`, `sync`, `try_lock` | when to drop what was retired; the cap; atomics; locks |
 
+#[cfg(target_arch = "x86_64")]
+mod aes_hash;
 mod bucket;
 mod bucket_array;
 mod bucket_table;
@@ -26,6 +29,7 @@ mod epoch;
 mod evacuation;
 mod gauges;
 mod index;
+mod key_hash;
 mod memory;
 mod null_table;
 mod pages;
@@ -46,6 +50,7 @@ use proto::store::{Full, Record, Store};
 
 pub use bucket_table::BucketTable;
 pub use gauges::TableGauges;
+pub use key_hash::{KeyHash, SecretHash};
 pub use memory::{Memory, RECORD_OVERHEAD_BYTES};
 pub use null_table::NullTable;
 pub use papaya_table::PapayaTable;

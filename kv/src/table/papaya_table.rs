@@ -3,10 +3,9 @@
 //! Key and value of a record are one allocation; the map's entry holds its address and
 //! its version, and every write puts a new entry in the place of the old.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{Hash, Hasher, RandomState};
 use std::hint::black_box;
 
-use foldhash::fast::RandomState;
 use papaya::{Compute, Equivalent, HashMap, Operation};
 use proto::limits::LOOKUP_GROUP_MAX;
 use proto::store::{Full, Record, Store};
