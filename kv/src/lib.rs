@@ -7,10 +7,10 @@
 
 pub mod flags;
 pub mod limits;
+pub mod memory_bound;
 #[cfg(not(loom))] // Nor has tokio a network then.
 pub mod metrics;
 pub mod observed;
-pub mod memory_bound;
 pub mod reporter;
 #[cfg(not(loom))]
 pub mod server;

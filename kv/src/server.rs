@@ -18,9 +18,9 @@ use udp::socket::Socket;
 use udp::transport::Transport as _;
 
 use crate::flags::{Flags, Pin};
+use crate::memory_bound::MemoryBound;
 use crate::metrics::{Facts, Metrics};
 use crate::observed::Observed;
-use crate::memory_bound::MemoryBound;
 use crate::reporter::Reporter;
 use crate::table::{Choice, RECORD_OVERHEAD_BYTES, Table};
 use crate::worker::Worker;

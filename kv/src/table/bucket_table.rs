@@ -17,14 +17,16 @@ use std::sync::Arc;
 use proto::limits::LOOKUP_GROUP_MAX;
 use proto::store::{Full, Record, Store};
 
-use super::bucket::SLOTS;
-use super::cells::{Cells, Mine};
+use super::bucket::{NoMemory, SLOTS};
+use super::cells::{Cells, MemoryUse};
 use super::epoch::{Guard, pin, retire};
+use super::garbage::hand_over;
 use super::gauges::TableGauges;
 use super::index::{Found, Index};
 use super::key_hash::{KeyHash, SecretHash};
 use super::memory::Memory;
 use super::record::{NewRecord, RecordRef};
+use super::shard::Mine;
 use super::sync::{AtomicPtr, AtomicU64, Ordering};
 use super::word::Word;
 
@@ -64,7 +66,7 @@ enum Refused {
     /// The records hold as much as they may.
     AtCap,
     /// There is no free page; evacuation may gain one.
-    NoPage,
+    NoMemory,
 }
 
 impl BucketTable {
@@ -217,7 +219,9 @@ impl<H: KeyHash> BucketTable<H> {
                         Ok(()) => {
                             self.memory.replaced(old_bytes, new_bytes);
                             match seen.address() {
-                                Some(old) => mine.retire(old),
+                                Some(record) => {
+                                    mine.retire(record, old.map_or(0, RecordRef::class));
+                                }
                                 None => self.added(index),
                             }
                             return Write::Done(version);
@@ -226,49 +230,105 @@ impl<H: KeyHash> BucketTable<H> {
                     }
                 }
             }
-            let Some(next) = bucket.next_or_add() else { return Write::Migrating(new) };
-            bucket = next;
+            match bucket.next_or_add(&self.cells) {
+                Ok(Some(next)) => bucket = next,
+                Ok(None) => return Write::Migrating(new),
+                Err(NoMemory) => {
+                    new.discard(mine);
+                    return Write::Refused(Refused::NoMemory);
+                }
+            }
         }
     }
 
+    /// Whether a record may not be replaced by a longer one.
+    #[inline]
     fn refuses_growth(&self, old_bytes: u64, new_bytes: u64) -> Option<Refused> {
         if !self.memory.allows(old_bytes, new_bytes) {
             return Some(Refused::AtCap);
         }
-        self.cells.is_tight().then_some(Refused::NoPage)
+        self.cells.is_tight().then_some(Refused::NoMemory)
     }
 
+    #[inline]
     fn try_put(&self, hash: u64, key: &[u8], value: &[u8]) -> Result<u64, Refused> {
         // Pinning may free garbage, which locks a shard: so it comes first.
         let guard = pin();
         let mut mine = self.cells.mine();
-        let mut new = NewRecord::new(key, value, &mut mine).ok_or(Refused::NoPage)?;
+        if !mine.can_retire() {
+            return Err(Refused::NoMemory);
+        }
+        let mut new = NewRecord::new(key, value, &mut mine).ok_or(Refused::NoMemory)?;
         let mut index = self.index_after_migrating_some(&guard);
-        let written = loop {
+        let version = loop {
             match self.put_in(index, hash, new, &mut mine, &guard) {
-                Write::Done(version) => break Ok(version),
-                Write::Refused(refused) => break Err(refused),
+                Write::Done(version) => break version,
+                Write::Refused(refused) => return Err(refused),
                 Write::Migrating(record) => new = record,
             }
-            let next = index.next(&guard).expect("a frozen bucket has a next index");
-            if index.migrate_bucket(hash, next, |key| self.hash(key), &guard) {
-                self.advance(index, next, &guard);
-            }
+            let Ok(next) = self.migrate_for_write(index, hash, &guard) else {
+                new.discard(&mut mine);
+                return Err(Refused::NoMemory);
+            };
             index = next;
         };
-        let bag = mine.full_bag();
-        drop(mine);
-        self.cells.hand_over(bag, &guard);
-        written
+        if mine.is_bag_full() {
+            let bag = mine.bag().expect("it is full");
+            drop(mine);
+            hand_over(&self.cells, bag, &guard);
+        }
+        Ok(version)
     }
 
-    /// Goes on with evacuation because there is no page; returns whether that may gain something.
+    /// Migrates the frozen bucket of a hash; returns the index where a writer goes on.
     #[cold]
+    pub(super) fn migrate_for_write<'g>(
+        &self,
+        index: &'g Index,
+        hash: u64,
+        guard: &'g Guard,
+    ) -> Result<&'g Index, NoMemory> {
+        let next = index.next(guard).expect("a frozen bucket has a next index");
+        if index.migrate_bucket(hash, next, |key| self.hash(key), guard)? {
+            self.advance(index, next, guard);
+        }
+        Ok(next)
+    }
+
+    /// What a write does that was refused, or after which free pages run low.
+    #[cold]
+    #[inline(never)]
+    fn put_on_low_memory(
+        &self,
+        hash: u64,
+        key: &[u8],
+        value: &[u8],
+        mut result: Result<u64, Refused>,
+    ) -> Result<u64, Full> {
+        for _ in 0..ROOM_STEPS {
+            match result {
+                Ok(version) => {
+                    self.evacuate_some();
+                    return Ok(version);
+                }
+                Err(Refused::AtCap) => return Err(Full),
+                Err(Refused::NoMemory) if self.make_room() => {
+                    result = self.try_put(hash, key, value);
+                }
+                Err(Refused::NoMemory) => return Err(Full),
+            }
+        }
+        result.map_err(|_| Full)
+    }
+
+    /// Goes on with evacuation because there is no memory; returns whether that may gain some.
     fn make_room(&self) -> bool {
         let may_gain = self.evacuate_some();
         let guard = pin();
         let bag = self.cells.mine().bag();
-        self.cells.hand_over(bag, &guard);
+        if let Some(bag) = bag {
+            hand_over(&self.cells, bag, &guard);
+        }
         may_gain
     }
 
@@ -326,45 +386,38 @@ impl<H: KeyHash> Store for &BucketTable<H> {
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<u64, Full> {
         let hash = self.hash(key);
-        let mut steps = 0;
-        loop {
-            match self.try_put(hash, key, value) {
-                Ok(version) => {
-                    if self.cells.is_low() {
-                        self.evacuate_some();
-                    }
-                    return Ok(version);
-                }
-                Err(Refused::NoPage) if steps < ROOM_STEPS && self.make_room() => steps += 1,
-                Err(_) => return Err(Full),
-            }
+        match self.try_put(hash, key, value) {
+            Ok(version) if !self.cells.is_low() => Ok(version),
+            result => self.put_on_low_memory(hash, key, value, result),
         }
     }
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         let buckets = self.index(&pin()).len();
         let (records, record_bytes) = (self.len(), self.memory.used_bytes());
-        let [index_bytes, page_bytes, free_page_bytes] = self.cells.figures();
-        TableGauges { records, record_bytes, page_bytes, free_page_bytes, index_bytes, buckets }
-            .named()
-            .collect()
+        let MemoryUse { index_bytes, page_bytes, free_page_bytes, garbage_bytes } =
+            self.cells.memory_use();
+        let gauges = TableGauges {
+            records,
+            record_bytes,
+            page_bytes,
+            free_page_bytes,
+            garbage_bytes,
+            index_bytes,
+            buckets,
+        };
+        gauges.named().collect()
     }
 }
 
 impl<H: KeyHash> Drop for BucketTable<H> {
     fn drop(&mut self) {
-        let guard = pin();
-        while let index = self.index(&guard)
-            && let Some(next) = index.next(&guard)
-        {
-            for bucket in 0..index.len() {
-                if index.migrate_bucket(bucket, next, |key| self.hash(key), &guard) {
-                    self.advance(index, next, &guard);
-                }
-            }
+        // SAFETY: it was made from a box, and the table is dropped, so nobody else has it. The
+        // records and the buckets that others overflow into go with their pages.
+        let first = unsafe { Box::from_raw(self.index.load(Ordering::Relaxed)) };
+        let mut index = Some(first);
+        while let Some(dropped) = index {
+            index = dropped.take_next();
         }
-        // SAFETY: the table is dropped, so nobody else has it, and it was made from a box.
-        let index = unsafe { Box::from_raw(self.index.load(Ordering::Relaxed)) };
-        index.free_chains();
     }
 }

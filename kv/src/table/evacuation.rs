@@ -6,16 +6,20 @@
 //! The writers do it, in small steps: one begins with a page, takes its free cells out of the
 //! lists of each shard, and moves its records, a few a step.
 
+use std::ptr::NonNull;
+
+use super::bucket::NoMemory;
 use super::bucket_table::BucketTable;
-use super::cells::For;
 use super::epoch::{Guard, pin};
+use super::garbage::hand_over;
 use super::key_hash::KeyHash;
 use super::pages::PageId;
 use super::record::{Header, NewRecord, RecordRef};
-use std::ptr::NonNull;
+use super::sync::IN_MODEL;
+use super::word::Word;
 
 /// Records that are moved in a step.
-const STEP: usize = if cfg!(loom) { 1 } else { 16 };
+const STEP: usize = if IN_MODEL { 1 } else { 16 };
 
 /// How far the evacuation of a page is.
 #[derive(Clone, Copy, Debug)]
@@ -80,28 +84,28 @@ impl<H: KeyHash> BucketTable<H> {
                     let mut mine = self.cells.mine();
                     // SAFETY: the word was not frozen, so its bucket was not migrated.
                     let old = unsafe { RecordRef::new(record) };
-                    let Some(copy) = NewRecord::copy_of(old, &mut mine, For::Evacuation) else {
+                    if !mine.can_retire() {
                         return false;
-                    };
-                    let new = super::word::Word::new(hash, copy.address());
-                    if bucket.replace(slot, word, new).is_ok() {
-                        mine.retire(record);
-                        let bag = mine.full_bag();
+                    }
+                    let Some(copy) = NewRecord::copy_of(old, &mut mine) else { return false };
+                    if bucket.replace(slot, word, Word::new(hash, copy.address())).is_err() {
+                        // It was replaced, or is migrating.
+                        copy.discard(&mut mine);
+                        continue;
+                    }
+                    mine.retire(record, old.class());
+                    if mine.is_bag_full() {
+                        let bag = mine.bag().expect("it is full");
                         drop(mine);
-                        self.cells.hand_over(bag, guard);
-                        return true;
+                        hand_over(&self.cells, bag, guard);
                     }
-                    copy.discard(&mut mine);
-                    // It was replaced, or is migrating.
+                    return true;
                 }
-                Some(Err(())) => {
-                    // A writer's way: the bucket is migrated first.
-                    let next = index.next(guard).expect("a frozen bucket has a next index");
-                    if index.migrate_bucket(hash, next, |key| self.hash(key), guard) {
-                        self.advance(index, next, guard);
-                    }
-                    index = next;
-                }
+                // A writer's way: the bucket is migrated first.
+                Some(Err(())) => match self.migrate_for_write(index, hash, guard) {
+                    Ok(next) => index = next,
+                    Err(NoMemory) => return false,
+                },
                 None => return true,
             }
         }

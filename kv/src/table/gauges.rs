@@ -11,6 +11,8 @@ proto::counters! {
         page_bytes,
         /// Bytes of pages that held records and are free now.
         free_page_bytes,
+        /// Bytes of records that were replaced and wait until no thread reads them.
+        garbage_bytes,
         /// Bytes of the index; 0 of a table that does not tell.
         index_bytes,
         /// Buckets of the index; 0 of a table that has none of its own.

@@ -15,7 +15,8 @@
 //! | `record` | version, key and value |
 //! | `key_hash`, `aes_hash` | where a key belongs, which nobody else can know |
 //! | `evacuation` | moves records so that pages become free |
-//! | `cells` | the memory of records: lists of free cells, pages, the bound |
+//! | `cells`, `shard` | the memory of records within the bound; what each thread has of it |
+//! | `garbage` | records that were retired, until no thread can see them |
 //! | `pages`, `size_class`, `region` | which cells are free; their sizes; their memory |
 //! | `epoch`, `memory`, `sync`, `try_lock` | when to drop what was retired; the cap; atomics; locks |
 
@@ -27,6 +28,7 @@ mod bucket_table;
 mod cells;
 mod epoch;
 mod evacuation;
+mod garbage;
 mod gauges;
 mod index;
 mod key_hash;
@@ -36,9 +38,10 @@ mod pages;
 mod papaya_table;
 mod record;
 mod region;
+mod shard;
 mod size_class;
 mod sync;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
 mod try_lock;
 mod word;

@@ -14,11 +14,13 @@
 //! ```
 //!
 //! Cells are taken from the fullest pages of a class, so that the emptiest may empty. Nothing is
-//! taken from a page that is being evacuated.
+//! taken from a page that is being evacuated. What a page holds is moved to other pages of its
+//! class, or, if these have no room, to larger cells that are free: so a class that is hardly used
+//! keeps no page.
 //!
 //! A cell is named by its offset in bytes from the first page.
 
-use super::size_class::{CELLS_MAX, CLASSES, Class, PAGE_BYTES, cell_bytes, cells};
+use super::size_class::{BUCKETS, CELLS_MAX, CLASSES, Class, PAGE_BYTES, cell_bytes, cells};
 
 /// A page, by its number.
 pub(super) type PageId = u32;
@@ -29,6 +31,10 @@ const NONE: PageId = PageId::MAX;
 const FULLNESS: usize = 16;
 /// A page is worth evacuating if at least one in so many of its cells is free.
 const WORTH_ONE_IN: usize = 32;
+/// What is moved to larger cells takes at most one in so many of a page, and moves up by so many
+/// classes at most.
+const LARGER_ONE_IN: usize = 2;
+const LARGER_CLASSES: usize = 64;
 const WORDS: usize = CELLS_MAX.div_ceil(64);
 /// What a page costs beside its cells.
 pub(super) const PAGE_OVERHEAD_BYTES: usize = size_of::<Page>();
@@ -38,12 +44,12 @@ const CHUNK: usize = 32;
 /// The pages of a table.
 #[derive(Debug)]
 pub(super) struct Pages {
-    pages: Vec<Box<[Page]>>,
+    pages: Vec<Vec<Page>>,
     /// The first of the partly used pages, by class and fullness.
     partly: Box<[[PageId; FULLNESS]]>,
     /// Free cells in the partly used pages of a class.
     free_cells: Box<[u32]>,
-    /// Free pages that were used before.
+    /// Free pages that were used before; with room for all.
     free: Vec<PageId>,
     /// Pages that were ever used: the first ones.
     touched: PageId,
@@ -122,7 +128,7 @@ impl Pages {
         self.given
     }
 
-    /// Takes up to `count` cells of a class, and tells of each. A page is taken for it only if
+    /// Takes up to `count` cells of a class, and tells of each. A page is begun for it only if
     /// more than `spare` are free. Returns how many there were: less only if there are no more.
     pub(super) fn take(
         &mut self,
@@ -147,8 +153,17 @@ impl Pages {
         count - left
     }
 
-    /// Gives a cell back.
-    pub(super) fn give(&mut self, offset: usize) {
+    /// Takes a cell for what is moved from one of a class, perhaps a larger one. Begins no page:
+    /// nothing would be gained.
+    pub(super) fn take_for_move(&mut self, class: Class) -> Option<(usize, Class)> {
+        let class = self.larger(class).find(|&class| self.free_cells[class] > 0)?;
+        let mut taken = None;
+        self.take(class, 1, PageId::MAX, |offset| taken = Some((offset, class)));
+        taken
+    }
+
+    /// Gives a cell back; returns whether that was the last of a page that was being evacuated.
+    pub(super) fn give(&mut self, offset: usize) -> bool {
         let id = page_of(offset);
         let page = self.page(id);
         let (class, was) = (usize::from(page.class), page.state);
@@ -160,11 +175,11 @@ impl Pages {
         let page = self.page_mut(id);
         page.free[word] |= bit;
         page.taken -= 1;
+        let is_evacuated = was == State::Evacuated && page.taken == 0;
         self.given += 1;
-        if was == State::Evacuated {
-            self.evacuated -= PageId::from(self.page(id).taken == 0);
-        }
+        self.evacuated -= PageId::from(is_evacuated);
         self.link(id);
+        is_evacuated
     }
 
     /// Begins to evacuate the page with the fewest cells taken whose cells others of its class
@@ -186,13 +201,15 @@ impl Pages {
         self.evacuated += 1;
     }
 
-    /// Cells are taken from a page again.
-    pub(super) fn cancel_evacuation(&mut self, id: PageId) {
-        if self.is_evacuated(id) {
+    /// Cells are taken from a page again, unless it is empty already.
+    pub(super) fn cancel_evacuation(&mut self, id: PageId) -> bool {
+        let is_evacuated = self.is_evacuated(id);
+        if is_evacuated {
             self.evacuated -= 1;
             self.page_mut(id).state = State::Free;
             self.link(id);
         }
+        is_evacuated
     }
 
     /// Whether the page is being evacuated.
@@ -224,7 +241,22 @@ impl Pages {
         let class = usize::from(page.class);
         let (taken, all) = (usize::from(page.taken), cells(class));
         let free = all - taken;
-        free * WORTH_ONE_IN >= all && self.free_cells[class] as usize - free >= taken
+        if class == BUCKETS || free * WORTH_ONE_IN < all {
+            return false;
+        }
+        let mut homeless = taken.saturating_sub(self.free_cells[class] as usize - free);
+        for larger in self.larger(class).skip(1) {
+            if homeless == 0 || homeless * cell_bytes(larger) * LARGER_ONE_IN > PAGE_BYTES {
+                break;
+            }
+            homeless = homeless.saturating_sub(self.free_cells[larger] as usize);
+        }
+        homeless == 0
+    }
+
+    /// A class, and those to whose cells its records may be moved.
+    fn larger(&self, class: Class) -> impl Iterator<Item = Class> + use<> {
+        class..(class + LARGER_CLASSES).min(CLASSES)
     }
 
     fn fullest(&self, class: Class) -> Option<PageId> {
@@ -235,13 +267,10 @@ impl Pages {
         if self.free_pages() <= spare {
             return None;
         }
-        let id = self.free.pop().unwrap_or_else(|| {
-            if (self.touched as usize).is_multiple_of(CHUNK) {
-                self.pages.push(vec![Page::FREE; CHUNK].into_boxed_slice());
-            }
-            self.touched += 1;
-            self.touched - 1
-        });
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => self.touch()?,
+        };
         let page = self.page_mut(id);
         debug_assert_eq!((page.state, page.taken), (State::Free, 0));
         page.class = class as u16;
@@ -251,6 +280,20 @@ impl Pages {
             _ => u64::MAX,
         });
         Some(id)
+    }
+
+    /// A page that was never used, if the system has memory for its bookkeeping.
+    fn touch(&mut self) -> Option<PageId> {
+        if self.touched as usize == self.pages.len() * CHUNK {
+            let mut chunk = Vec::new();
+            chunk.try_reserve_exact(CHUNK).ok()?;
+            self.pages.try_reserve(1).ok()?;
+            self.free.try_reserve(self.touched as usize + CHUNK).ok()?;
+            chunk.resize(CHUNK, Page::FREE);
+            self.pages.push(chunk);
+        }
+        self.touched += 1;
+        Some(self.touched - 1)
     }
 
     fn take_from(&mut self, id: PageId, most: usize, taken: &mut impl FnMut(usize)) -> usize {
@@ -347,6 +390,6 @@ fn fullness(class: Class, taken: u16) -> usize {
     usize::from(taken) * FULLNESS / cells(class)
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 #[path = "pages_tests.rs"]
 mod tests;

@@ -160,9 +160,48 @@ fn the_emptiest_page_is_evacuated_if_others_have_room_for_it() {
     }
     assert_eq!(pages.begin_evacuation(), Some(page_of(cells[0])));
     assert_eq!(pages.begin_evacuation(), None, "what is left has no room for another");
-    cells[6..8].iter().for_each(|&offset| pages.give(offset));
+    let emptied = [6, 7].map(|cell: usize| pages.give(cells[cell]));
+    assert_eq!(emptied, [false, true]);
     let free = pages.free_pages();
     assert_eq!((free, pages.evacuated()), (LIMIT - 3, 0), "{others:?}");
+}
+
+#[test]
+fn the_last_page_of_a_class_is_evacuated_if_larger_cells_are_free() {
+    let mut pages = Pages::new(LIMIT);
+    let few = take(&mut pages, 160, 3);
+    assert_eq!(pages.begin_evacuation(), None, "there is no other page");
+    let larger = take(&mut pages, 200, 4);
+    assert_eq!(pages.begin_evacuation(), Some(page_of(few[0])));
+    let moved = few.iter().map(|_| pages.take_for_move(class_of(160).unwrap()));
+    let moved: Vec<_> = moved.map(|moved| moved.expect("there is room")).collect();
+    let page = page_of(larger[0]);
+    let is_larger = |&(offset, class)| page_of(offset) == page && class == class_of(200).unwrap();
+    assert!(moved.iter().all(is_larger), "{moved:?}");
+    let emptied: Vec<_> = few.iter().map(|&offset| pages.give(offset)).collect();
+    assert_eq!(emptied, [false, false, true]);
+    assert_eq!(pages.free_pages(), LIMIT - 1);
+}
+
+#[test]
+fn records_are_moved_to_larger_cells_only_if_they_take_less_than_a_page() {
+    let mut pages = Pages::new(LIMIT);
+    take(&mut pages, 160, 300);
+    take(&mut pages, 400, 1);
+    assert_eq!(pages.begin_evacuation(), None, "300 records in 100 cells that are free");
+    take(&mut pages, 20_000, 1);
+    assert_eq!(pages.begin_evacuation(), None, "two records, as large as a page together");
+}
+
+#[test]
+fn buckets_are_not_evacuated() {
+    let mut pages = Pages::new(LIMIT);
+    let mut buckets = Vec::new();
+    for _ in 0..2 {
+        pages.take(BUCKETS, cells(BUCKETS), 0, |offset| buckets.push(offset));
+    }
+    buckets.iter().step_by(2).for_each(|&offset| assert!(!pages.give(offset)));
+    assert_eq!(pages.begin_evacuation(), None, "nobody moves them");
 }
 
 #[test]

@@ -4,15 +4,18 @@
 //! ```text
 //!  byte 0                  8           12        14        16
 //!      +-------------------+-----------+---------+---------+-- key_bytes --+-- value_bytes --+
-//!      |      version      |value_bytes|key_bytes| padding |     key       |      value      |
+//!      |      version      |value_bytes|key_bytes|  class  |     key       |      value      |
 //!      +-------------------+-----------+---------+---------+---------------+-----------------+
 //! ```
+//!
+//! The class is that of its cell, which may be larger than it needs ([`super::pages`]).
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::cells::{For, Mine};
 use super::memory::Memory;
+use super::shard::Mine;
+use super::size_class::{Class, class_of};
 use super::sync::WriteOnce;
 
 /// Before the key and the value of a record.
@@ -22,6 +25,7 @@ pub(super) struct Header {
     version: WriteOnce<u64>,
     value_bytes: u32,
     key_bytes: u16,
+    class: u16,
 }
 
 const HEADER_BYTES: usize = size_of::<Header>();
@@ -32,15 +36,17 @@ pub(super) struct NewRecord(NonNull<Header>);
 
 impl NewRecord {
     /// A record in memory of this shard, if there is some.
+    #[inline]
     pub(super) fn new(key: &[u8], value: &[u8], mine: &mut Mine<'_>) -> Option<Self> {
         let key_bytes = u16::try_from(key.len()).expect("keys are at most 512 bytes");
         let value_bytes = u32::try_from(value.len()).expect("values are at most 1 MiB");
-        let cell = mine.allocate(size(key.len(), value.len()), For::Write)?;
-        let header = cell.cast::<Header>();
+        let class = class_of(HEADER_BYTES + key.len() + value.len())?;
+        let header = mine.allocate(class)?.cast::<Header>();
+        let class = class as u16;
         // SAFETY: the cell is ours, aligned for a header, and long enough for it and
         // for the bytes that follow it; the sources cannot overlap fresh memory.
         unsafe {
-            header.write(Header { version: WriteOnce::new(0), value_bytes, key_bytes });
+            header.write(Header { version: WriteOnce::new(0), value_bytes, key_bytes, class });
             let bytes = header.cast::<u8>().add(HEADER_BYTES);
             bytes.copy_from_nonoverlapping(NonNull::from(key).cast(), key.len());
             bytes.add(key.len()).copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
@@ -49,21 +55,17 @@ impl NewRecord {
     }
 
     /// The same record in other memory, if there is some.
-    pub(super) fn copy_of(
-        record: RecordRef<'_>,
-        mine: &mut Mine<'_>,
-        what_for: For,
-    ) -> Option<Self> {
-        let (key, value) = (record.key(), record.value());
-        let header = mine.allocate(size(key.len(), value.len()), what_for)?.cast::<Header>();
+    pub(super) fn copy_of(record: RecordRef<'_>, mine: &mut Mine<'_>) -> Option<Self> {
+        let bytes = record.key().len() + record.value().len();
+        let (cell, class) = mine.allocate_for_move(class_of(HEADER_BYTES + bytes)?)?;
+        let (header, class) = (cell.cast::<Header>(), class as u16);
         let Header { value_bytes, key_bytes, .. } = *record.header();
         // SAFETY: as above; the bytes behind the header are the key and the value together.
         unsafe {
             let version = WriteOnce::new(record.version());
-            header.write(Header { version, value_bytes, key_bytes });
-            let bytes = header.cast::<u8>().add(HEADER_BYTES);
+            header.write(Header { version, value_bytes, key_bytes, class });
             let source = record.0.cast::<u8>().add(HEADER_BYTES);
-            bytes.copy_from_nonoverlapping(source, key.len() + value.len());
+            header.cast::<u8>().add(HEADER_BYTES).copy_from_nonoverlapping(source, bytes);
         }
         Some(Self(header))
     }
@@ -99,9 +101,8 @@ impl NewRecord {
 
     /// Gives its memory back.
     pub(super) fn discard(self, mine: &mut Mine<'_>) {
-        // SAFETY: it is initialized.
-        let bytes = unsafe { size_of_record(self.0) };
-        mine.discard(self.0.cast(), bytes);
+        let class = self.as_ref().class();
+        mine.free(self.0.cast(), class);
     }
 }
 
@@ -149,6 +150,12 @@ impl<'a> RecordRef<'a> {
         self.slice(usize::from(self.header().key_bytes), self.header().value_bytes as usize)
     }
 
+    /// Of its cell.
+    #[inline]
+    pub(super) fn class(self) -> Class {
+        usize::from(self.header().class)
+    }
+
     /// What it counts, as [`Memory`] does.
     #[inline]
     pub(super) fn bytes(self) -> u64 {
@@ -168,16 +175,12 @@ impl<'a> RecordRef<'a> {
     }
 }
 
-/// What a record needs.
+/// The class of a record's cell.
 ///
 /// # Safety
 /// It is initialized, and nobody changes it.
-pub(super) unsafe fn size_of_record(header: NonNull<Header>) -> usize {
+#[inline]
+pub(super) unsafe fn class_of_record(header: NonNull<Header>) -> Class {
     // SAFETY: by the caller's promise.
-    let Header { key_bytes, value_bytes, .. } = unsafe { header.as_ref() };
-    size(usize::from(*key_bytes), *value_bytes as usize)
-}
-
-fn size(key_bytes: usize, value_bytes: usize) -> usize {
-    HEADER_BYTES + key_bytes + value_bytes
+    usize::from(unsafe { header.as_ref() }.class)
 }

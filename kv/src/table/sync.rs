@@ -1,20 +1,31 @@
-//! Atomics, of the standard library or of loom's model checker.
+//! Atomics and locks: of the standard library, of loom's model checker, or of shuttle, which
+//! tries schedules by chance.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(super) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(super) use std::sync::{Mutex, MutexGuard};
+
+#[cfg(shuttle)]
+pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+#[cfg(shuttle)]
+pub(super) use shuttle::sync::{Mutex, MutexGuard};
 
 #[cfg(loom)]
 pub(super) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 #[cfg(loom)]
 pub(super) use loom::sync::{Mutex, MutexGuard};
 
+/// Whether this is a model: its tables are small, so that few steps come to all that can happen.
+pub(super) const IN_MODEL: bool = cfg!(any(loom, shuttle));
+
 /// Lets others go on.
 #[inline]
 pub(super) fn relax() {
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     std::hint::spin_loop();
+    #[cfg(shuttle)]
+    shuttle::thread::yield_now();
     #[cfg(loom)]
     loom::thread::yield_now();
 }
