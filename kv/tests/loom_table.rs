@@ -158,3 +158,54 @@ fn while_a_table_grows_two_writers_of_a_new_key_hold_it_once() {
         assert_eq!(get(&table, b"new").unwrap().0, 2);
     });
 }
+
+/// Two records of different sizes: the page of the first is evacuated into cells of the second.
+fn movable() -> Arc<BucketTable> {
+    let table = table();
+    put(&table, b"a", b"first");
+    put(&table, b"b", b"a value that is longer");
+    table
+}
+
+#[test]
+fn a_record_that_is_moved_is_always_found() {
+    bounded(2, || {
+        let table = movable();
+        let other = table.clone();
+        let mover = thread::spawn(move || other.evacuate());
+        for _ in 0..2 {
+            assert_eq!(get(&table, b"a"), Some((1, b"first".to_vec())));
+        }
+        mover.join().unwrap();
+        assert_eq!(get(&table, b"a"), Some((1, b"first".to_vec())));
+    });
+}
+
+#[test]
+fn a_record_that_is_moved_while_it_is_written_is_the_last_that_was_written() {
+    bounded(2, || {
+        let table = movable();
+        let other = table.clone();
+        let mover = thread::spawn(move || other.evacuate());
+        assert_eq!(put(&table, b"a", b"second"), 2);
+        assert_eq!(get(&table, b"a"), Some((2, b"second".to_vec())));
+        mover.join().unwrap();
+        assert_eq!(get(&table, b"a"), Some((2, b"second".to_vec())));
+        assert_eq!(table.len(), 2);
+    });
+}
+
+#[test]
+fn records_are_moved_while_their_bucket_migrates() {
+    bounded(2, || {
+        let table = Arc::new(BucketTable::with_hash(1, 1 << 20, OneBucket));
+        put(&table, b"a", b"first");
+        put(&table, b"b", b"a value that is longer");
+        let other = table.clone();
+        let mover = thread::spawn(move || other.evacuate());
+        assert_eq!(put(&table, b"a", b"second"), 2);
+        mover.join().unwrap();
+        assert_eq!(get(&table, b"a"), Some((2, b"second".to_vec())));
+        assert_eq!(get(&table, b"b"), Some((1, b"a value that is longer".to_vec())));
+    });
+}

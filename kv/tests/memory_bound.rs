@@ -2,7 +2,7 @@
 //!
 //! Resident memory is the process's, so there is one test at a time here.
 #![forbid(unsafe_code)]
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 use std::fs;
 use std::sync::Mutex;

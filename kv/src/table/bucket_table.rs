@@ -113,6 +113,12 @@ impl<H: KeyHash> BucketTable<H> {
         self.records.load(Ordering::Relaxed)
     }
 
+    /// Bytes that evacuation moved, since the start.
+    #[must_use]
+    pub fn bytes_moved(&self) -> u64 {
+        self.cells.bytes_moved()
+    }
+
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -404,6 +410,7 @@ impl<H: KeyHash> Store for &BucketTable<H> {
             free_page_bytes,
             garbage_bytes,
             index_bytes,
+            records_moved: self.cells.records_moved(),
             buckets,
         };
         gauges.named().collect()

@@ -59,6 +59,9 @@ pub(super) struct Cells {
     is_evacuated: Box<[AtomicBool]>,
     /// Retired records that are waiting to be freed.
     garbage_bytes: AtomicU64,
+    /// What was ever moved.
+    records_moved: AtomicU64,
+    bytes_moved: AtomicU64,
 }
 
 /// What each write looks at, and what rarely changes.
@@ -85,8 +88,9 @@ struct State {
 /// What the memory of a table is used for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MemoryUse {
+    /// With the pages of buckets that others overflow into.
     pub(super) index_bytes: u64,
-    /// Pages that hold something.
+    /// Pages that hold records.
     pub(super) page_bytes: u64,
     /// Pages that held something before.
     pub(super) free_page_bytes: u64,
@@ -136,6 +140,8 @@ impl Cells {
             evacuation: TryLock::new(Evacuation::Idle),
             is_evacuated: is_evacuated.into_boxed_slice(),
             garbage_bytes: AtomicU64::new(0),
+            records_moved: AtomicU64::new(0),
+            bytes_moved: AtomicU64::new(0),
         }))
     }
 
@@ -191,6 +197,20 @@ impl Cells {
 
     pub(super) fn sub_garbage(&self, bytes: usize) {
         self.garbage_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// A record was moved to a cell of so many bytes.
+    pub(super) fn moved(&self, bytes: usize) {
+        self.records_moved.fetch_add(1, Ordering::Relaxed);
+        self.bytes_moved.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn records_moved(&self) -> u64 {
+        self.records_moved.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn bytes_moved(&self) -> u64 {
+        self.bytes_moved.load(Ordering::Relaxed)
     }
 
     /// Takes up to `count` cells of a class for records, and tells of each.
@@ -260,10 +280,11 @@ impl Cells {
         let state = self.lock();
         let pages = &state.pages;
         let used = pages.limit() - pages.free_pages();
+        let bytes = |pages: PageId| u64::from(pages) * PAGE_BYTES as u64;
         MemoryUse {
-            index_bytes: state.index_bytes,
-            page_bytes: u64::from(used) * PAGE_BYTES as u64,
-            free_page_bytes: u64::from(pages.touched() - used) * PAGE_BYTES as u64,
+            index_bytes: state.index_bytes + bytes(pages.of_buckets()),
+            page_bytes: bytes(used - pages.of_buckets()),
+            free_page_bytes: bytes(pages.touched() - used),
             garbage_bytes: self.garbage_bytes.load(Ordering::Relaxed),
         }
     }

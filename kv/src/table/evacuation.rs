@@ -15,6 +15,7 @@ use super::garbage::hand_over;
 use super::key_hash::KeyHash;
 use super::pages::PageId;
 use super::record::{Header, NewRecord, RecordRef};
+use super::size_class::cell_bytes;
 use super::sync::IN_MODEL;
 use super::word::Word;
 
@@ -38,7 +39,8 @@ impl<H: KeyHash> BucketTable<H> {
     pub(super) fn evacuate_some(&self) -> bool {
         let Some(mut evacuation) = self.cells.evacuation.try_lock() else { return true };
         if let Evacuation::Idle = *evacuation {
-            if !self.cells.is_low() {
+            // A model asks for it.
+            if !self.cells.is_low() && !IN_MODEL {
                 return false;
             }
             let Some(page) = self.cells.begin_evacuation() else { return false };
@@ -75,6 +77,19 @@ impl<H: KeyHash> BucketTable<H> {
         true
     }
 
+    /// Evacuates a page, though free pages don't run low.
+    #[cfg(any(loom, shuttle))]
+    pub fn evacuate(&self) {
+        while self.evacuate_some() && !matches!(self.evacuation(), Some(Evacuation::Idle)) {
+            super::sync::relax();
+        }
+    }
+
+    #[cfg(any(loom, shuttle))]
+    fn evacuation(&self) -> Option<Evacuation> {
+        self.cells.evacuation.try_lock().map(|evacuation| *evacuation)
+    }
+
     /// Moves a record, if it is in the table; false if there is no room for it.
     fn relocate(&self, record: NonNull<Header>, hash: u64, guard: &Guard) -> bool {
         let mut index = self.index(guard);
@@ -93,6 +108,7 @@ impl<H: KeyHash> BucketTable<H> {
                         copy.discard(&mut mine);
                         continue;
                     }
+                    self.cells.moved(cell_bytes(old.class()));
                     mine.retire(record, old.class());
                     if mine.is_bag_full() {
                         let bag = mine.bag().expect("it is full");

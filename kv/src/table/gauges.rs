@@ -13,8 +13,10 @@ proto::counters! {
         free_page_bytes,
         /// Bytes of records that were replaced and wait until no thread reads them.
         garbage_bytes,
-        /// Bytes of the index; 0 of a table that does not tell.
+        /// Bytes of the index, with what it overflows into; 0 of a table that does not tell.
         index_bytes,
+        /// Records that evacuation moved, since the start; 0 of a table without pages.
+        records_moved,
         /// Buckets of the index; 0 of a table that has none of its own.
         buckets,
     }

@@ -18,6 +18,8 @@
 //! | `cells`, `shard` | the memory of records within the bound; what each thread has of it |
 //! | `garbage` | records that were retired, until no thread can see them |
 //! | `pages`, `size_class`, `region` | which cells are free; their sizes; their memory |
+//! | `resident` | what the process has in memory, for papaya |
+//! | `shuttle_epoch` | the same as `epoch`, for random schedules: drops as early as may be |
 //! | `epoch`, `memory`, `sync`, `try_lock` | when to drop what was retired; the cap; atomics; locks |
 
 #[cfg(target_arch = "x86_64")]
@@ -38,7 +40,10 @@ mod pages;
 mod papaya_table;
 mod record;
 mod region;
+mod resident;
 mod shard;
+#[cfg(shuttle)]
+mod shuttle_epoch;
 mod size_class;
 mod sync;
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -57,6 +57,8 @@ pub(super) struct Pages {
     limit: PageId,
     /// Pages that are being evacuated.
     evacuated: PageId,
+    /// Pages of buckets.
+    of_buckets: PageId,
     /// Cells that were ever given back.
     given: u64,
 }
@@ -93,6 +95,7 @@ impl Pages {
             touched: 0,
             limit,
             evacuated: 0,
+            of_buckets: 0,
             given: 0,
         }
     }
@@ -121,6 +124,11 @@ impl Pages {
     /// Pages that are being evacuated.
     pub(super) fn evacuated(&self) -> PageId {
         self.evacuated
+    }
+
+    /// Pages of buckets that others overflow into.
+    pub(super) fn of_buckets(&self) -> PageId {
+        self.of_buckets
     }
 
     /// Cells that were ever given back.
@@ -271,6 +279,7 @@ impl Pages {
             Some(id) => id,
             None => self.touch()?,
         };
+        self.of_buckets += PageId::from(class == BUCKETS);
         let page = self.page_mut(id);
         debug_assert_eq!((page.state, page.taken), (State::Free, 0));
         page.class = class as u16;
@@ -346,7 +355,10 @@ impl Pages {
         };
         self.page_mut(id).state = state;
         match state {
-            State::Free => self.free.push(id),
+            State::Free => {
+                self.of_buckets -= PageId::from(class == BUCKETS);
+                self.free.push(id);
+            }
             State::Full | State::Evacuated => {}
             State::Partly => {
                 self.free_cells[class] += (cells(class) - usize::from(taken)) as u32;
