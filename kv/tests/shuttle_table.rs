@@ -99,7 +99,7 @@ fn records_that_are_moved_are_found_and_written() {
         let (writer, mover) = (table.clone(), table.clone());
         let threads = [
             thread::spawn(move || write_own(&writer, 0, 4)),
-            thread::spawn(move || (0..3).for_each(|_| mover.evacuate())),
+            thread::spawn(move || (0..3).for_each(|_| mover.evacuate(8))),
         ];
         read(&table, 0, 2);
         write_own(&table, 1, 2);
@@ -117,7 +117,7 @@ fn records_are_moved_while_the_table_grows() {
         let (writer, mover) = (table.clone(), table.clone());
         let threads = [
             thread::spawn(move || (1..4).for_each(|key| write_own(&writer, key, 1))),
-            thread::spawn(move || (0..4).for_each(|_| mover.evacuate())),
+            thread::spawn(move || (0..4).for_each(|_| mover.evacuate(8))),
         ];
         read(&table, 0, 2);
         write_own(&table, 4, 2);

@@ -96,7 +96,7 @@ impl<H: KeyHash> BucketTable<H> {
     }
 
     fn over(records: usize, memory_cap_bytes: u64, key_hash: H) -> io::Result<Self> {
-        let cells = Cells::new(memory_cap_bytes)?;
+        let cells = Cells::new(memory_cap_bytes, Index::bytes_for(records as u64))?;
         let index = Index::for_records(records as u64, &cells)?;
         Ok(Self {
             index: AtomicPtr::new(Box::into_raw(Box::new(index))),

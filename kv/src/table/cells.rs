@@ -25,7 +25,7 @@ use super::evacuation::Evacuation;
 use super::garbage::hand_over;
 use super::pages::{PAGE_OVERHEAD_BYTES, PageId, Pages, page_of};
 use super::record::Header;
-use super::region::Region;
+use super::region::{COMMIT_BYTES, Region};
 use super::shard::{Mine, Shard, poison};
 use super::size_class::{BUCKETS, Class, PAGE_BYTES};
 use super::sync::{AtomicBool, AtomicU64, IN_MODEL, Mutex, MutexGuard, Ordering, relax};
@@ -81,6 +81,10 @@ struct Pressure {
 struct State {
     pages: Pages,
     index_bytes: u64,
+    /// Pages that are memory: the first ones.
+    committed: PageId,
+    /// The system gives no more.
+    is_exhausted: bool,
     /// With so many cells given back evacuation is tried again.
     retry_at: u64,
 }
@@ -118,11 +122,13 @@ fn choose_shard() -> usize {
 }
 
 impl Cells {
-    /// Pages within `--memory`, if the system has addresses for them.
-    pub(super) fn new(memory_bytes: u64) -> io::Result<Arc<Self>> {
+    /// Pages within `--memory`, if the system has addresses for them; of which an index of so many
+    /// bytes takes its part from the start.
+    pub(super) fn new(memory_bytes: u64, index_bytes: u64) -> io::Result<Arc<Self>> {
         let bytes = memory_bytes.max(BYTES_MIN);
         let out_of_memory = || io::Error::from(io::ErrorKind::OutOfMemory);
-        let limit = PageId::try_from(bytes / PAGE_COST_BYTES).map_err(|_| out_of_memory())?;
+        let limit = bytes.saturating_sub(index_bytes).max(BYTES_MIN / 2) / PAGE_COST_BYTES;
+        let limit = PageId::try_from(limit).map_err(|_| out_of_memory())?;
         let region = Region::new(limit as usize * PAGE_BYTES, bytes > BYTES_MIN)?;
         let mut is_evacuated = Vec::new();
         is_evacuated.try_reserve_exact(limit as usize).map_err(|_| out_of_memory())?;
@@ -135,7 +141,13 @@ impl Cells {
                 is_low: AtomicBool::new(false),
                 is_evacuating: AtomicBool::new(false),
             },
-            state: Mutex::new(State { pages: Pages::new(limit), index_bytes: 0, retry_at: 0 }),
+            state: Mutex::new(State {
+                pages: Pages::new(limit),
+                index_bytes: 0,
+                committed: 0,
+                is_exhausted: false,
+                retry_at: 0,
+            }),
             shards: (0..SHARDS).map(|_| TryLock::new(Shard::new())).collect(),
             evacuation: TryLock::new(Evacuation::Idle),
             is_evacuated: is_evacuated.into_boxed_slice(),
@@ -215,7 +227,7 @@ impl Cells {
 
     /// Takes up to `count` cells of a class for records, and tells of each.
     pub(super) fn take(&self, class: Class, count: usize, mut taken: impl FnMut(NonNull<u8>)) {
-        let mut state = self.lock();
+        let mut state = self.lock_to_take();
         state.pages.take(class, count, SPARE_PAGES, |offset| taken(self.region.at(offset)));
         self.update(&state);
     }
@@ -231,7 +243,7 @@ impl Cells {
 
     /// Takes memory for a bucket that another overflows into.
     pub(super) fn take_bucket(&self) -> Option<NonNull<Bucket>> {
-        let mut state = self.lock();
+        let mut state = self.lock_to_take();
         let mut taken = None;
         state.pages.take(BUCKETS, 1, 0, |offset| taken = Some(self.region.at(offset).cast()));
         self.update(&state);
@@ -271,7 +283,9 @@ impl Cells {
 
     fn limit_pages(&self, state: &mut State) {
         let limit = self.bytes.saturating_sub(state.index_bytes) / PAGE_COST_BYTES;
-        state.pages.set_limit((limit as PageId).max(state.pages.touched()));
+        let most = if state.is_exhausted { state.committed } else { PageId::MAX };
+        let limit = limit.min(self.is_evacuated.len() as u64).min(u64::from(most)) as PageId;
+        state.pages.set_limit(limit.max(state.pages.touched()));
         self.update(state);
     }
 
@@ -291,6 +305,30 @@ impl Cells {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nobody panics while holding it")
+    }
+
+    /// The same with memory for a page that may be begun, unless there is none.
+    fn lock_to_take(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        if state.pages.touched() == state.committed && !state.is_exhausted {
+            self.commit(&mut state);
+        }
+        state
+    }
+
+    #[cold]
+    fn commit(&self, state: &mut State) {
+        let offset = state.committed as usize * PAGE_BYTES;
+        if offset >= self.is_evacuated.len() * PAGE_BYTES {
+            return;
+        }
+        match self.region.commit(offset, COMMIT_BYTES) {
+            Ok(()) => state.committed += (COMMIT_BYTES / PAGE_BYTES) as PageId,
+            Err(_) => {
+                state.is_exhausted = true;
+                self.limit_pages(state);
+            }
+        }
     }
 
     /// Notes how many pages are free.

@@ -77,10 +77,14 @@ impl<H: KeyHash> BucketTable<H> {
         true
     }
 
-    /// Evacuates a page, though free pages don't run low.
+    /// Evacuates a page, though free pages don't run low; in so many steps at most, because one
+    /// that meets a shard that somebody has ends there.
     #[cfg(any(loom, shuttle))]
-    pub fn evacuate(&self) {
-        while self.evacuate_some() && !matches!(self.evacuation(), Some(Evacuation::Idle)) {
+    pub fn evacuate(&self, steps: usize) {
+        for _ in 0..steps {
+            if !self.evacuate_some() || matches!(self.evacuation(), Some(Evacuation::Idle)) {
+                break;
+            }
             super::sync::relax();
         }
     }

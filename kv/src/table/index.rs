@@ -56,7 +56,12 @@ pub(super) enum Found<'g> {
 impl Index {
     /// Empty buckets for about `records`.
     pub(super) fn for_records(records: u64, cells: &Arc<Cells>) -> io::Result<Self> {
-        Self::new(records.div_ceil(RECORDS_PER_BUCKET).next_power_of_two(), cells, true)
+        Self::new(buckets_for(records), cells, true)
+    }
+
+    /// What they take.
+    pub(super) fn bytes_for(records: u64) -> u64 {
+        buckets_for(records) * BUCKET_BYTES
     }
 
     fn new(buckets: u64, cells: &Arc<Cells>, is_first: bool) -> io::Result<Self> {
@@ -291,6 +296,10 @@ impl Index {
         let is_frozen = head.chain().last().is_some_and(Bucket::ends_frozen);
         is_frozen.then_some(Err(()))
     }
+}
+
+fn buckets_for(records: u64) -> u64 {
+    records.div_ceil(RECORDS_PER_BUCKET).next_power_of_two()
 }
 
 impl Drop for Index {
