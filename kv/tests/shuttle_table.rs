@@ -14,7 +14,9 @@ use shuttle::thread;
 
 type BucketTable = table::BucketTable<TwoBuckets>;
 
-const SCHEDULES: usize = 2_000;
+const SCHEDULES: usize = 10_000;
+/// Of threads, in half of the schedules.
+const INTERRUPTIONS: usize = 4;
 /// So small that free pages run low.
 const MEMORY_BYTES: u64 = 1 << 16;
 
@@ -32,7 +34,12 @@ impl KeyHash for TwoBuckets {
 /// Tries so many schedules, or as many as the environment says.
 fn schedules(test: impl Fn() + Sync + Send + 'static) {
     let asked = std::env::var("SHUTTLE_SCHEDULES").ok().and_then(|count| count.parse().ok());
-    shuttle::check_random(test, asked.unwrap_or(SCHEDULES));
+    let schedules = asked.unwrap_or(SCHEDULES);
+    let test = Arc::new(test);
+    let again = test.clone();
+    shuttle::check_random(move || test(), schedules / 2);
+    // Those in which threads are rarely interrupted.
+    shuttle::check_pct(move || again(), schedules / 2, INTERRUPTIONS);
 }
 
 fn table(records: usize) -> Arc<BucketTable> {
@@ -52,6 +59,8 @@ fn put(table: &BucketTable, key: u8, seed: u8) -> Result<u64, Full> {
 fn get(table: &BucketTable, key: u8) -> Option<(u64, Vec<u8>)> {
     let mut read = None;
     (&mut &*table).get(&[&[key]], |_, record| {
+        // While the record is looked at, others go on.
+        thread::yield_now();
         read = record.map(|record| (record.version, record.value.to_vec()));
     });
     if let Some((_, read)) = &read
@@ -124,6 +133,27 @@ fn records_are_moved_while_the_table_grows() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(get(&table, 0), Some((1, value(3))), "it was only moved");
         assert_eq!(table.len(), (0..5).filter(|&key| get(&table, key).is_some()).count() as u64);
+    });
+}
+
+#[test]
+fn a_record_that_is_moved_while_its_bucket_migrates_is_not_freed_while_it_is_read() {
+    schedules(|| {
+        let table = table(2);
+        // Of one bucket, which is crowded with the last; that has larger cells to move to.
+        for (key, seed) in [(0, 8), (2, 8), (4, 10)] {
+            put(&table, key, seed).unwrap();
+        }
+        let (writer, mover) = (table.clone(), table.clone());
+        let threads = [
+            thread::spawn(move || drop(put(&writer, 4, 1))),
+            thread::spawn(move || mover.evacuate(8)),
+        ];
+        for _ in 0..2 {
+            assert_eq!(get(&table, 0), Some((1, value(8))));
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(get(&table, 0), Some((1, value(8))));
     });
 }
 

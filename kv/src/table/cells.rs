@@ -24,7 +24,7 @@ use super::epoch::Guard;
 use super::evacuation::Evacuation;
 use super::garbage::hand_over;
 use super::pages::{PAGE_OVERHEAD_BYTES, PageId, Pages, page_of};
-use super::record::Header;
+use super::record::{Header, class_of_record};
 use super::region::{COMMIT_BYTES, Region};
 use super::shard::{Mine, Shard, poison};
 use super::size_class::{BUCKETS, Class, PAGE_BYTES};
@@ -387,10 +387,13 @@ impl Cells {
         if !state.pages.is_evacuated(page) {
             return None; // It is empty already.
         }
+        let class = state.pages.class(page);
         let mut taken = state.pages.taken_cells(page, from);
         for (_, offset) in taken.by_ref().take(count) {
-            // It was published, and is freed only under this lock.
-            told(self.region.at(offset).cast());
+            let record = self.region.at(offset).cast();
+            // SAFETY: it was published, and is freed only under this lock.
+            debug_assert_eq!(unsafe { class_of_record(record) }, class, "it is no record");
+            told(record);
         }
         taken.next().map(|(cell, _)| cell)
     }

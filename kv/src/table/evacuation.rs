@@ -12,6 +12,7 @@ use super::bucket::NoMemory;
 use super::bucket_table::BucketTable;
 use super::epoch::{Guard, pin};
 use super::garbage::hand_over;
+use super::index::Index;
 use super::key_hash::KeyHash;
 use super::pages::PageId;
 use super::record::{Header, NewRecord, RecordRef};
@@ -97,9 +98,13 @@ impl<H: KeyHash> BucketTable<H> {
     /// Moves a record, if it is in the table; false if there is no room for it.
     fn relocate(&self, record: NonNull<Header>, hash: u64, guard: &Guard) -> bool {
         let mut index = self.index(guard);
+        // What is swapped in an index before its bucket is migrated is freed while others still
+        // reach it through the frozen word.
+        let mut source: Option<&Index> = None;
         loop {
             match index.place_of(hash, record) {
                 Some(Ok((bucket, slot, word))) => {
+                    debug_assert!(source.is_none_or(|source| source.bucket(hash).is_migrated()));
                     let mut mine = self.cells.mine();
                     // SAFETY: the word was not frozen, so its bucket was not migrated.
                     let old = unsafe { RecordRef::new(record) };
@@ -123,7 +128,10 @@ impl<H: KeyHash> BucketTable<H> {
                 }
                 // A writer's way: the bucket is migrated first.
                 Some(Err(())) => match self.migrate_for_write(index, hash, guard) {
-                    Ok(next) => index = next,
+                    Ok(next) => {
+                        source = Some(index);
+                        index = next;
+                    }
                     Err(NoMemory) => return false,
                 },
                 None => return true,

@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 
 use super::memory::Memory;
 use super::shard::Mine;
-use super::size_class::{Class, class_of};
+use super::size_class::{CLASSES, Class, class_of};
 use super::sync::WriteOnce;
 
 /// Before the key and the value of a record.
@@ -122,7 +122,9 @@ impl<'a> RecordRef<'a> {
     fn header(self) -> &'a Header {
         // SAFETY: by the promise of `new` it lives during `'a`; published records are
         // initialized and never written again.
-        unsafe { self.0.as_ref() }
+        let header = unsafe { self.0.as_ref() };
+        debug_assert!(usize::from(header.class) < CLASSES, "it is poisoned: it was freed");
+        header
     }
 
     #[inline]

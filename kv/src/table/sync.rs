@@ -30,6 +30,14 @@ pub(super) fn relax() {
     loom::thread::yield_now();
 }
 
+/// Where others may go on, though nothing is shared: between the reading of an address and that of
+/// what is there.
+#[inline]
+pub(super) fn between() {
+    #[cfg(shuttle)]
+    shuttle::thread::yield_now();
+}
+
 /// A plain value that is written before others can see it, and never after. Under loom each
 /// read is checked to come after the write, so that an order that is too weak is found.
 #[derive(Debug)]
