@@ -110,6 +110,9 @@ pub enum Why {
     Deadline,
     /// Its session was lost: the server started again, forgot it, or did not answer for long.
     SessionLost,
+    /// The server had executed another mutation in the place of one of this session: somebody on
+    /// the path sends in it. The session is given up.
+    SequenceTaken,
     /// The handle or connection was closed or dropped meanwhile, or its thread has ended.
     Closed,
 }
@@ -232,9 +235,12 @@ impl Error {
             Ended::Refused(_) => {
                 Self::InvalidServer { server, claims: "a reason that it cannot have" }
             }
-            Ended::NoAnswer | Ended::Forgotten | Ended::Closed | Ended::Stale => {
-                Self::NoServer { server, mtu_bytes: config.mtu_bytes }
-            }
+            Ended::NoAnswer
+            | Ended::PathNarrowed
+            | Ended::Forgotten
+            | Ended::Closed
+            | Ended::Stale
+            | Ended::SequenceTaken => Self::NoServer { server, mtu_bytes: config.mtu_bytes },
         }
     }
 }
@@ -287,6 +293,7 @@ impl fmt::Display for Why {
         formatter.write_str(match self {
             Self::Deadline => "its time was over",
             Self::SessionLost => "the session was lost",
+            Self::SequenceTaken => "somebody else sent in its session",
             Self::Closed => "the client was closed",
         })
     }
@@ -396,7 +403,7 @@ mod tests {
 
     #[test]
     fn each_reason_has_a_line_in_the_document() {
-        let all = all! { Why: Deadline (), SessionLost (), Closed (), };
+        let all = all! { Why: Deadline (), SessionLost (), SequenceTaken (), Closed (), };
         assert_eq!(names("Why"), all.map(|(name, _)| name));
         let all = all! { Refusal: MemoryFull (), SessionsFull (), };
         assert_eq!(names("Refusal"), all.map(|(name, _)| name));

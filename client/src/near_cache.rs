@@ -170,7 +170,7 @@ impl NearCache {
     ) {
         let Finished { key, sent_ns, .. } = *operation;
         match operation.outcome {
-            Outcome::Stored { .. } | Outcome::Full | Outcome::Indeterminate => {
+            Outcome::Stored { .. } | Outcome::Full | Outcome::Indeterminate { .. } => {
                 self.mutation_ended(now_ns, key);
             }
             // STATS has no key.

@@ -192,7 +192,7 @@ impl History {
             }
             Outcome::NotFound => (Action::NotFound, 0),
             Outcome::Stored { version } => (Action::Stored(self.written(place)), version),
-            Outcome::Indeterminate => (Action::Indeterminate(self.written(place)), 0),
+            Outcome::Indeterminate { .. } => (Action::Indeterminate(self.written(place)), 0),
             // None of these says anything about the order of the others.
             Outcome::Unanswered | Outcome::TooLarge => return,
             Outcome::Full => {

@@ -128,7 +128,7 @@ impl Ledger {
             Outcome::Stored { .. } => Answer::Stored,
             Outcome::Full | Outcome::TooLarge => Answer::Refused(None),
             // The session counts them.
-            Outcome::Indeterminate | Outcome::Unanswered => return,
+            Outcome::Indeterminate { .. } | Outcome::Unanswered => return,
         };
         self.answered(now_ns.saturating_sub(token.started_ns()), token.is_put(), answer);
     }
@@ -170,6 +170,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
     use host::report::Counters;
+    use proto::client::Ended;
 
     use super::*;
     use crate::recorder::Interval;
@@ -201,7 +202,10 @@ mod tests {
             (Outcome::Value { value: b"value", version: 1 }, Outcome::Stored { version: 2 });
         let answered = [(false, found), (false, Outcome::NotFound), (true, stored)];
         let refused = [(true, Outcome::Full), (false, Outcome::TooLarge)];
-        let given_up = [(true, Outcome::Indeterminate), (false, Outcome::Unanswered)];
+        let given_up = [
+            (true, Outcome::Indeterminate { ended: Ended::NoAnswer }),
+            (false, Outcome::Unanswered),
+        ];
         end_each(&mut ledger, &[&answered[..], &refused, &given_up].concat());
         ledger.end(NOW_NS);
         end_each(&mut ledger, &answered);

@@ -8,13 +8,13 @@
 use std::net::SocketAddr;
 
 use crate::counters::ClientCounters;
-use crate::flight::Flight;
+use crate::flight::{Flight, Overdue};
 use crate::handshake::{Granted, Handshake, Progress};
 use crate::limits::{
     ANSWER_TIMEOUT_NS, HANDSHAKE_TIMEOUT_NS, KEEPALIVE_NS, MTU_BYTES_DEFAULT, MTU_BYTES_MAX,
     MTU_BYTES_MIN, SESSION_STALE_NS, WINDOW_DEFAULT, WINDOW_MAX,
 };
-pub use crate::outcome::{Blocked, Finished, Outcome};
+pub use crate::outcome::{Blocked, Ended, Finished, Outcome};
 use crate::pack;
 use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed};
@@ -25,6 +25,8 @@ use crate::wire::{HEADER_BYTES, Header, Kind, Op, Reason};
 pub struct ClientConfig {
     /// Largest datagram to send and to take.
     pub mtu_bytes: usize,
+    /// The least to settle for where the path does not carry that.
+    pub mtu_bytes_min: usize,
     /// Window to ask for (a power of two).
     pub window: usize,
     /// Bytes that outstanding replies may take: this session's share of what its socket's
@@ -40,30 +42,13 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             mtu_bytes: MTU_BYTES_DEFAULT,
+            mtu_bytes_min: MTU_BYTES_MIN,
             window: WINDOW_DEFAULT,
             reply_bytes_max: 128 << 10,
             handshake_timeout_ns: HANDSHAKE_TIMEOUT_NS,
             answer_timeout_ns: ANSWER_TIMEOUT_NS,
         }
     }
-}
-
-/// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The application closed it.
-    Closed,
-    /// The server did not answer in time.
-    NoAnswer,
-    /// The server speaks this version of the protocol.
-    OtherVersion(u8),
-    /// The server does not know the session: it was expired, or the server started again.
-    Forgotten,
-    /// The server refused to open it.
-    Refused(Reason),
-    /// The client could not send for so long that the server may have forgotten it; nothing was
-    /// outstanding.
-    Stale,
 }
 
 #[derive(Debug)]
@@ -93,12 +78,14 @@ impl<T: Copy> Client<T> {
     #[must_use]
     pub fn new(now_ns: u64, server: SocketAddr, client_id: [u8; 16], config: ClientConfig) -> Self {
         assert!((MTU_BYTES_MIN..=MTU_BYTES_MAX).contains(&config.mtu_bytes));
+        assert!(config.mtu_bytes_min >= MTU_BYTES_MIN);
         assert!(config.window.is_power_of_two() && config.window <= WINDOW_MAX);
         let handshake = Handshake::new(
             now_ns,
             config.handshake_timeout_ns,
             client_id,
             config.mtu_bytes,
+            config.mtu_bytes_min,
             config.window,
         );
         Self {
@@ -237,7 +224,10 @@ impl<T: Copy> Client<T> {
                     Some(Ended::Stale)
                 } else {
                     let overdue = flight.handle_timeout(now_ns, &mut self.counters);
-                    overdue.is_err().then_some(Ended::NoAnswer)
+                    overdue.err().map(|overdue| match overdue {
+                        Overdue::Any => Ended::NoAnswer,
+                        Overdue::Large => Ended::PathNarrowed,
+                    })
                 }
             }
             Phase::Closing(_) | Phase::Ended(_) => None,
@@ -351,8 +341,11 @@ impl<T: Copy> Client<T> {
                 Kind::Refuse => {
                     let reason = unpack::reason(&header)?;
                     self.counters.refusals += 1;
-                    if reason == Reason::UnknownSession {
-                        self.end(Ended::Forgotten, finished);
+                    match reason {
+                        Reason::UnknownSession => self.end(Ended::Forgotten, finished),
+                        Reason::SequenceTaken => self.end(Ended::SequenceTaken, finished),
+                        // What it refused was damaged on the way, or is of the handshake.
+                        Reason::Version | Reason::Cookie | Reason::SessionsFull => {}
                     }
                     Ok(())
                 }
@@ -383,8 +376,12 @@ impl<T: Copy> Client<T> {
 
     /// Leaves a phase for ever; what was outstanding in it is given up.
     fn enter(&mut self, phase: Phase<T>, finished: &mut impl FnMut(Finished<'_, T>)) {
+        let ended = match phase {
+            Phase::Ended(ended) => ended,
+            Phase::Connecting(_) | Phase::Open(_) | Phase::Closing(_) => Ended::Closed,
+        };
         if let Phase::Open(flight) = std::mem::replace(&mut self.phase, phase) {
-            flight.give_up(&mut self.counters, finished);
+            flight.give_up(ended, &mut self.counters, finished);
         }
     }
 }

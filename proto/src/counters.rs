@@ -111,6 +111,8 @@ counters! {
         requests_duplicate: trouble,
         /// Mutations answered from the record instead of executed again.
         mutations_suppressed,
+        /// Requests whose sequence another request had: refused.
+        sequences_taken: trouble,
         /// Requests older than what their slot had executed: dropped.
         requests_old: trouble,
         /// Datagrams that were no valid datagram: dropped.
@@ -119,8 +121,17 @@ counters! {
         other_version: trouble,
         /// Requests of an unknown or expired session, or from another address: refused.
         unknown_session: trouble,
+        /// HELLOs, and requests of unknown sessions, that were not answered because their address,
+        /// or all addresses without a session, had enough answers: dropped.
+        answers_limited: trouble,
+        /// Requests that came again more often than a client sends them: dropped.
+        repeats_limited: trouble,
+        /// STATS beyond the first of their request: dropped.
+        stats_dropped: trouble,
         /// Cookies too old, of another address or another life of the server: refused.
         cookies_refused: trouble,
+        /// OPENs of sessions that were closed before: refused.
+        opens_late: trouble,
         /// Sessions refused because the worker holds all that it can.
         sessions_refused: trouble,
         /// Sessions opened.

@@ -1,11 +1,13 @@
 //! How one request executes: at most once, against a [`Store`] (invariant 1).
 
 use crate::counters::ServerCounters;
+use crate::entries_hash::EntriesHash;
 use crate::limits::{KEY_BYTES_MIN, LOOKUP_GROUP_MAX};
 use crate::replies::{Destination, Replies};
 use crate::session::{Arrival, Completion, MutationResult, Session};
+use crate::stats_text::StatsText;
 use crate::store::{Full, Record, Store};
-use crate::unpack::RequestSpan;
+use crate::unpack::{self, RequestSpan};
 use crate::wire::{HEADER_BYTES, Op, REPLY_ENTRY_BYTES, Status};
 
 /// One request while it executes.
@@ -15,8 +17,11 @@ pub(crate) struct Execution<'a> {
     pub(crate) sequence: u64,
     pub(crate) datagram: &'a [u8],
     pub(crate) spans: &'a [RequestSpan],
+    pub(crate) entries_hash: &'a EntriesHash,
     pub(crate) counters: &'a mut ServerCounters,
     pub(crate) replies: &'a mut Replies,
+    pub(crate) stats: &'a mut StatsText,
+    pub(crate) now_ns: u64,
 }
 
 impl Execution<'_> {
@@ -36,34 +41,44 @@ impl Execution<'_> {
     }
 
     fn mutate(&mut self, completion: &mut Completion, store: &mut impl Store) {
-        let mut recorded = 0;
-        if self.arrival == Arrival::New {
-            completion.begin(self.sequence);
+        match self.arrival {
+            Arrival::New => self.execute(completion, store),
+            Arrival::Again | Arrival::Old => self.answer_again(completion),
         }
+    }
+
+    fn execute(&mut self, completion: &mut Completion, store: &mut impl Store) {
+        completion.begin(self.sequence);
         let spans = self.spans;
-        let mut mutations = spans.iter().enumerate().filter(|(_, span)| span.op.is_mutation());
+        let mutations = spans.iter().enumerate().filter(|(_, span)| span.op.is_mutation());
         let mut ahead = mutations.clone();
-        for at in 0.. {
+        let mut told = 0;
+        for (index, span) in mutations {
             // A group is told to the table before it is executed.
-            if at % LOOKUP_GROUP_MAX == 0 && self.arrival == Arrival::New {
+            if told == 0 && spans.len() > 1 {
                 self.prefetch(ahead.by_ref().map(|(_, span)| span), store);
+                told = LOOKUP_GROUP_MAX;
             }
-            let Some((index, span)) = mutations.next() else { break };
-            let result = match self.arrival {
-                Arrival::New => {
-                    let result = self.put(span, store);
-                    completion.record(result);
-                    result
-                }
-                _ => {
-                    self.counters.mutations_suppressed += 1;
-                    completion.results()[recorded]
-                }
-            };
-            recorded += 1;
+            told = told.saturating_sub(1);
+            let result = self.put(span, store);
+            completion.record(result);
             self.answer(index, result.status, result.version, &[]);
         }
-        assert_eq!(recorded, completion.results().len(), "each mutation has its record");
+        if !completion.results().is_empty() {
+            completion.keep_hash(self.entries_hash.of(unpack::entries(self.datagram, spans)));
+        }
+    }
+
+    #[cold]
+    fn answer_again(&mut self, completion: &Completion) {
+        let mutations = self.spans.iter().enumerate().filter(|(_, span)| span.op.is_mutation());
+        let mut results = completion.results().iter();
+        for (index, _) in mutations {
+            let result = results.next().expect("each mutation has its record");
+            self.counters.mutations_suppressed += 1;
+            self.answer(index, result.status, result.version, &[]);
+        }
+        assert!(results.next().is_none(), "each record has its mutation");
     }
 
     /// Tells the table of the next group of mutations.
@@ -96,6 +111,7 @@ impl Execution<'_> {
         let mut keys: [&[u8]; LOOKUP_GROUP_MAX] = [&[]; LOOKUP_GROUP_MAX];
         let mut indexes = [0u16; LOOKUP_GROUP_MAX];
         let mut grouped = 0;
+        let mut is_told = false;
         for (index, span) in self.spans.iter().enumerate() {
             match span.op {
                 Op::Get => {
@@ -108,7 +124,11 @@ impl Execution<'_> {
                         grouped = 0;
                     }
                 }
-                Op::Stats => self.stats(index, store),
+                Op::Stats if is_told => self.counters.stats_dropped += 1,
+                Op::Stats => {
+                    self.stats(index, store);
+                    is_told = true;
+                }
                 Op::Put => {}
             }
         }
@@ -147,17 +167,13 @@ impl Execution<'_> {
         assert_eq!(answered, keys.len(), "a table answers every key");
     }
 
-    /// Answers with a line `name value` for each counter that is not zero, as many as fit.
+    /// Answers with as many of the counters as fit.
+    #[cold]
     fn stats(&mut self, index: usize, store: &impl Store) {
-        let room = self.destination.mtu_bytes - HEADER_BYTES - REPLY_ENTRY_BYTES;
-        let mut text = String::new();
-        for (name, count) in store.gauges().into_iter().chain(self.counters.named()) {
-            let line = format!("{name} {count}\n");
-            if count > 0 && text.len() + line.len() <= room {
-                text.push_str(&line);
-            }
-        }
-        self.answer(index, Status::Ok, 0, text.as_bytes());
+        let Self { destination, sequence, replies, stats, counters, now_ns, .. } = self;
+        let room = destination.mtu_bytes - HEADER_BYTES - REPLY_ENTRY_BYTES;
+        let text = stats.lines(*now_ns, counters, store, room);
+        replies.answer(destination, *sequence, index as u16, Status::Ok, 0, text);
     }
 
     fn answer(&mut self, index: usize, status: Status, version: u64, value: &[u8]) {

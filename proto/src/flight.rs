@@ -13,11 +13,11 @@ use crate::counters::ClientCounters;
 use crate::handshake::Granted;
 use crate::inflight::{Inflight, State};
 use crate::limits::{
-    BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN, MUTATION_WINDOW_SHARE,
-    SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
+    BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN, MTU_BYTES_MIN,
+    MUTATION_WINDOW_SHARE, SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
 };
 use crate::loss_detection::LossDetector;
-use crate::outcome::{Blocked, Finished, Outcome};
+use crate::outcome::{Blocked, Ended, Finished, Outcome};
 use crate::pack;
 use crate::reply_budget::ReplyBudget;
 use crate::rto::Rto;
@@ -41,13 +41,21 @@ pub struct Flight<T> {
     congestion: Congestion,
     credit: usize,
     budget: ReplyBudget,
+    /// When the latest request was answered completely.
+    answered_ns: u64,
     /// No deadline of a slot is before this.
     next_deadline_ns: u64,
 }
 
 /// A request was not answered for longer than the session lives with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overdue;
+pub enum Overdue {
+    /// Whatever its size.
+    Any,
+    /// Others were, that were sent later, and it or its answer is larger than what every path
+    /// carries.
+    Large,
+}
 
 impl<T: Copy> Flight<T> {
     /// Nothing outstanding, on the terms that the server granted. Replies may take
@@ -65,6 +73,7 @@ impl<T: Copy> Flight<T> {
             congestion: Congestion::new(granted.window),
             credit: usize::from(granted.credit),
             budget: ReplyBudget::new(granted.mtu_bytes, reply_bytes_max),
+            answered_ns: 0,
             next_deadline_ns: u64::MAX,
             granted,
         }
@@ -192,6 +201,9 @@ impl<T: Copy> Flight<T> {
     fn add(&mut self, index: u16, token: T, op: Op, key: &[u8], value: &[u8], reply: usize) {
         self.inflight.push(index, token, op, key, value, reply);
         self.budget.charge(reply);
+        if op == Op::Stats {
+            self.enqueue_filling(); // A server answers one of a datagram.
+        }
     }
 
     fn enqueue_filling(&mut self) {
@@ -294,6 +306,7 @@ impl<T: Copy> Flight<T> {
 
     /// All of a slot is answered; the last answer was to its sending number `attempt`.
     fn complete(&mut self, now_ns: u64, index: u16, attempt: u32, counters: &mut ClientCounters) {
+        self.answered_ns = now_ns;
         let slot = self.inflight.slot(index);
         let is_latest = attempt == slot.attempts;
         if is_latest {
@@ -336,12 +349,15 @@ impl<T: Copy> Flight<T> {
                 slot.deadline_ns <= now_ns || self.losses.is_lost(slot.sent_order)
             })
             .collect();
-        let is_overdue = late.iter().any(|&index| {
-            let waiting_since_ns = self.inflight.slot(index).waiting_since_ns;
-            now_ns.saturating_sub(waiting_since_ns) > self.answer_timeout_ns
-        });
-        if is_overdue {
-            return Err(Overdue);
+        let overdue = late
+            .iter()
+            .map(|&index| self.inflight.slot(index))
+            .find(|slot| now_ns.saturating_sub(slot.waiting_since_ns) > self.answer_timeout_ns);
+        if let Some(slot) = overdue {
+            let bytes = slot.datagram().len().max(slot.reply_bytes);
+            let others_are = self.answered_ns > slot.first_sent_ns;
+            let is_narrowed = others_are && bytes > MTU_BYTES_MIN;
+            return Err(if is_narrowed { Overdue::Large } else { Overdue::Any });
         }
         let mut resent = 0;
         while resent < late.len().min(self.congestion.window()) {
@@ -436,13 +452,14 @@ impl<T: Copy> Flight<T> {
     /// Ends all that is outstanding: nobody knows whether its mutations happened.
     pub fn give_up(
         self,
+        ended: Ended,
         counters: &mut ClientCounters,
         finished: &mut impl FnMut(Finished<'_, T>),
     ) {
         for (slot, entry) in self.inflight.outstanding() {
             let outcome = if entry.op.is_mutation() {
                 counters.indeterminate += 1;
-                Outcome::Indeterminate
+                Outcome::Indeterminate { ended }
             } else {
                 counters.unanswered_gets += u64::from(entry.op == Op::Get);
                 Outcome::Unanswered

@@ -66,10 +66,13 @@
 //! Times are nanoseconds of a monotonic clock whose zero is the driver's affair.
 #![forbid(unsafe_code)]
 
+mod answer_limit;
 pub mod client;
+pub mod closed_clients;
 pub mod congestion;
 pub mod cookie;
 pub mod counters;
+pub mod entries_hash;
 mod execution;
 pub mod flight;
 pub mod handshake;
@@ -87,7 +90,9 @@ pub mod rto;
 pub mod server;
 pub mod session;
 pub mod session_table;
+mod stats_text;
 pub mod store;
+pub mod token_bucket;
 pub mod transmit;
 pub mod unpack;
 pub mod wire;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::token_bucket::Rate;
 use crate::wire::{Accept, Cookie, HEADER_BYTES, REPLY_ENTRY_BYTES, REQUEST_ENTRY_BYTES};
 
 /// Shortest key.
@@ -18,6 +19,14 @@ pub const MTU_BYTES_DEFAULT: usize = 1472;
 /// Default `--mtu` over IPv6, whose header is longer.
 pub const MTU_BYTES_DEFAULT_V6: usize = 1452;
 
+/// Sizes that a handshake tries when datagrams of the client's own size are not answered: a path
+/// may carry less than its ends do. Links of 4080, 1500, 1400, 1400 (IPv6) and 1280 (IPv6).
+pub const MTU_STEPS: [usize; 6] = [4052, 1472, 1372, 1352, 1232, MTU_BYTES_MIN];
+/// A handshake sends only datagrams of the client's own size so many times: one that is lost
+/// tells nothing about what the path carries.
+pub const HELLOS_OF_FULL_SIZE: u32 = 3;
+/// OPENs of one size that are sent before a smaller one is tried.
+pub const OPENS_OF_A_SIZE: u32 = 5;
 /// Operations in one request datagram; bounds the replies that one datagram can cause.
 pub const ENTRIES_PER_DATAGRAM_MAX: usize = 512;
 /// Keys handed to the table together, so that it can overlap their cache misses: as many as a
@@ -44,8 +53,25 @@ pub const KEEPALIVE_NS: u64 = 15_000_000_000;
 /// awaits nothing there.
 pub const SESSION_STALE_NS: u64 = SESSION_IDLE_NS - KEEPALIVE_NS;
 
+/// Closed sessions whose clients a worker remembers, so that no repeated OPEN opens them again.
+pub const CLOSED_CLIENTS_MAX: usize = 4096;
 /// A cookie older than this is refused.
 pub const COOKIE_LIFETIME_NS: u64 = 10_000_000_000;
+/// COOKIEs of a worker to all addresses: at most 5 % of a core.
+pub const COOKIES: Rate = Rate { per_s: 20_000, burst: 8192 };
+/// COOKIEs of a worker to one address: as many as its sessions at once, and sent again.
+pub const COOKIES_BY_ADDRESS: Rate = Rate { per_s: 5_000, burst: 4096 };
+/// REFUSEs of a worker to all addresses.
+pub const REFUSALS: Rate = Rate { per_s: 10_000, burst: 4096 };
+/// REFUSEs of a worker to one address.
+pub const REFUSALS_BY_ADDRESS: Rate = Rate { per_s: 2_500, burst: 2048 };
+/// Buckets that addresses without a session share, for each kind of answer.
+pub const ADDRESS_BUCKETS: usize = 1024;
+/// Requests of one session that came again and are answered again. A new request gives one
+/// token. A client has at most a window of them outstanding, and waits longer each time.
+pub const REPEATS: Rate = Rate { per_s: 1_000, burst: 2 * WINDOW_MAX as u64 };
+/// STATS are answered from a text that is at most so old.
+pub const STATS_TEXT_NS: u64 = 2_000_000;
 /// First wait for an answer of the handshake; doubles with each attempt.
 pub const HANDSHAKE_RETRY_NS: u64 = 20_000_000;
 /// Longest wait between two attempts of the handshake.
@@ -84,6 +110,8 @@ pub const QUEUE_BYTES_MAX: usize = 8 << 20;
 pub const QUEUE_NS_MAX: u64 = 200_000_000;
 /// Addresses that have their turn to send what waits, in one round of the core loop.
 pub const QUEUE_TURNS_PER_ROUND_MAX: usize = 32;
+/// Bytes that an address sends of what waits before the next has its turn.
+pub const QUEUE_TURN_BYTES: usize = 16 << 10;
 /// Addresses that are told apart while a send buffer is short of room.
 pub const ADDRESSES_WATCHED_MAX: usize = 4096;
 /// One part in so many of a send buffer is for answers to addresses without a session.
@@ -133,6 +161,11 @@ const _: () = {
     assert!(WINDOW_DEFAULT <= WINDOW_MAX && WINDOW_MAX <= u16::MAX as usize);
     assert!(ENTRIES_PER_DATAGRAM_MAX <= u16::MAX as usize);
     assert!(SESSIONS_PER_WORKER_MAX <= 1 << 16);
+    // One address may open all sessions of a worker at once, and is told at once that it has none.
+    assert!(SESSIONS_PER_WORKER_MAX as u64 <= COOKIES_BY_ADDRESS.burst);
+    assert!(SESSIONS_PER_WORKER_MAX as u64 <= REFUSALS_BY_ADDRESS.burst);
+    assert!(COOKIES_BY_ADDRESS.burst < COOKIES.burst && ADDRESS_BUCKETS <= 1 << 16);
+    assert!(WINDOW_MAX as u64 <= REPEATS.burst);
     assert!(KEEPALIVE_NS * 2 < SESSION_IDLE_NS);
     assert!(KEEPALIVE_NS < SESSION_STALE_NS && SESSION_STALE_NS < SESSION_IDLE_NS);
     assert!(MUTATION_WINDOW_SHARE.0 < MUTATION_WINDOW_SHARE.1);
@@ -143,5 +176,6 @@ const _: () = {
     assert!(RTO_NS_MAX < ANSWER_TIMEOUT_NS);
     assert!(CREDIT_MIN <= WINDOW_DEFAULT);
     assert!(2 * BURST_BYTES_MAX <= QUEUE_BYTES_PER_ADDRESS_MAX);
+    assert!(MTU_BYTES_MAX < QUEUE_TURN_BYTES && QUEUE_TURN_BYTES < BURST_BYTES_MAX);
     assert!(QUEUE_BYTES_PER_ADDRESS_MAX < QUEUE_BYTES_MAX && QUEUE_NS_MAX < RTO_NS_MAX);
 };

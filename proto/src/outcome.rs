@@ -1,7 +1,31 @@
 //! What becomes of an operation that a client is handed.
 
 use crate::unpack::{Answer, Malformed};
-use crate::wire::{Op, Status};
+use crate::wire::{Op, Reason, Status};
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The application closed it.
+    Closed,
+    /// The server did not answer in time.
+    NoAnswer,
+    /// The server did not answer a large request, or one with a large answer, in time, but answered
+    /// others that were sent later: the path may carry no more datagrams of that size.
+    PathNarrowed,
+    /// The server speaks this version of the protocol.
+    OtherVersion(u8),
+    /// The server does not know the session: it was expired, or the server started again.
+    Forgotten,
+    /// The server refused to open it.
+    Refused(Reason),
+    /// The client could not send for so long that the server may have forgotten it; nothing was
+    /// outstanding.
+    Stale,
+    /// The server had executed another request under the sequence of one of its own: somebody
+    /// else sends in it.
+    SequenceTaken,
+}
 
 /// An operation that came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +63,10 @@ pub enum Outcome<'a> {
     /// A PUT was not executed: the server's memory is at its cap.
     Full,
     /// A mutation was sent and not answered: it may or may not have happened.
-    Indeterminate,
+    Indeterminate {
+        /// Why its session ended.
+        ended: Ended,
+    },
     /// A read was not answered.
     Unanswered,
 }

@@ -47,6 +47,10 @@ pub enum Fault {
     /// One in [`Fault::STALE_READ_ONE_IN`] reads of records that were overwritten finds what
     /// was there before.
     StaleRead,
+    /// A request that comes again is answered from the record, whatever its entries are.
+    EntriesUnchecked,
+    /// An OPEN that comes again after the CLOSE of its session opens another.
+    ClosedForgotten,
     /// Datagrams that were changed on the way are taken.
     ChecksumIgnored,
     /// What is dropped for want of room on the way out is not counted.
@@ -69,7 +73,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::DuplicateExecuted,
         Self::OldRequestExecuted,
         Self::RepliedBeforeWrite,
@@ -79,6 +83,8 @@ impl Fault {
         Self::LostUpdate,
         Self::LostSessionResent,
         Self::StaleRead,
+        Self::EntriesUnchecked,
+        Self::ClosedForgotten,
         Self::ChecksumIgnored,
         Self::UnsentUncounted,
         Self::LateToldNotExecuted,
@@ -110,6 +116,8 @@ impl Fault {
             Self::LostUpdate => "lost-update",
             Self::LostSessionResent => "lost-session-resent",
             Self::StaleRead => "stale-read",
+            Self::EntriesUnchecked => "entries-unchecked",
+            Self::ClosedForgotten => "closed-forgotten",
             Self::ChecksumIgnored => "checksum-ignored",
             Self::UnsentUncounted => "unsent-uncounted",
             Self::LateToldNotExecuted => "late-told-not-executed",

@@ -3,22 +3,28 @@
 //! Handed a datagram, it answers the handshake without state, refuses what it does not
 //! know, and has requests executed (`execution.rs`) at most once against a [`Store`].
 
+use crate::answer_limit::AnswerLimit;
+use crate::closed_clients::ClosedClients;
 use crate::cookie::Cookies;
 use crate::counters::ServerCounters;
+use crate::entries_hash::EntriesHash;
 use crate::execution::Execution;
 use crate::limits::{
-    CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN, SESSION_SCAN_NS, WINDOW_MAX,
+    COOKIES, COOKIES_BY_ADDRESS, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN,
+    REFUSALS, REFUSALS_BY_ADDRESS, REPEATS, SESSION_SCAN_NS, WINDOW_MAX,
 };
 use crate::pack;
-use crate::planted;
+use crate::planted::{self, Fault, is_planted};
 use crate::replies::{Destination, Replies};
 use crate::session::{Arrival, Session};
 use crate::session_table::{SessionTable, Terms};
+use crate::stats_text::StatsText;
 use crate::store::Store;
 use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed, RequestSpan};
 use crate::wire::{
-    Accept, Cookie, FLAG_MUTATIONS_ONLY, Header, Hello, Kind, Open, Reason, client_nonce,
+    Accept, Cookie, FLAG_MUTATIONS_ONLY, Header, Hello, Kind, MAGIC, Open, Reason, VERSION,
+    client_nonce,
 };
 
 /// What a worker is told at its start.
@@ -45,8 +51,13 @@ pub struct ServerConfig {
 pub struct Server {
     config: ServerConfig,
     cookies: Cookies,
+    cookie_limit: AnswerLimit,
+    refusal_limit: AnswerLimit,
     sessions: SessionTable,
+    closed: ClosedClients,
+    entries_hash: EntriesHash,
     replies: Replies,
+    stats: StatsText,
     counters: ServerCounters,
     spans: Vec<RequestSpan>,
     next_scan_ns: u64,
@@ -59,11 +70,17 @@ impl Server {
         assert!((MTU_BYTES_MIN..=MTU_BYTES_MAX).contains(&config.mtu_bytes));
         assert!(config.window.is_power_of_two() && config.window <= WINDOW_MAX);
         assert!(config.worker < config.workers);
+        let key = |number| config.secret.map(|byte| byte.wrapping_add(number));
         Self {
             config,
             cookies: Cookies::new(config.secret),
+            cookie_limit: AnswerLimit::new(key(1), COOKIES, COOKIES_BY_ADDRESS),
+            refusal_limit: AnswerLimit::new(key(2), REFUSALS, REFUSALS_BY_ADDRESS),
             sessions: SessionTable::new(config.secret.map(|byte| !byte)),
+            closed: ClosedClients::default(),
+            entries_hash: EntriesHash::new(config.secret.map(|byte| byte ^ 0x5c), config.mtu_bytes),
             replies: Replies::default(),
+            stats: StatsText::default(),
             counters: ServerCounters::default(),
             spans: Vec::new(),
             next_scan_ns: 0,
@@ -94,8 +111,10 @@ impl Server {
         let store = &mut planted::lying(store, self.config.secret);
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
-        if let Err(malformed) = self.dispatch(now_ns, path, datagram, store) {
-            self.reject(path, datagram, malformed);
+        if self.is_limited(now_ns, path, datagram) {
+            self.counters.answers_limited += 1;
+        } else if let Err(malformed) = self.dispatch(now_ns, path, datagram, store) {
+            self.reject(now_ns, path, datagram, malformed);
         }
     }
 
@@ -123,6 +142,28 @@ impl Server {
         Some(transmit)
     }
 
+    /// Whether all that could be done with a datagram is to answer somebody without a session
+    /// who has had enough answers. Looked at before anything that takes longer, the checksum
+    /// too: a flood costs little more than to receive it.
+    #[inline]
+    fn is_limited(&mut self, now_ns: u64, path: Path, datagram: &[u8]) -> bool {
+        const REQUEST: u8 = Kind::Request as u8;
+        const HELLO: u8 = Kind::Hello as u8;
+        let header = unpack::unchecked_header(datagram);
+        if header.magic != MAGIC || header.version != VERSION {
+            return false;
+        }
+        let limit = match header.kind {
+            REQUEST if self.sessions.get_mut(now_ns, header.session, path).is_some() => {
+                return false;
+            }
+            REQUEST => &mut self.refusal_limit,
+            HELLO => &mut self.cookie_limit,
+            _ => return false,
+        };
+        !limit.admits(now_ns, path.remote.ip())
+    }
+
     fn dispatch(
         &mut self,
         now_ns: u64,
@@ -143,7 +184,7 @@ impl Server {
         }
     }
 
-    fn reject(&mut self, path: Path, datagram: &[u8], malformed: Malformed) {
+    fn reject(&mut self, now_ns: u64, path: Path, datagram: &[u8], malformed: Malformed) {
         let Malformed::OtherVersion(_) = malformed else {
             self.counters.malformed += 1;
             return;
@@ -152,7 +193,7 @@ impl Server {
         // Two servers of different versions must not refuse each other's refusals for ever.
         let header: Header = unpack::unchecked_header(datagram);
         if header.kind != Kind::Refuse as u8 {
-            self.refuse(path, &header, Reason::Version);
+            self.refuse(now_ns, path, &header, Reason::Version);
         }
     }
 
@@ -161,6 +202,10 @@ impl Server {
             return Err(Malformed::Short);
         }
         let hello: Hello = unpack::body(datagram)?;
+        if !self.cookie_limit.take(now_ns, path.remote.ip()) {
+            self.counters.answers_limited += 1;
+            return Ok(());
+        }
         let cookie = self.cookies.issue(now_ns, path.remote, hello.client_id);
         let header = Header::new(Kind::Cookie, client_nonce(&hello.client_id), 0);
         let write = |buffer: &mut Vec<u8>| pack::control(buffer, header, &cookie, 0);
@@ -181,12 +226,19 @@ impl Server {
         let Open { client_id, issued_at_ns, mac, .. } = open;
         if !self.cookies.check(now_ns, path.remote, &Cookie { client_id, issued_at_ns, mac }) {
             self.counters.cookies_refused += 1;
-            self.refuse(path, header, Reason::Cookie);
+            self.refuse(now_ns, path, header, Reason::Cookie);
+            return Ok(());
+        }
+        if self.closed.may_have((client_id, path.remote), issued_at_ns)
+            && !is_planted(Fault::ClosedForgotten)
+        {
+            self.counters.opens_late += 1;
+            self.refuse(now_ns, path, header, Reason::Cookie);
             return Ok(());
         }
         let Ok((session, is_new)) = self.sessions.open(now_ns, path, client_id, terms) else {
             self.counters.sessions_refused += 1;
-            self.refuse(path, header, Reason::SessionsFull);
+            self.refuse(now_ns, path, header, Reason::SessionsFull);
             return Ok(());
         };
         self.counters.sessions_opened += u64::from(is_new);
@@ -210,7 +262,8 @@ impl Server {
     }
 
     fn close(&mut self, now_ns: u64, path: Path, header: &Header) {
-        if self.sessions.get_mut(now_ns, header.session, path).is_some() {
+        if let Some(session) = self.sessions.get_mut(now_ns, header.session, path) {
+            self.closed.add(now_ns, (session.client_id, path.remote));
             self.sessions.close(header.session);
             self.counters.sessions_closed += 1;
         } else {
@@ -218,7 +271,11 @@ impl Server {
         }
     }
 
-    fn refuse(&mut self, path: Path, refused: &Header, reason: Reason) {
+    fn refuse(&mut self, now_ns: u64, path: Path, refused: &Header, reason: Reason) {
+        if !self.refusal_limit.take(now_ns, path.remote.ip()) {
+            self.counters.answers_limited += 1;
+            return;
+        }
         let mut header = Header::new(Kind::Refuse, refused.session, refused.sequence);
         header.flags = reason as u8;
         self.replies.control(path, Account::Stranger, |buffer| pack::bare(buffer, header));
@@ -240,7 +297,7 @@ impl Server {
         let sessions_open = self.sessions.len();
         let Some(session) = self.sessions.get_mut(now_ns, header.session, path) else {
             self.counters.unknown_session += 1;
-            self.refuse(path, header, Reason::UnknownSession);
+            self.refuse(now_ns, path, header, Reason::UnknownSession);
             return Ok(());
         };
         if datagram.len() > session.mtu_bytes {
@@ -252,12 +309,19 @@ impl Server {
         }
         let arrival = session.completion_mut(header.sequence).classify(header.sequence);
         match arrival {
-            Arrival::New => {}
+            Arrival::New => session.repeats.give(REPEATS),
             Arrival::Again => {
                 let mutations = self.spans.iter().filter(|span| span.op.is_mutation()).count();
                 let completion = session.completion_mut(header.sequence);
-                if mutations != completion.results().len() {
-                    return Err(Malformed::Entry); // Not the request that it claims to be.
+                let entries = unpack::entries(datagram, &self.spans);
+                if !completion.is_of(mutations, || self.entries_hash.of(entries)) {
+                    self.counters.sequences_taken += 1;
+                    self.refuse(now_ns, path, header, Reason::SequenceTaken);
+                    return Ok(());
+                }
+                if !session.repeats.take(now_ns, REPEATS) {
+                    self.counters.repeats_limited += 1;
+                    return Ok(());
                 }
                 self.counters.requests_duplicate += 1;
             }
@@ -272,8 +336,11 @@ impl Server {
             sequence: header.sequence,
             datagram,
             spans: &self.spans,
+            entries_hash: &self.entries_hash,
             counters: &mut self.counters,
             replies: &mut self.replies,
+            stats: &mut self.stats,
+            now_ns,
         };
         execution.run(session, header.flags & FLAG_MUTATIONS_ONLY != 0, store);
         Ok(())

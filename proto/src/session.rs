@@ -6,6 +6,7 @@
 
 use crate::limits::{SESSION_IDLE_NS, WINDOW_MAX};
 use crate::planted::{Fault, is_planted};
+use crate::token_bucket::TokenBucket;
 use crate::transmit::Path;
 use crate::wire::Status;
 
@@ -37,6 +38,8 @@ pub struct Completion {
     sequence: u64,
     /// The results of its mutations, in their order.
     results: Vec<MutationResult>,
+    /// The hash of its entries, if there is a mutation among them.
+    entries_hash: u128,
 }
 
 impl Completion {
@@ -60,6 +63,21 @@ impl Completion {
         assert!(sequence > self.sequence || may_move_back(), "a slot only moves on");
         self.sequence = sequence;
         self.results.clear();
+    }
+
+    /// Keeps the hash of the entries of the request that was begun, because it has mutations.
+    #[inline]
+    pub fn keep_hash(&mut self, entries_hash: u128) {
+        self.entries_hash = entries_hash;
+    }
+
+    /// Whether the latest request had so many mutations and, if it had any, such entries.
+    #[must_use]
+    pub fn is_of(&self, mutations: usize, entries_hash: impl FnOnce() -> u128) -> bool {
+        self.results.len() == mutations
+            && (mutations == 0
+                || self.entries_hash == entries_hash()
+                || is_planted(Fault::EntriesUnchecked))
     }
 
     /// Records the result of the next mutation of the request that was begun.
@@ -92,6 +110,8 @@ pub struct Session {
     pub mtu_bytes: usize,
     /// When a request of it last arrived.
     pub last_heard_ns: u64,
+    /// What it may still have answered again.
+    pub repeats: TokenBucket,
     completions: Vec<Completion>,
 }
 
@@ -113,6 +133,7 @@ impl Session {
             client_id,
             mtu_bytes,
             last_heard_ns: now_ns,
+            repeats: TokenBucket::default(),
             completions: vec![Completion::default(); window],
         }
     }

@@ -86,6 +86,7 @@ pub fn reason(header: &Header) -> Result<Reason, Malformed> {
         2 => Ok(Reason::UnknownSession),
         3 => Ok(Reason::Cookie),
         4 => Ok(Reason::SessionsFull),
+        5 => Ok(Reason::SequenceTaken),
         _ => Err(Malformed::Field),
     }
 }
@@ -108,6 +109,13 @@ impl RequestSpan {
         &datagram[usize::from(self.key_at)..][..usize::from(self.key_bytes)]
     }
 
+    /// Where the operation ends.
+    #[inline]
+    #[must_use]
+    pub fn end(&self) -> usize {
+        usize::from(self.key_at) + usize::from(self.key_bytes) + usize::from(self.value_bytes)
+    }
+
     /// The value, in the datagram that the span was read from.
     #[inline]
     #[must_use]
@@ -115,6 +123,13 @@ impl RequestSpan {
         let at = usize::from(self.key_at) + usize::from(self.key_bytes);
         &datagram[at..][..usize::from(self.value_bytes)]
     }
+}
+
+/// The bytes of a request's entries, without what is behind them.
+#[inline]
+#[must_use]
+pub fn entries<'a>(datagram: &'a [u8], spans: &[RequestSpan]) -> &'a [u8] {
+    &datagram[HEADER_BYTES..spans.last().map_or(HEADER_BYTES, RequestSpan::end)]
 }
 
 /// Reads all operations of a request into `spans`: all of them or, if one is wrong, none,

@@ -10,8 +10,9 @@ compile_error!("the wire is little-endian, and its headers are read in place");
 
 /// In every datagram: "KV".
 pub const MAGIC: u16 = u16::from_le_bytes(*b"KV");
-/// Version of the protocol. 1 had a CRC-32C for its checksum.
-pub const VERSION: u8 = 2;
+/// Version of the protocol. 1 had a CRC-32C for its checksum; in 2 no REQUEST was refused for its
+/// sequence.
+pub const VERSION: u8 = 3;
 
 /// Size of [`Header`].
 pub const HEADER_BYTES: usize = 32;
@@ -88,6 +89,8 @@ pub enum Reason {
     Cookie = 3,
     /// The worker has all the sessions it can hold.
     SessionsFull = 4,
+    /// Another request with mutations had the sequence of this one.
+    SequenceTaken = 5,
 }
 
 /// Body of [`Kind::Hello`].

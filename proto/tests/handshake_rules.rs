@@ -160,9 +160,9 @@ fn an_open_that_comes_late_opens_no_way_into_the_first_session() {
     pair.settle();
     let ghost = only(pair.answers_to(&open));
 
-    // Expect: another session, for which the PUT is not good.
-    assert_eq!(kind_of(&ghost), Kind::Accept);
-    assert_ne!(header_of(&ghost).sequence, header_of(&accept).sequence);
+    // Expect: no other session, and the PUT is good for none.
+    assert_eq!(kind_of(&ghost), Kind::Refuse);
+    assert_eq!(header_of(&ghost).flags, Reason::Cookie as u8);
     let refusal = only(pair.answers_to(&request));
     assert_eq!(kind_of(&refusal), Kind::Refuse);
     assert_eq!(pair.store.writes(), 1);

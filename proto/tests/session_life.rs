@@ -360,6 +360,27 @@ fn a_closed_session_is_gone_at_both_ends() {
 }
 
 #[test]
+fn an_open_that_comes_again_after_the_close_opens_nothing() {
+    // State: a session was opened and closed, and its OPEN comes again.
+    let mut pair = Pair::connecting(with_window(4), server_config());
+    let hello = pair.request();
+    let cookie = only(pair.answers_to(&hello));
+    pair.hand_to_client(&cookie);
+    let open = pair.request();
+    let accept = only(pair.answers_to(&open));
+    pair.hand_to_client(&accept);
+    pair.close();
+    pair.settle();
+    assert_eq!(pair.server.sessions(), 0);
+    let reply = only(pair.answers_to(&open));
+
+    // Expect: a refusal, and no session.
+    assert_refused(&reply, Reason::Cookie);
+    let counters = pair.server.counters();
+    assert_eq!((pair.server.sessions(), counters.opens_late, counters.sessions_opened), (0, 1, 1));
+}
+
+#[test]
 fn what_is_outstanding_when_a_session_is_closed_is_given_up() {
     // State: a PUT on its way, a GET not yet sent.
     let mut pair = opened();

@@ -88,25 +88,6 @@ fn a_request_older_than_its_slot_is_dropped_and_counted() {
 }
 
 #[test]
-fn a_sequence_that_returns_with_other_operations_is_malformed() {
-    // State: a sequence was executed with one PUT; a datagram claims it for two.
-    let mut pair = opened(4);
-    pair.put(1, b"key", b"value");
-    let request = pair.request();
-    pair.answers_to(&request);
-    let mut forged = request.clone();
-    forged.extend_from_slice(&request[32..]);
-    let mut header = header_of(&request);
-    header.entries = 2;
-    pack::seal(&mut forged, header);
-    let replies = pair.answers_to(&forged);
-
-    // Expect: nothing happens.
-    assert!(replies.is_empty());
-    assert_eq!((pair.server.counters().malformed, pair.store.writes()), (1, 1));
-}
-
-#[test]
 fn a_full_window_blocks_until_an_answer_comes() {
     // State: a window of two, and two datagrams on their way.
     let mut pair = opened(2);

@@ -1,6 +1,6 @@
 //! One call, and what its caller is told.
 
-use proto::client::Outcome;
+use proto::client::{Ended, Outcome};
 use proto::planted::{Fault, is_planted};
 
 use crate::answer::Version;
@@ -59,7 +59,10 @@ impl Kind {
         outcome: &Outcome<'a>,
     ) -> Result<Reply<'a>, Error> {
         match (self, *outcome) {
-            (_, Outcome::Indeterminate | Outcome::Unanswered) => Err(self.unanswered(why)),
+            (_, Outcome::Indeterminate { ended: Ended::SequenceTaken }) => {
+                Err(self.unanswered(Why::SequenceTaken))
+            }
+            (_, Outcome::Indeterminate { .. } | Outcome::Unanswered) => Err(self.unanswered(why)),
             (Self::Ping, _) => Ok(Reply::Pong),
             (Self::Stats, Outcome::Value { value, .. }) => Ok(Reply::Counters(value)),
             (_, Outcome::Value { version, value }) => {

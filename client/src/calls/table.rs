@@ -40,6 +40,10 @@ impl<T> CallTable<T> {
         }
     }
 
+    pub(super) fn outstanding(&self) -> usize {
+        self.calls.len()
+    }
+
     /// Hands a call to its session, or lets it wait for room there.
     #[inline]
     pub(super) fn take(
@@ -114,7 +118,7 @@ impl<T> CallTable<T> {
         let is_lost = why == Why::SessionLost && self.calls[id].token.is_some();
         let again = match operation.outcome {
             Outcome::Unanswered if is_lost => Some(Box::default()),
-            Outcome::Indeterminate if is_lost => self.calls[id].kept.take(),
+            Outcome::Indeterminate { .. } if is_lost => self.calls[id].kept.take(),
             _ => None,
         };
         if let Some(value) = again {

@@ -66,7 +66,12 @@ pub(crate) fn session_lost(worker: SocketAddr, ended: Option<Ended>) {
         // Nothing went wrong: its caller made no call for long.
         event!(INFO, %worker, why = "idle", "session lost");
     } else {
-        let why = if ended == Some(Ended::Forgotten) { "forgotten" } else { "no answer" };
+        let why = match ended {
+            Some(Ended::Forgotten) => "forgotten",
+            Some(Ended::PathNarrowed) => "path narrowed",
+            Some(Ended::SequenceTaken) => "sequence taken",
+            _ => "no answer",
+        };
         event!(WARN, %worker, why, "session lost");
     }
     count!("kv_client_sessions_lost_total", 1);
@@ -127,7 +132,13 @@ mod tests {
         let levels = Levels::default();
         let subscriber = tracing_subscriber::registry().with(levels.clone());
         tracing::subscriber::with_default(subscriber, || {
-            for ended in [Ended::Stale, Ended::Forgotten, Ended::NoAnswer] {
+            for ended in [
+                Ended::Stale,
+                Ended::Forgotten,
+                Ended::PathNarrowed,
+                Ended::SequenceTaken,
+                Ended::NoAnswer,
+            ] {
                 session_lost(([127, 0, 0, 1], 7400).into(), Some(ended));
             }
         });

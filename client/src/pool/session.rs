@@ -90,7 +90,7 @@ impl<T: Copy> PooledSession<T> {
             _ => {
                 if self.client.counters().operations_answered > 0 {
                     self.backoff_ns = REOPEN_NS_MIN;
-                } else if ended == Some(Ended::Forgotten) {
+                } else if let Some(Ended::Forgotten | Ended::SequenceTaken) = ended {
                     // A server that forgets what it has just opened, again and again, would be
                     // asked as often as datagrams go to and fro.
                     let next_ns = self.begun_ns.saturating_add(self.backoff_ns);

@@ -7,6 +7,7 @@ mod common;
 mod limits;
 mod lost;
 mod servers;
+mod taken;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -96,10 +97,11 @@ fn each_variant_is_provoked_here() {
         include_str!("limits.rs"),
         include_str!("lost.rs"),
         include_str!("servers.rs"),
+        include_str!("taken.rs"),
         include_str!("../ends.rs"),
     ];
     let tests = tests.concat();
-    for (of, least) in [("Error", 12), ("Why", 3), ("Refusal", 2), ("TooLarge", 5)] {
+    for (of, least) in [("Error", 12), ("Why", 4), ("Refusal", 2), ("TooLarge", 5)] {
         let variants = variants(of);
         assert!(variants.len() >= least, "{variants:?}");
         for variant in variants {

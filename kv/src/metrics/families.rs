@@ -28,11 +28,16 @@ pub struct Facts {
 }
 
 /// The counters of requests and sessions that were refused, and why.
-const REFUSALS: [(&str, &str); 5] = [
+const REFUSALS: [(&str, &str); 10] = [
     ("puts_refused", "memory"),
     ("sessions_refused", "sessions"),
     ("cookies_refused", "cookie"),
+    ("opens_late", "late_open"),
+    ("sequences_taken", "sequence_taken"),
     ("unknown_session", "unknown_session"),
+    ("answers_limited", "answers"),
+    ("repeats_limited", "repeats"),
+    ("stats_dropped", "stats"),
     ("other_version", "version"),
 ];
 /// Of the bucket table.

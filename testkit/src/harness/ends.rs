@@ -39,7 +39,7 @@ impl From<Outcome<'_>> for End {
             Outcome::TooLarge => Self::TooLarge,
             Outcome::Stored { version } => Self::Stored(version),
             Outcome::Full => Self::Full,
-            Outcome::Indeterminate => Self::Indeterminate,
+            Outcome::Indeterminate { .. } => Self::Indeterminate,
             Outcome::Unanswered => Self::Unanswered,
         }
     }

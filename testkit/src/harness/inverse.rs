@@ -144,6 +144,7 @@ fn bare(input: &mut Unstructured<'_>) {
             (Kind::Refuse, Some(Reason::UnknownSession)),
             (Kind::Refuse, Some(Reason::Cookie)),
             (Kind::Refuse, Some(Reason::SessionsFull)),
+            (Kind::Refuse, Some(Reason::SequenceTaken)),
         ],
     );
     let mut header = header_of(input, kind);

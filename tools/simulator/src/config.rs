@@ -125,6 +125,8 @@ pub struct Config {
     pub clock_jump_ns_max: u64,
     /// Datagrams of one who has no business here.
     pub hostile_datagrams: u64,
+    /// Whether one on the path sees all datagrams, and sends in the clients' names.
+    pub is_watched: bool,
     /// Applications over the client library.
     pub applications: Vec<ApplicationConfig>,
 }
@@ -226,6 +228,7 @@ impl Config {
             parts_strangers: links.below(2) == 0,
             messages_per_round: links.pick(&[1, 3, 64, 64]),
             early_wakes: links.pick(&[0, 0, 1_000, 200_000]),
+            is_watched: false,
             applications: ApplicationConfig::draw_all(apps, records, 2 * delay_ns, calm),
         }
     }
@@ -246,7 +249,7 @@ impl Config {
     #[must_use]
     pub fn has_mishaps(&self) -> bool {
         let pauses = self.cuts + self.silences + self.server_pauses + self.generator_pauses;
-        pauses + self.restarts + self.clock_jumps + self.early_mishaps > 0
+        self.is_watched || pauses + self.restarts + self.clock_jumps + self.early_mishaps > 0
     }
 }
 

@@ -20,6 +20,7 @@ pub mod machine;
 pub mod mishap;
 pub mod mishaps;
 pub mod network;
+pub mod on_path;
 pub mod queue;
 pub mod random;
 pub mod report;

@@ -22,6 +22,7 @@ use crate::link::{Arrived, Departed};
 use crate::machine::{Machine, Runs, Unproved};
 use crate::mishap::{Mishap, Whom};
 use crate::network::Network;
+use crate::on_path::{OnPath, Sent};
 use crate::queue::Queue;
 use crate::random::Random;
 use crate::store::{Life, Written};
@@ -116,6 +117,8 @@ pub struct World {
     /// The lives of servers by their incarnations, numbered as they began.
     lives: BTreeMap<u64, u64>,
     pub(crate) unproved: Unproved,
+    /// Who sees all datagrams.
+    pub on_path: OnPath,
     /// Datagrams to servers that a hostile sender has seen on their way.
     overheard: Vec<Vec<u8>>,
     pub(crate) failure: Option<Failure>,
@@ -128,7 +131,12 @@ impl World {
         let mut random = Random::new(seed);
         let mut links = Random::new(!seed);
         let mut apps = Random::new(seed.wrapping_add(APPLICATIONS_SEED));
-        let config = Config::draw(&mut random, &mut links, &mut apps);
+        let mut on_path = OnPath::draw(seed);
+        let mut config = Config::draw(&mut random, &mut links, &mut apps);
+        config.is_watched = on_path.is_there() && !config.is_calm();
+        if !config.is_watched {
+            on_path.rest();
+        }
         let mut world = Self {
             trace: Trace::new(prints),
             written: Written::default(),
@@ -147,6 +155,7 @@ impl World {
             places: BTreeMap::new(),
             lives: BTreeMap::new(),
             unproved: BTreeMap::new(),
+            on_path,
             overheard: Vec::new(),
             failure: None,
             config,
@@ -352,12 +361,30 @@ impl World {
             } else if is_application(from) {
                 self.check_carried(&bytes);
             }
-            if is_stuck {
+            let passes = self.passes(from, to, &bytes);
+            if is_stuck || !passes {
                 self.note_sent(from, to, &bytes, Fate::default());
             } else {
                 self.send_one(from, to, &bytes, at_ns);
             }
         }
+    }
+
+    /// One on the path sees a datagram. Returns whether it lets that pass.
+    fn passes(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> bool {
+        let Self { on_path, config, generators, healed_ns, .. } = self;
+        let (passes, sent) = if is_server(from) {
+            let may_forge = generators[0].window_is_open() && healed_ns.is_none();
+            on_path.sees_answer((from, to), bytes, may_forge)
+        } else {
+            (true, on_path.sees_request(config, (from, to), bytes))
+        };
+        if let Some(Sent { from, to, bytes, delay_ns }) = sent {
+            self.note_sent(from, to, &bytes, Fate { good: 1, damaged: 0 });
+            let arrived = Arrived { from, bytes, is_damaged: false };
+            self.push(self.now_ns + delay_ns, Event::Deliver { to, arrived });
+        }
+        passes
     }
 
     /// Hands a datagram to the network, which has it from `at_ns` on.
@@ -406,6 +433,9 @@ impl World {
         if is_accept && !is_genuine(to) {
             let text = format!("{from} opened a session for {to}, which made its cookie up");
             self.fail("cookies", text);
+        }
+        if is_accept && let Err(text) = self.on_path.sees_accept(from, bytes) {
+            self.fail("closed sessions", text);
         }
     }
 

@@ -21,7 +21,7 @@ const NEVER: [&str; 6] = [
 ];
 
 /// How calls of applications end.
-const ENDS: [&str; 16] = [
+const ENDS: [&str; 17] = [
     "not connected",
     "answered from a near cache",
     "found",
@@ -36,6 +36,7 @@ const ENDS: [&str; 16] = [
     "unanswered at the deadline",
     "unanswered at the close",
     "indeterminate",
+    "indeterminate, its sequence was taken",
     "indeterminate at the deadline",
     "indeterminate at the close",
 ];

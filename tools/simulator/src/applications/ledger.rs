@@ -311,6 +311,7 @@ fn name(ended: &Result<Answer, Error>) -> &'static str {
         Err(Error::Refused(_)) => "refused",
         Err(Error::Indeterminate(Why::Deadline)) => "indeterminate at the deadline",
         Err(Error::Indeterminate(Why::Closed)) => "indeterminate at the close",
+        Err(Error::Indeterminate(Why::SequenceTaken)) => "indeterminate, its sequence was taken",
         Err(Error::Indeterminate(_)) => "indeterminate",
         Err(Error::Unanswered(Why::Deadline)) => "unanswered at the deadline",
         Err(Error::Unanswered(_)) => "unanswered at the close",
