@@ -222,9 +222,9 @@ impl Index {
             return Ok(false);
         }
         if let Some(chain) = head.overflow() {
+            let cells = self.cells.clone();
             // SAFETY: only the first to mark the bucket as migrated comes here, and who comes
             // later looks at the mark before anything else.
-            let cells = self.cells.clone();
             unsafe { retire(guard, chain, move |chain| Bucket::free_chain(chain, &cells)) };
         }
         Ok(self.migrated.fetch_add(1, Ordering::AcqRel) + 1 == self.len())

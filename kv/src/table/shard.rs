@@ -31,7 +31,7 @@ pub(super) struct Shard {
     /// Records that were taken out of the table and are not handed over yet.
     bag: Option<Box<Bag>>,
     /// Empty ones.
-    spare_bags: Vec<Box<Bag>>,
+    spare_bags: [Option<Box<Bag>>; SPARE_BAGS],
 }
 
 /// Free cells of a class.
@@ -125,7 +125,8 @@ impl<'a> Mine<'a> {
 
     #[cold]
     fn begin_bag(&mut self) -> bool {
-        self.shard.bag = self.shard.spare_bags.pop().or_else(Bag::new);
+        let spare = self.shard.spare_bags.iter_mut().find_map(Option::take);
+        self.shard.bag = spare.or_else(Bag::new);
         self.shard.bag.is_some()
     }
 
@@ -150,8 +151,8 @@ impl<'a> Mine<'a> {
 
     /// An empty bag is used again.
     pub(super) fn keep_bag(&mut self, bag: Box<Bag>) {
-        if self.shard.spare_bags.len() < SPARE_BAGS {
-            self.shard.spare_bags.push(bag);
+        if let Some(place) = self.shard.spare_bags.iter_mut().find(|place| place.is_none()) {
+            *place = Some(bag);
         }
     }
 
@@ -186,7 +187,7 @@ impl Shard {
             lists: std::array::from_fn(list),
             bytes: 0,
             bag: None,
-            spare_bags: Vec::with_capacity(SPARE_BAGS),
+            spare_bags: [const { None }; SPARE_BAGS],
         }
     }
 

@@ -71,7 +71,7 @@ pub(super) fn cells(class: Class) -> usize {
 const fn bytes_of(class: Class) -> usize {
     match class {
         BUCKETS => size_of::<Bucket>(),
-        ..=FINE_CLASS_MAX => class * GRAIN_BYTES,
+        1..=FINE_CLASS_MAX => class * GRAIN_BYTES,
         _ => PAGE_BYTES / (FINE_CLASS_MAX + 32 - class) / GRAIN_BYTES * GRAIN_BYTES,
     }
 }

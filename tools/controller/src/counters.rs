@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use client::{Error, WorkerStats};
 
 /// Figures of a server's whole table, which each of its workers reports. They may fall.
-pub(crate) const GAUGES: [&str; 6] = [
+pub(crate) const GAUGES: [&str; 8] = [
     "records",
     "record_bytes",
     "page_bytes",
