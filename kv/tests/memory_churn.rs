@@ -188,7 +188,7 @@ fn churn(sizes: Sizes, memory_bytes: u64, secs: f64) {
     );
     let bound = memory_bytes + BESIDE_BYTES;
     assert!(resident <= bound, "{} MiB of {} for {sizes:?}", resident / MIB, bound / MIB);
-    assert!(writes > 0 && table.len() > 0, "it takes records");
+    assert!(writes > 0 && !table.is_empty(), "it takes records");
 }
 
 /// A figure from the environment, or this.
