@@ -229,6 +229,8 @@ fn memory_kinds(gauges: &[(&'static str, u64)]) -> impl Iterator<Item = (String,
     let told = gauges.iter().filter_map(|(name, bytes)| {
         let kind = match name.strip_suffix("_bytes")? {
             "record" => "records",
+            "page" => "pages",
+            "free_page" => "free_pages",
             kind => kind,
         };
         Some((kind.to_owned(), *bytes))
