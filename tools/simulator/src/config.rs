@@ -5,6 +5,7 @@ use proto::limits::{
     KEY_BYTES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, RTO_NS_MIN, WINDOW_MAX, value_bytes_max,
 };
 use proto::order::Order;
+use proto::session_table::Rooms;
 
 use crate::applications::ApplicationConfig;
 use crate::random::Random;
@@ -127,6 +128,10 @@ pub struct Config {
     pub hostile_datagrams: u64,
     /// Whether one on the path sees all datagrams, and sends in the clients' names.
     pub is_watched: bool,
+    /// Times that one who hoards sessions opens more.
+    pub hoards: u64,
+    /// How many sessions a worker may have.
+    pub rooms: Rooms,
     /// Applications over the client library.
     pub applications: Vec<ApplicationConfig>,
 }
@@ -229,6 +234,8 @@ impl Config {
             messages_per_round: links.pick(&[1, 3, 64, 64]),
             early_wakes: links.pick(&[0, 0, 1_000, 200_000]),
             is_watched: false,
+            hoards: 0,
+            rooms: Rooms::default(),
             applications: ApplicationConfig::draw_all(apps, records, 2 * delay_ns, calm),
         }
     }
@@ -249,7 +256,8 @@ impl Config {
     #[must_use]
     pub fn has_mishaps(&self) -> bool {
         let pauses = self.cuts + self.silences + self.server_pauses + self.generator_pauses;
-        self.is_watched || pauses + self.restarts + self.clock_jumps + self.early_mishaps > 0
+        self.is_watched
+            || pauses + self.restarts + self.clock_jumps + self.early_mishaps + self.hoards > 0
     }
 }
 
