@@ -134,6 +134,13 @@ impl<T> Calls<T> {
         self.pool.counters()
     }
 
+    /// Calls that have not ended: those too whose callers were told at their deadline, until their
+    /// session answers them or ends.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.table.outstanding()
+    }
+
     /// Calls that wait for room.
     #[must_use]
     pub const fn waiting(&self) -> usize {

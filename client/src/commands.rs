@@ -1,16 +1,17 @@
-//! The way of calls to the thread of a handle: a bounded queue, and a waker.
+//! The way of calls to an engine that is at work when they are made: a bounded queue.
 
+use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
 
 use crossbeam_queue::ArrayQueue;
 
 use crate::answer::{Ping, Record, Results, Version, WorkerStats};
-use crate::error::{Error, Why};
+use crate::error::Error;
 use crate::limits::{COMMAND_BYTES_MAX, COMMANDS_MAX};
 use crate::near_cache::NearCache;
 use crate::observe::Sender;
+use crate::told::{Told, tell_all};
 
 /// A call on its way, or many.
 pub(crate) enum Command {
@@ -77,17 +78,16 @@ impl Command {
         }
     }
 
-    /// Ends a call that was not begun: certainly it was not executed.
-    pub(crate) fn refuse(self, error: &Error) {
+    /// The end of a call that was not begun: certainly it was not executed.
+    pub(crate) fn refused(self, error: &Error) -> Told {
         let error = error.clone();
-        // The waiter may have gone.
         match self {
-            Self::Get { sender, .. } => drop(sender.send(Err(error))),
-            Self::Put { sender, .. } => drop(sender.send(Err(error))),
-            Self::GetMany { sender, .. } => drop(sender.send(Err(error))),
-            Self::PutMany { sender, .. } => drop(sender.send(Err(error))),
-            Self::Stats { sender, .. } => drop(sender.send(Err(error))),
-            Self::Ping { sender, .. } => drop(sender.send(Err(error))),
+            Self::Get { sender, .. } => Told::Get(sender, Err(error)),
+            Self::Put { sender, .. } => Told::Put(sender, Err(error)),
+            Self::GetMany { sender, .. } => Told::GetMany(sender, Err(error)),
+            Self::PutMany { sender, .. } => Told::PutMany(sender, Err(error)),
+            Self::Stats { sender, .. } => Told::Stats(sender, Err(error)),
+            Self::Ping { sender, .. } => Told::Ping(sender, Err(error)),
         }
     }
 }
@@ -148,35 +148,28 @@ impl Drop for Fence {
     }
 }
 
-/// The queue of commands, and what both ends know of each other.
+/// The queue of commands whose callers found the engine at work.
 pub(crate) struct Commands {
     queue: ArrayQueue<Command>,
     /// Bytes of keys and values in the queue.
     bytes: AtomicUsize,
-    waker: Waker,
-    /// Whether the thread will look at the queue before it sleeps.
-    is_awake: AtomicBool,
-    /// Whether the thread is to end.
+    /// Whether the last handle is gone.
     is_closed: AtomicBool,
-    /// Why the thread has ended.
+    /// Why nothing is taken any more.
     failure: OnceLock<Error>,
 }
 
 impl Commands {
-    pub(crate) fn new(waker: Waker) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             queue: ArrayQueue::new(COMMANDS_MAX),
             bytes: AtomicUsize::new(0),
-            waker,
-            is_awake: AtomicBool::new(true),
             is_closed: AtomicBool::new(false),
             failure: OnceLock::new(),
         }
     }
 
-    // ------------------------------------------------------- the end of the handles
-
-    /// Sends a command to the thread, and wakes it if it sleeps.
+    /// Adds a command, if there is room.
     pub(crate) fn push(&self, command: Command) -> Result<(), Error> {
         let bytes = command.bytes();
         if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > COMMAND_BYTES_MAX {
@@ -187,30 +180,13 @@ impl Commands {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Error::NotSent);
         }
-        // Either the thread sees the command when it looks before it sleeps, or this sees
-        // that it may sleep; the same with its end.
+        // Either who ends the queue sees the command, or this sees the end.
         fence(Ordering::SeqCst);
-        if !self.is_awake.swap(true, Ordering::SeqCst) {
-            self.waker.wake_by_ref();
-        }
         if let Some(failure) = self.failure.get() {
             self.refuse_all(failure);
         }
         Ok(())
     }
-
-    /// Lets the thread end.
-    pub(crate) fn close(&self) {
-        self.is_closed.store(true, Ordering::SeqCst);
-        self.waker.wake_by_ref();
-    }
-
-    /// Why the thread has ended.
-    pub(crate) fn failure(&self) -> Error {
-        self.failure.get().cloned().unwrap_or(Error::NotExecuted(Why::Closed))
-    }
-
-    // ------------------------------------------------------- the end of the thread
 
     /// The next command.
     pub(crate) fn pop(&self) -> Option<Command> {
@@ -219,33 +195,81 @@ impl Commands {
         Some(command)
     }
 
-    /// Whether the thread is to end.
+    #[inline]
+    pub(crate) fn are_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The last handle is gone.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the last handle is gone.
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::Relaxed)
+        self.is_closed.load(Ordering::SeqCst)
     }
 
-    /// The thread has looked at the queue, and is about to sleep: whether it may.
-    pub(crate) fn may_sleep(&self) -> bool {
-        self.is_awake.store(false, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        self.queue.is_empty() && !self.is_closed.load(Ordering::SeqCst)
-    }
-
-    /// The thread looks at the queue.
-    pub(crate) fn woke(&self) {
-        self.is_awake.store(true, Ordering::SeqCst);
-    }
-
-    /// The thread has ended: nothing is taken any more.
+    /// Nothing is taken any more.
     pub(crate) fn end(&self, failure: Error) {
         let failure = self.failure.get_or_init(|| failure);
         fence(Ordering::SeqCst);
         self.refuse_all(failure);
     }
 
+    /// Why nothing is taken any more, if it is so.
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        self.failure.get()
+    }
+
     fn refuse_all(&self, error: &Error) {
-        while let Some(command) = self.pop() {
-            command.refuse(error);
-        }
+        let all = iter::from_fn(|| self.pop());
+        // Who panics has been told before.
+        let _ = tell_all(all.map(|command| command.refused(error)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe;
+
+    fn get(key: &[u8]) -> Command {
+        let (sender, _) = observe::channel(0);
+        Command::Get { key: key.into(), deadline_ns: 0, sender }
+    }
+
+    #[test]
+    fn commands_beyond_the_queue_are_not_sent() {
+        let commands = Commands::new();
+        let mut pushed = (0..COMMANDS_MAX + 9).map(|_| commands.push(get(b"key")));
+        assert!(pushed.by_ref().take(COMMANDS_MAX).all(|pushed| pushed == Ok(())));
+        assert!(pushed.all(|pushed| pushed == Err(Error::NotSent)));
+        assert!(commands.pop().is_some());
+        assert_eq!(commands.push(get(b"key")), Ok(()), "there is room again");
+    }
+
+    #[test]
+    fn commands_of_more_bytes_than_the_queue_takes_are_not_sent() {
+        let commands = Commands::new();
+        let half = vec![7; COMMAND_BYTES_MAX / 2];
+        let pushed = [(); 3].map(|()| commands.push(get(&half)));
+        assert_eq!(pushed, [Ok(()), Ok(()), Err(Error::NotSent)]);
+        assert!(commands.pop().is_some());
+        assert_eq!(commands.push(get(&half)), Ok(()), "there is room again");
+    }
+
+    #[test]
+    fn what_is_pushed_when_nothing_is_taken_any_more_is_told_so() {
+        let commands = Commands::new();
+        let told = [(); 2].map(|()| {
+            let (sender, receiver) = observe::channel(0);
+            let key = Box::default();
+            commands.push(Command::Get { key, deadline_ns: 0, sender }).unwrap();
+            commands.end(Error::NotExecuted(crate::Why::Closed));
+            receiver.recv().unwrap()
+        });
+        assert_eq!(told, [(); 2].map(|()| Err(Error::NotExecuted(crate::Why::Closed))));
     }
 }

@@ -98,6 +98,7 @@ impl Config {
         let mtu_bytes = self.mtu_bytes.unwrap_or_else(|| mtu_bytes_default(server.ip()));
         ClientConfig {
             mtu_bytes,
+            mtu_bytes_min: MTU_BYTES_MIN,
             window: WINDOW_DEFAULT,
             reply_bytes_max: receive_bytes,
             handshake_timeout_ns: timeout_ns(self.connect_timeout),

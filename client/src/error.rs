@@ -236,6 +236,7 @@ impl Error {
                 Self::InvalidServer { server, claims: "a reason that it cannot have" }
             }
             Ended::NoAnswer
+            | Ended::PathNarrowed
             | Ended::Forgotten
             | Ended::Closed
             | Ended::Stale

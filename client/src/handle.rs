@@ -1,43 +1,38 @@
-//! A handle for programs with threads: cheap to clone, over one background thread.
+//! A handle for programs with threads or futures: cheap to clone, over one engine.
 
 use std::fmt;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use oneshot::RecvTimeoutError;
 use udp::clock;
-use udp::core_loop;
-use udp::idle::Idle;
-use udp::process;
 use udp::transport::Transport as _;
 
 use crate::answer::{Ping, Record, Results, Version, WorkerStats};
+use crate::call::{Call, GRACE};
 use crate::commands::{Batch, Command, Commands, Fence};
 use crate::config::Config;
+use crate::engine::Engine;
 use crate::error::{Error, TooLarge, Why, timeout_ns};
 use crate::gather::cached_record;
+use crate::keeper;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_CALLS_MAX};
 use crate::near_cache::NearCache;
 use crate::observe::{self, Observed};
 use crate::service::Service;
 use crate::socket;
 
-/// A blocking wait gives up so long after its deadline, if the background thread has not ended
-/// the call. The last handle waits as long for the end of that thread.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// Sessions with all workers of all servers, run by a background thread that all clones of
-/// the handle share.
+/// Sessions with all workers of all servers, which all clones of the handle share.
 ///
 /// Each call returns a [`Call`]: wait for it, or await it in any executor. Calls that are made
-/// while others are under way share datagrams, so many of them at once are cheap. When the
-/// last clone is dropped, calls that are outstanding end, the servers are told, and the thread
-/// ends.
+/// while others are under way share datagrams, so many of them at once are cheap.
+///
+/// Whoever waits drives the sessions for all: a thread that is blocked, or a task. So the futures
+/// of one executor thread end each other's calls without another thread. A background thread
+/// drives while no caller does. When the last clone is dropped, calls that are outstanding end,
+/// the servers are told, and the thread ends.
 ///
 /// ```
 /// use std::thread;
@@ -60,9 +55,8 @@ pub struct Client {
 }
 
 struct Inner {
-    commands: Arc<Commands>,
+    engine: Arc<Engine>,
     cache: Option<Arc<NearCache>>,
-    process: u32,
     thread: Mutex<Option<Thread>>,
 }
 
@@ -102,30 +96,26 @@ impl Client {
     pub fn connect_with(servers: &[SocketAddr], config: &Config) -> Result<Self, Error> {
         let cache = config.cache.map(|cache| Arc::new(NearCache::new(cache)));
         let (mut socket, calls) = socket::open(servers, config, cache.clone())?;
-        let commands = Arc::new(Commands::new(socket.waker()?));
+        let waker = socket.waker()?;
+        let watch = socket.part_watch().expect("nobody has parted it");
+        let commands = Arc::new(Commands::new());
         let (ready, connected) = oneshot::channel();
         let service = Service::new(calls, servers.to_vec(), commands.clone(), ready);
-        let end = EndOnDrop(commands.clone());
+        let engine = Arc::new(Engine::new(socket, waker, service, commands)?);
+        let kept = EndOnDrop(engine.clone());
         let (tell_over, over) = oneshot::channel::<()>();
         let thread = Builder::new().name("kv-client".to_owned()).spawn(move || {
             // They are dropped in the order from the last to the first.
-            let (_tell_over, end, mut socket, mut service) = (tell_over, end, socket, service);
-            if let Err(error) = core_loop::run(&mut socket, Idle::new(false), &mut service) {
-                service.abandon(clock::now_ns());
-                end.0.end(error.into());
-            }
+            let (_tell_over, kept) = (tell_over, kept);
+            keeper::run(&kept.0, watch);
         })?;
-        let inner = Inner {
-            commands,
-            cache,
-            process: process::id(),
-            thread: Mutex::new(Some(Thread { handle: thread, over })),
-        };
+        let thread = Mutex::new(Some(Thread { handle: thread, over }));
+        let inner = Inner { engine, cache, thread };
         let client = Self { inner: Arc::new(inner), timeout_ns: timeout_ns(config.timeout) };
         match connected.recv() {
             Ok(Ok(())) => Ok(client),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(client.inner.commands.failure()),
+            Err(_) => Err(client.inner.engine.failure()),
         }
     }
 
@@ -165,14 +155,17 @@ impl Client {
     /// answer came in time; [`Error::NotSent`]; [`Error::TooLarge`] for a key that is outside of
     /// the limits.
     pub fn get(&self, key: &[u8]) -> Call<Option<Record>> {
-        if self.is_fork() {
+        if self.inner.engine.is_fork() {
             return Call::ended(Err(Error::Forked));
         }
         let now_ns = clock::now_ns();
         if let Some(cached) = self.inner.cache.as_ref().and_then(|cache| cache.get(now_ns, key)) {
             return Call::ended(Ok(Some(cached_record(cached))));
         }
-        self.send(now_ns, false, |deadline_ns, sender| Command::Get {
+        let begin = |service: &mut Service, deadline_ns, sender| {
+            service.get(now_ns, deadline_ns, key, sender);
+        };
+        self.begin(now_ns, false, begin, |deadline_ns, sender| Command::Get {
             key: key.into(),
             deadline_ns,
             sender,
@@ -202,7 +195,14 @@ impl Client {
     /// otherwise it was not executed: [`Error::Refused`] if the server's memory is full,
     /// [`Error::TooLarge`], [`Error::NotSent`], [`Error::NotExecuted`], [`Error::NoServer`].
     pub fn put(&self, key: &[u8], value: &[u8]) -> Call<Version> {
-        self.call(true, |deadline_ns, sender| Command::Put {
+        if self.inner.engine.is_fork() {
+            return Call::ended(Err(Error::Forked));
+        }
+        let now_ns = clock::now_ns();
+        let begin = |service: &mut Service, deadline_ns, sender| {
+            service.put(now_ns, deadline_ns, (key, value), sender);
+        };
+        self.begin(now_ns, true, begin, |deadline_ns, sender| Command::Put {
             key: key.into(),
             value: value.into(),
             deadline_ns,
@@ -316,41 +316,53 @@ impl Client {
         self.call(false, |deadline_ns, sender| Command::Ping { deadline_ns, sender })
     }
 
-    /// Whether this process is a fork of the one that connected. Nothing that the threads of
-    /// that one share may be touched then: any of them may have held a lock at the fork.
-    fn is_fork(&self) -> bool {
-        self.inner.process != process::id()
+    /// Begins a call here, if nobody is at work; else it goes the way of the commands.
+    #[inline]
+    fn begin<T: Observed>(
+        &self,
+        now_ns: u64,
+        is_mutation: bool,
+        begin: impl FnOnce(&mut Service, u64, observe::Sender<Result<T, Error>>),
+        command: impl FnOnce(u64, observe::Sender<Result<T, Error>>) -> Command,
+    ) -> Call<T> {
+        // A round might take it for in time, because its clock stands still.
+        if self.timeout_ns == 0 {
+            return Call::ended(Err(Error::NotExecuted(Why::Deadline)));
+        }
+        let engine = &self.inner.engine;
+        let (sender, receiver) = observe::channel(now_ns);
+        let deadline_ns = now_ns + self.timeout_ns;
+        let begun = engine.begin(now_ns, sender, |service, sender| {
+            begin(service, deadline_ns, sender);
+        });
+        if let Err(sender) = begun
+            && let Err(error) = engine.push(command(deadline_ns, sender))
+        {
+            return Call::ended(Err(error));
+        }
+        Call::waiting(receiver, engine.clone(), is_mutation, deadline_ns)
     }
 
-    /// Makes a call, unless this is a fork.
+    /// Makes a call of many, unless this is a fork.
     fn call<T: Observed>(
         &self,
         is_mutation: bool,
         command: impl FnOnce(u64, observe::Sender<Result<T, Error>>) -> Command,
     ) -> Call<T> {
-        if self.is_fork() {
+        let engine = &self.inner.engine;
+        if engine.is_fork() {
             return Call::ended(Err(Error::Forked));
         }
-        self.send(clock::now_ns(), is_mutation, command)
-    }
-
-    fn send<T: Observed>(
-        &self,
-        now_ns: u64,
-        is_mutation: bool,
-        command: impl FnOnce(u64, observe::Sender<Result<T, Error>>) -> Command,
-    ) -> Call<T> {
-        // The thread might take it for in time, because its clock stands still for a round.
         if self.timeout_ns == 0 {
             return Call::ended(Err(Error::NotExecuted(Why::Deadline)));
         }
+        let now_ns = clock::now_ns();
         let (sender, receiver) = observe::channel(now_ns);
         let deadline_ns = now_ns + self.timeout_ns;
-        let command = command(deadline_ns, sender);
-        if let Err(error) = self.inner.commands.push(command) {
-            return Call::ended(Err(error));
+        match engine.push(command(deadline_ns, sender)) {
+            Ok(()) => Call::waiting(receiver, engine.clone(), is_mutation, deadline_ns),
+            Err(error) => Call::ended(Err(error)),
         }
-        Call(State::Waiting { receiver, is_mutation, deadline_ns })
     }
 }
 
@@ -367,7 +379,7 @@ fn check_batch(calls: usize, bytes: usize) -> Result<(), Error> {
 }
 
 /// However the thread ends, nothing is taken any more.
-struct EndOnDrop(Arc<Commands>);
+struct EndOnDrop(Arc<Engine>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
@@ -394,10 +406,10 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // A fork has neither the thread nor a part in the sessions.
-        if self.process != process::id() {
+        if self.engine.is_fork() {
             return;
         }
-        self.commands.close();
+        self.engine.close();
         let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Thread { handle, over }) = thread else { return };
         // Whoever is woken on the thread itself may drop the last handle there. And may wait there
@@ -408,84 +420,4 @@ impl Drop for Inner {
             let _ = handle.join();
         }
     }
-}
-
-/// A call under way: a future, which any executor can await, and which a thread can
-/// [wait](Self::wait) for.
-///
-/// It was handed over when it was made, and goes on when this is dropped; its result
-/// is lost then.
-///
-/// ```
-/// # let server = testkit::server::Server::start(&testkit::process::any_program(), &[]);
-/// # let servers = [server.address];
-/// # let client = client::Client::connect(&servers)?;
-///
-/// async fn both(client: &client::Client) -> Result<bool, client::Error> {
-///     let (first, second) = (client.get(b"one"), client.get(b"two"));
-///     Ok(first.await? == second.await?)
-/// }
-/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-/// assert!(runtime.block_on(both(&client))?);
-/// # Ok::<(), client::Error>(())
-/// ```
-#[must_use = "the result of the call is lost unless it is awaited or waited for"]
-#[derive(Debug)]
-pub struct Call<T>(State<T>);
-
-#[derive(Debug)]
-enum State<T> {
-    Ended(Option<Result<T, Error>>),
-    Waiting { receiver: oneshot::Receiver<Result<T, Error>>, is_mutation: bool, deadline_ns: u64 },
-}
-
-impl<T> Call<T> {
-    fn ended(result: Result<T, Error>) -> Self
-    where
-        T: Observed,
-    {
-        observe::at_once(&result);
-        Self(State::Ended(Some(result)))
-    }
-
-    /// Blocks until the call has ended: at its deadline at the latest.
-    ///
-    /// # Errors
-    /// Those of the call.
-    ///
-    /// # Panics
-    /// If it was awaited to its end before.
-    pub fn wait(self) -> Result<T, Error> {
-        match self.0 {
-            State::Ended(result) => result.expect("a call ends once"),
-            State::Waiting { receiver, is_mutation, deadline_ns } => {
-                // The thread ends each call at its deadline, unless the thread has ended itself.
-                let rest = Duration::from_nanos(deadline_ns.saturating_sub(clock::now_ns()));
-                receiver.recv_timeout(rest + GRACE).unwrap_or_else(|_| Err(lost(is_mutation)))
-            }
-        }
-    }
-}
-
-impl<T: Unpin> Future for Call<T> {
-    type Output = Result<T, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            State::Ended(result) => Poll::Ready(result.take().expect("a call ends once")),
-            State::Waiting { receiver, is_mutation, .. } => {
-                let is_mutation = *is_mutation;
-                let Poll::Ready(received) = Pin::new(receiver).poll(context) else {
-                    return Poll::Pending;
-                };
-                self.0 = State::Ended(None);
-                Poll::Ready(received.unwrap_or_else(|_| Err(lost(is_mutation))))
-            }
-        }
-    }
-}
-
-/// The result of a call whose thread has ended without one.
-const fn lost(is_mutation: bool) -> Error {
-    if is_mutation { Error::Indeterminate(Why::Closed) } else { Error::Unanswered(Why::Closed) }
 }

@@ -14,8 +14,9 @@
 //! # Ok::<(), client::Error>(())
 //! ```
 //!
-//! - [`Client`] is a handle for programs with threads or futures: cheap to clone, over a
-//!   background thread. Each call can be waited for, or awaited in any executor.
+//! - [`Client`] is a handle for programs with threads or futures: cheap to clone. Each call can be
+//!   waited for, or awaited in any executor. Whoever waits drives the sessions; a background thread
+//!   does while nobody waits.
 //! - [`Connection`] is driven by its caller, without another thread: the least latency.
 //! - [`calls`] and [`pool`] are the machines below both, for a loop of your own: they have no
 //!   socket, no clock and no thread.
@@ -44,14 +45,18 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod baton;
+mod call;
 pub mod calls;
 mod commands;
 mod config;
 mod connection;
+mod engine;
 pub mod entropy;
 mod error;
 mod gather;
 mod handle;
+mod keeper;
 pub mod limits;
 pub mod near_cache;
 mod observe;
@@ -59,13 +64,18 @@ mod planted;
 pub mod pool;
 mod servers;
 mod service;
+mod sleep;
 mod socket;
+mod told;
+mod turn;
 mod values;
+mod waiters;
 
 pub use answer::{Answer, Ping, Record, Results, Source, Version, WorkerStats};
+pub use call::Call;
 pub use config::Config;
 pub use connection::{Connection, Pipeline};
 pub use error::{Error, Refusal, TooLarge, Why};
-pub use handle::{Call, Client};
+pub use handle::Client;
 pub use near_cache::CacheConfig;
 pub use servers::{check_addresses, check_servers, resolve};

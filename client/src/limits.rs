@@ -49,16 +49,31 @@ pub const CHUNK_BYTES_MAX: usize = 4096;
 /// A longer value has memory of its own.
 pub const CHUNK_VALUE_BYTES_MAX: usize = CHUNK_BYTES_MAX / 4;
 
-/// Commands on their way to the thread of a handle, each of one call or of a batch.
+/// Commands, each of one call or of a batch, that wait until whoever is at work with the sessions
+/// of a handle takes them.
 pub const COMMANDS_MAX: usize = 4096;
 /// Calls of one batch that is handed to a handle.
 pub const BATCH_CALLS_MAX: usize = 1 << 16;
 /// Bytes of keys and values of one batch that is handed to a handle.
 pub const BATCH_BYTES_MAX: usize = 16 << 20;
-/// The thread of a handle begins no further command in a round that has begun so many calls:
-/// others wait for their answers and deadlines.
+/// After so many calls of a handle were begun, what came and what is due has its turn before others
+/// are: their callers wait for answers and deadlines.
 pub const ROUND_CALLS_MAX: usize = 4096;
-/// Bytes of keys and values in commands on their way to the thread of a handle.
+/// While calls are outstanding, the thread of a handle looks so often whether their callers drive
+/// the sessions; if not, it does.
+pub const TICK_NS: u64 = 1_000_000;
+/// Threads that are blocked until their calls end drive the sessions of a handle in turn if there
+/// are no more than these; else its own thread drives for all.
+pub const BLOCKED_DRIVE_MAX: usize = 2;
+/// A caller drives on for so long without an answer, even if its core is not its own: to leave the
+/// sessions to the thread, and to be woken by it, takes about as long.
+pub const HAND_OVER_NS: u64 = 20_000;
+/// A call is begun by its caller only if time was looked at within so long.
+pub const ROUND_STALE_NS: u64 = 100_000_000;
+/// Calls that wait to be sent together while others are outstanding. More would leave the server
+/// idle while its answers are handled.
+pub const UNSENT_CALLS_MAX: usize = 32;
+/// Bytes of keys and values in such commands.
 pub const COMMAND_BYTES_MAX: usize = 64 << 20;
 
 /// Keys that are told apart while they are written: a near cache keeps nothing of keys that

@@ -1,78 +1,23 @@
-//! What runs on the thread of a handle: the calls, with a waiter for each.
+//! The state machine that the engine of a handle drives: the calls, and who waits for them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use oneshot::Sender as PlainSender;
 use proto::transmit::{Flush, Path, Transmit};
-use slab::Slab;
 use udp::clock;
 use udp::core_loop::Endpoint;
 use udp::counters::TransportCounters;
 
-use crate::answer::{Ping, Record, Version, WorkerStats};
-use crate::calls::{Calls, EndedCall, NotTaken};
+use crate::answer::{Record, Version};
+use crate::calls::{Calls, NotTaken};
 use crate::commands::{Command, Commands};
 use crate::error::{Error, Why};
-use crate::gather::{Gathered, answer_of, cached_record, counters_of, found, stored};
+use crate::gather::cached_record;
 use crate::limits::ROUND_CALLS_MAX;
 use crate::observe::Sender;
-
-/// Who waits for a call.
-pub(crate) enum Waiter {
-    Get(Sender<Result<Option<Record>, Error>>),
-    Put(Sender<Result<Version, Error>>),
-    GetOf { batch: usize, place: usize },
-    PutOf { batch: usize, place: usize },
-    StatsOf { batch: usize, place: usize },
-    PingOf { batch: usize, place: usize, start_ns: u64 },
-}
-
-/// Calls that somebody waits for together.
-struct Batch<R> {
-    gathered: Gathered<R>,
-    sender: Sender<Result<Vec<R>, Error>>,
-}
-
-impl<R> Batch<R> {
-    /// Of so many calls.
-    fn new(calls: usize, sender: Sender<Result<Vec<R>, Error>>) -> Self {
-        Self { gathered: Gathered::waiting_for(calls), sender }
-    }
-}
-
-type Batches<R> = Slab<Batch<R>>;
-
-/// Notes the end of one call of a batch. The last one sends the results to the waiter.
-fn end_of<R>(batches: &mut Batches<R>, batch: usize, place: usize, result: R) {
-    batches[batch].gathered.end(place, result);
-    tell_if_complete(batches, batch);
-}
-
-fn tell_if_complete<R>(batches: &mut Batches<R>, batch: usize) {
-    if batches[batch].gathered.is_complete() {
-        let Batch { mut gathered, sender } = batches.remove(batch);
-        // The waiter may have gone; so everywhere here.
-        let _ = sender.send(Ok(gathered.take().collect()));
-    }
-}
-
-/// A batch without calls is complete at its beginning.
-fn tell_if_empty<R>(batches: &mut Batches<R>, batch: usize, calls: usize) {
-    if calls == 0 {
-        tell_if_complete(batches, batch);
-    }
-}
-
-/// The batches under way.
-#[derive(Default)]
-struct AllBatches {
-    gets: Batches<Result<Option<Record>, Error>>,
-    puts: Batches<Result<Version, Error>>,
-    stats: Batches<WorkerStats>,
-    pings: Batches<Ping>,
-}
+use crate::told::Told;
+use crate::waiters::{Waiter, Waiters};
 
 enum Stage {
     Connecting(PlainSender<Result<(), Error>>),
@@ -80,10 +25,10 @@ enum Stage {
     Closing,
 }
 
-/// What runs on the thread of a handle.
+/// The calls of a handle.
 pub(crate) struct Service {
     calls: Calls<Waiter>,
-    batches: AllBatches,
+    waiters: Waiters,
     servers: Vec<SocketAddr>,
     commands: Arc<Commands>,
     stage: Stage,
@@ -98,13 +43,50 @@ impl Service {
         ready: PlainSender<Result<(), Error>>,
     ) -> Self {
         let stage = Stage::Connecting(ready);
-        Self { calls, batches: AllBatches::default(), servers, commands, stage }
+        Self { calls, waiters: Waiters::new(), servers, commands, stage }
+    }
+
+    /// Whether calls can be begun here.
+    #[inline]
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open)
+    }
+
+    /// Calls that have not ended, those included whose callers were told at their deadline.
+    #[inline]
+    pub(crate) fn outstanding(&self) -> usize {
+        self.calls.outstanding()
+    }
+
+    /// How many ends are to be told.
+    #[inline]
+    pub(crate) const fn untold(&self) -> usize {
+        self.waiters.told.len()
+    }
+
+    /// The ends that are to be told.
+    #[inline]
+    pub(crate) fn take_told(&mut self) -> Vec<Told> {
+        let told = &mut self.waiters.told;
+        // The next round ends as many, more or less.
+        let next = Vec::with_capacity(told.len());
+        std::mem::replace(told, next)
+    }
+
+    /// Ends what is outstanding, because the last handle is gone; the rounds that follow tell the
+    /// servers.
+    pub(crate) fn close(&mut self, now_ns: u64) {
+        if !matches!(self.stage, Stage::Closing) {
+            self.begin_commands(now_ns);
+            self.abandon(now_ns);
+            self.stage = Stage::Closing;
+        }
     }
 
     /// Ends what is outstanding, because nothing runs it any more.
     pub(crate) fn abandon(&mut self, now_ns: u64) {
-        let Self { calls, batches, servers, .. } = self;
-        calls.close(now_ns, |call| batches.end(servers, now_ns, call));
+        let Self { calls, waiters, servers, .. } = self;
+        calls.close(now_ns, |call| waiters.end(servers, now_ns, call));
     }
 
     fn connect(&mut self, now_ns: u64) {
@@ -124,21 +106,49 @@ impl Service {
         }
     }
 
+    /// Reads a record for who waits.
+    #[inline]
+    pub(crate) fn get(
+        &mut self,
+        now_ns: u64,
+        deadline_ns: u64,
+        key: &[u8],
+        sender: Sender<Result<Option<Record>, Error>>,
+    ) {
+        let taken = self.calls.get(Waiter::Get(sender), deadline_ns, key);
+        self.end_if_not(now_ns, taken);
+    }
+
+    /// Writes a record for who waits.
+    #[inline]
+    pub(crate) fn put(
+        &mut self,
+        now_ns: u64,
+        deadline_ns: u64,
+        (key, value): (&[u8], &[u8]),
+        sender: Sender<Result<Version, Error>>,
+    ) {
+        let taken = self.calls.put(Waiter::Put(sender), deadline_ns, key, value);
+        self.end_if_not(now_ns, taken);
+    }
+
     /// Begins the calls that were handed over, up to a bound: a caller whose call ends at once
     /// may call again at once.
-    fn begin_commands(&mut self, now_ns: u64) {
+    pub(crate) fn begin_commands(&mut self, now_ns: u64) {
         let mut begun = 0;
         while begun < ROUND_CALLS_MAX
             && let Some(command) = self.commands.pop()
         {
             begun += command.calls();
-            match self.stage {
-                Stage::Closing => command.refuse(&Error::NotExecuted(Why::Closed)),
-                _ if command.deadline_ns() <= now_ns => {
-                    command.refuse(&Error::NotExecuted(Why::Deadline));
+            let why = match self.stage {
+                Stage::Closing => Why::Closed,
+                _ if command.deadline_ns() <= now_ns => Why::Deadline,
+                _ => {
+                    self.begin(now_ns, command);
+                    continue;
                 }
-                _ => self.begin(now_ns, command),
-            }
+            };
+            self.waiters.told.push(command.refused(&Error::NotExecuted(why)));
         }
     }
 
@@ -146,53 +156,56 @@ impl Service {
     fn begin(&mut self, now_ns: u64, command: Command) {
         match command {
             Command::Get { key, deadline_ns, sender } => {
-                let taken = self.calls.get(Waiter::Get(sender), deadline_ns, &key);
-                self.refuse(now_ns, taken);
+                self.get(now_ns, deadline_ns, &key, sender);
             }
             Command::Put { key, value, deadline_ns, sender, fence: _fence } => {
-                let taken = self.calls.put(Waiter::Put(sender), deadline_ns, &key, &value);
-                self.refuse(now_ns, taken);
+                self.put(now_ns, deadline_ns, (&key, &value), sender);
             }
             Command::GetMany { batch: calls, deadline_ns, sender } => {
-                let batch = self.batches.gets.insert(Batch::new(calls.len(), sender));
+                let batch = self.waiters.gets.begin(calls.len(), sender);
                 for (place, (key, _)) in calls.calls().enumerate() {
                     // The round's clock stands still, and a batch may be long.
                     if let Some(cached) = self.calls.cached(clock::now_ns, key) {
                         let record = Ok(Some(cached_record(cached)));
-                        end_of(&mut self.batches.gets, batch, place, record);
+                        let Waiters { gets, told, .. } = &mut self.waiters;
+                        gets.end(told, batch, place, record);
                         continue;
                     }
                     let waiter = Waiter::GetOf { batch, place };
                     let taken = self.calls.get(waiter, deadline_ns, key);
-                    self.refuse(now_ns, taken);
+                    self.end_if_not(now_ns, taken);
                 }
-                tell_if_empty(&mut self.batches.gets, batch, calls.len());
+                if calls.len() == 0 {
+                    self.waiters.gets.tell_if_complete(&mut self.waiters.told, batch);
+                }
             }
             Command::PutMany { batch: calls, deadline_ns, sender, fence: _fence } => {
-                let batch = self.batches.puts.insert(Batch::new(calls.len(), sender));
+                let batch = self.waiters.puts.begin(calls.len(), sender);
                 for (place, (key, value)) in calls.calls().enumerate() {
                     let waiter = Waiter::PutOf { batch, place };
                     let taken = self.calls.put(waiter, deadline_ns, key, value);
-                    self.refuse(now_ns, taken);
+                    self.end_if_not(now_ns, taken);
                 }
-                tell_if_empty(&mut self.batches.puts, batch, calls.len());
+                if calls.len() == 0 {
+                    self.waiters.puts.tell_if_complete(&mut self.waiters.told, batch);
+                }
             }
             Command::Stats { deadline_ns, sender } => {
                 let workers: Vec<_> = self.calls.workers().collect();
-                let batch = self.batches.stats.insert(Batch::new(workers.len(), sender));
+                let batch = self.waiters.stats.begin(workers.len(), sender);
                 for (place, worker) in workers.into_iter().enumerate() {
                     let waiter = Waiter::StatsOf { batch, place };
                     let taken = self.calls.stats(waiter, deadline_ns, worker);
-                    self.refuse(now_ns, taken);
+                    self.end_if_not(now_ns, taken);
                 }
             }
             Command::Ping { deadline_ns, sender } => {
                 let workers: Vec<_> = self.calls.workers().collect();
-                let batch = self.batches.pings.insert(Batch::new(workers.len(), sender));
+                let batch = self.waiters.pings.begin(workers.len(), sender);
                 for (place, worker) in workers.into_iter().enumerate() {
                     let waiter = Waiter::PingOf { batch, place, start_ns: now_ns };
                     let taken = self.calls.ping(waiter, deadline_ns, worker);
-                    self.refuse(now_ns, taken);
+                    self.end_if_not(now_ns, taken);
                 }
             }
         }
@@ -200,9 +213,9 @@ impl Service {
 
     /// Ends a call that was not taken.
     #[inline]
-    fn refuse(&mut self, now_ns: u64, taken: Result<(), NotTaken<Waiter>>) {
+    fn end_if_not(&mut self, now_ns: u64, taken: Result<(), NotTaken<Waiter>>) {
         if let Err(not_taken) = taken {
-            self.batches.end(&self.servers, now_ns, not_taken.ended());
+            self.waiters.end(&self.servers, now_ns, not_taken.ended());
         }
     }
 }
@@ -210,16 +223,15 @@ impl Service {
 impl Endpoint for Service {
     #[inline]
     fn handle_datagram(&mut self, now_ns: u64, path: Path, datagram: &[u8]) {
-        let Self { calls, batches, servers, .. } = self;
+        let Self { calls, waiters, servers, .. } = self;
         calls.handle_datagram(now_ns, path.remote, datagram, |call| {
-            batches.end(servers, now_ns, call);
+            waiters.end(servers, now_ns, call);
         });
     }
 
     fn handle_timeout(&mut self, now_ns: u64, is_drained: bool) {
-        let Self { calls, batches, servers, commands, .. } = self;
-        commands.woke();
-        calls.handle_timeout(now_ns, is_drained, |call| batches.end(servers, now_ns, call));
+        let Self { calls, waiters, servers, .. } = self;
+        calls.handle_timeout(now_ns, is_drained, |call| waiters.end(servers, now_ns, call));
         if let Stage::Connecting(_) = self.stage {
             self.connect(now_ns);
         }
@@ -227,8 +239,8 @@ impl Endpoint for Service {
     }
 
     fn poll_timeout(&self) -> Option<u64> {
-        // What was handed over since the last look at the queue is due now.
-        if self.commands.may_sleep() { self.calls.poll_timeout() } else { Some(0) }
+        // What is left in the queue is due now.
+        if self.commands.are_empty() { self.calls.poll_timeout() } else { Some(0) }
     }
 
     #[inline]
@@ -236,49 +248,7 @@ impl Endpoint for Service {
         self.calls.poll_transmit(now_ns, flush)
     }
 
-    fn goes_on(&mut self, now_ns: u64, _transport: &TransportCounters) -> bool {
-        if let Stage::Closing = self.stage {
-            return !self.calls.are_over();
-        }
-        if self.commands.is_closed() {
-            self.abandon(now_ns);
-            self.stage = Stage::Closing;
-        }
-        true
-    }
-}
-
-impl AllBatches {
-    /// Sends the result of a call to its waiter.
-    #[inline]
-    fn end(&mut self, servers: &[SocketAddr], now_ns: u64, call: EndedCall<'_, Waiter>) {
-        let EndedCall { token, worker, server, result } = call;
-        match token {
-            Waiter::Get(sender) => {
-                let _ = sender.send(result.map(|reply| found(answer_of(&reply))));
-            }
-            Waiter::Put(sender) => {
-                let _ = sender.send(result.map(|reply| stored(answer_of(&reply))));
-            }
-            Waiter::GetOf { batch, place } => {
-                let gathered = &mut self.gets[batch].gathered;
-                let result = result.map(|reply| found(gathered.answer_of(&reply)));
-                end_of(&mut self.gets, batch, place, result);
-            }
-            Waiter::PutOf { batch, place } => {
-                let result = result.map(|reply| stored(answer_of(&reply)));
-                end_of(&mut self.puts, batch, place, result);
-            }
-            Waiter::StatsOf { batch, place } => {
-                let counters = result.map(counters_of);
-                let stats = WorkerStats { server: servers[server], worker, counters };
-                end_of(&mut self.stats, batch, place, stats);
-            }
-            Waiter::PingOf { batch, place, start_ns } => {
-                let taken = Duration::from_nanos(now_ns.saturating_sub(start_ns));
-                let ping = Ping { worker, round_trip: result.map(|_| taken) };
-                end_of(&mut self.pings, batch, place, ping);
-            }
-        }
+    fn goes_on(&mut self, _now_ns: u64, _transport: &TransportCounters) -> bool {
+        !matches!(self.stage, Stage::Closing) || !self.calls.are_over()
     }
 }

@@ -178,6 +178,8 @@ fn client_config(flags: &Flags, server: IpAddr) -> ClientConfig {
     let answer_timeout = flags.answer_timeout.unwrap_or(answer_timeout_default);
     ClientConfig {
         mtu_bytes: flags.mtu_bytes(server),
+        // A figure is one of the datagrams that were asked for.
+        mtu_bytes_min: flags.mtu_bytes(server),
         window: flags.window.unwrap_or(WINDOW_DEFAULT),
         reply_bytes_max: 0,
         handshake_timeout_ns: nanoseconds(flags.connect_timeout),

@@ -4,25 +4,23 @@
 
 #![expect(clippy::print_stdout, reason = "the figures of the rounds, for who looks")]
 
+mod shared_link;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use client::{Config, Connection};
-use proto::client::{Client, ClientConfig};
+use client::{Config, Connection, Error};
 use proto::pack;
-use proto::transmit::Flush;
 use proto::wire::{HEADER_BYTES, Header, Kind, Op};
 use testkit::DEADLINE;
+use testkit::attack::session::RawSession;
 use testkit::hosts::{Host, Hosts};
-use testkit::process::{Process, Signal, beside};
-use testkit::random::entropy;
+use testkit::process::Signal;
 
-const GEN: &str = env!("CARGO_BIN_EXE_gen");
-/// What a socket has where nobody has raised a limit.
-const STOCK_BUFFER_BYTES: &str = "212992";
+use shared_link::{SetOnDrop, generate, median, server};
+
 /// Addresses that answer no ARP, and the datagrams a second of all of them.
 const SILENT_ADDRESSES: u8 = 3;
 const DATAGRAMS_PER_S: u32 = 300;
@@ -32,56 +30,13 @@ const NEWCOMERS: u32 = 8;
 const NEWCOMER_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Rounds with and without an attack, in turn.
 const ROUNDS: usize = 5;
+/// Seconds of each measurement.
+const SECS: f64 = 1.5;
 /// What the others must keep in the median round, and by how much their p99 may grow: less than
 /// what is measured on a quiet machine (0.96 and 1.11 times, docs/PERFORMANCE.md), because single
 /// rounds differ by 20 %. Without accounts they keep 0.2 to 0.46, and wait for seconds.
 const THROUGHPUT_RATIO_MIN: f64 = 0.75;
 const P99_RATIO_MAX: f64 = 4.0;
-
-/// A server on host 0, and its address.
-fn server(hosts: &Hosts, bind: &str) -> (Process, SocketAddr) {
-    let kv = beside(GEN, "kv");
-    let parent = std::process::id().to_string();
-    let arguments = [
-        ["--bind", bind].as_slice(),
-        &["--port", "7400", "--records", "100000", "--memory", "256M"],
-        &["--socket-buffer", STOCK_BUFFER_BYTES, "--die-with-parent", &parent],
-    ]
-    .concat();
-    let mut process = hosts.host(0).start(&kv, &arguments);
-    let _ = process.wait_for_line("kv ready ", DEADLINE);
-    (process, SocketAddr::new(hosts.host(0).address().into(), 7400))
-}
-
-/// What a generator on a host came to: operations a second, and p99 in microseconds.
-#[derive(Clone, Copy, Debug)]
-struct Figures {
-    ops_per_s: f64,
-    p99_us: f64,
-}
-
-fn generate(host: Host<'_>, server: SocketAddr, more: &[&str]) -> Figures {
-    let server = server.to_string();
-    let arguments = [
-        ["--servers", &server, "--records", "100000", "--streams", "256"].as_slice(),
-        &["--warmup", "0.2", "--secs", "1.5", "--json", "-"],
-        more,
-    ]
-    .concat();
-    let ended = host.start(Path::new(GEN), &arguments).wait(DEADLINE);
-    assert_eq!(ended.status, Some(0), "{ended:?}");
-    let report: serde_json::Value =
-        serde_json::from_str(&ended.stdout.join("\n")).expect("a report");
-    Figures {
-        ops_per_s: report["ops_per_s"].as_f64().expect("a number"),
-        p99_us: report["latency"]["p99_us"].as_f64().expect("a number"),
-    }
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
 
 /// Compares a generator on host 1 with and without an attack, which goes on while `attacks`
 /// is set.
@@ -92,7 +47,7 @@ fn compare(hosts: &Hosts, server: SocketAddr, attacks: &AtomicBool) {
             attacks.store(attacked, Ordering::Relaxed);
             // What an attack before this has left in the buffers is gone after some seconds.
             thread::sleep(Duration::from_millis(if attacked { 500 } else { 3500 }));
-            generate(hosts.host(1), server, &[])
+            generate(hosts.host(1), server, SECS, &[])
         };
         let (alone, attacked) = (measure(false), measure(true));
         println!("round {round}: alone {alone:?}, attacked {attacked:?}");
@@ -131,6 +86,11 @@ fn fall_silent(host: Host<'_>, server: Host<'_>) {
     server.ip("neigh flush all");
 }
 
+/// A session from an address of this host.
+fn open(from: IpAddr, server: SocketAddr) -> RawSession {
+    RawSession::open((from, 0).into(), server).expect("the server answers")
+}
+
 /// Calls `send` so often until `ends` is set, while `attacks` is.
 fn at_rate(ends: &AtomicBool, attacks: &AtomicBool, mut send: impl FnMut(u64)) {
     let began = Instant::now();
@@ -162,53 +122,12 @@ fn ask_as_strangers(
     });
 }
 
-/// A session whose datagrams are made by hand.
-struct RawSession {
-    socket: UdpSocket,
-    id: u64,
-}
-
-impl RawSession {
-    /// Opens it from an address of this host.
-    fn open(from: IpAddr, server: SocketAddr) -> Self {
-        let socket = UdpSocket::bind((from, 0)).expect("its own address");
-        socket.connect(server).expect("a way there");
-        socket.set_read_timeout(Some(Duration::from_millis(20))).expect("it can be");
-        let id = [entropy().to_le_bytes(), entropy().to_le_bytes()].concat();
-        let id = id.try_into().expect("16 bytes");
-        let mut session: Client<()> = Client::new(0, server, id, ClientConfig::default());
-        let began = Instant::now();
-        let mut buffer = [0; 2048];
-        loop {
-            let now_ns = began.elapsed().as_nanos() as u64;
-            while let Some(burst) = session.poll_transmit(now_ns, Flush::All) {
-                socket.send(burst.bytes).expect("there is room");
-            }
-            if let Ok(length) = socket.recv(&mut buffer) {
-                session.handle_datagram(now_ns, &buffer[..length], |_| {});
-            }
-            if let Some(granted) = session.granted() {
-                return Self { id: granted.session, socket };
-            }
-            assert!(began.elapsed() < DEADLINE, "no answer: {:?}", session.counters());
-        }
-    }
-}
-
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 #[ignore = "needs root, for network namespaces; .ci/run runs it"]
 fn strangers_at_addresses_that_nobody_has_cost_the_others_nothing() {
     let hosts = Hosts::new(3);
     let (server, address) = server(&hosts, "10.77.0.10");
-    generate(hosts.host(1), address, &["--load"]);
+    generate(hosts.host(1), address, SECS, &["--load"]);
     let attacker = hosts.host(2);
     let addresses = silent_addresses(attacker, SILENT_ADDRESSES);
     fall_silent(attacker, hosts.host(0));
@@ -230,7 +149,7 @@ fn strangers_at_addresses_that_nobody_has_cost_the_others_nothing() {
 fn dozens_of_such_strangers_keep_no_newcomer_out() {
     let hosts = Hosts::new(3);
     let (server, address) = server(&hosts, "10.77.0.10");
-    generate(hosts.host(1), address, &["--load"]);
+    generate(hosts.host(1), address, SECS, &["--load"]);
     let attacker = hosts.host(2);
     let addresses = silent_addresses(attacker, SILENT_NEIGHBOURS);
     fall_silent(attacker, hosts.host(0));
@@ -257,11 +176,11 @@ fn dozens_of_such_strangers_keep_no_newcomer_out() {
 fn sessions_of_addresses_that_answer_no_more_cost_the_others_nothing() {
     let hosts = Hosts::new(3);
     let (server, address) = server(&hosts, "10.77.0.10");
-    generate(hosts.host(1), address, &["--load"]);
+    generate(hosts.host(1), address, SECS, &["--load"]);
     let attacker = hosts.host(2);
     let addresses = silent_addresses(attacker, SILENT_ADDRESSES);
     let sessions: Vec<RawSession> =
-        attacker.run(|| addresses.iter().map(|&from| RawSession::open(from, address)).collect());
+        attacker.run(|| addresses.iter().map(|&from| open(from, address)).collect());
     let key = b"a large value";
     let mut writer = hosts.host(1).run(|| Connection::connect(&[address])).expect("it answers");
     writer.put(key, &[7; 1200]).expect("it is stored");
@@ -305,8 +224,67 @@ fn a_server_on_all_addresses_answers_a_client_at_a_second_one() {
         [("0.0.0.0", "10.77.0.210:7400"), ("::", "10.77.0.210:7400"), ("::", "[fd77::210]:7400")]
     {
         let (server, _) = server(&hosts, bind);
-        generate(hosts.host(1), asked.parse().expect("an address"), &["--load"]);
+        generate(hosts.host(1), asked.parse().expect("an address"), SECS, &["--load"]);
         server.signal(Signal::TERM);
         assert_eq!(server.wait(DEADLINE).status, Some(0));
     }
+}
+
+/// Writes values of a length until one is stored, and says after which time.
+fn store(connection: &mut Connection, bytes: usize) -> Result<Duration, Error> {
+    let began = Instant::now();
+    loop {
+        match connection.put(b"key", &vec![7; bytes]) {
+            Ok(_) => return Ok(began.elapsed()),
+            // Nothing told that it is too long, so it is to arrive.
+            Err(error @ Error::TooLarge { .. }) => return Err(error),
+            Err(error) if began.elapsed() > DEADLINE => panic!("after a minute: {error}"),
+            Err(_) => {}
+        }
+        // What is small goes through all the while.
+        let _ = connection.get(b"key");
+    }
+}
+
+#[test]
+#[ignore = "needs root, for network namespaces; .ci/run runs it"]
+fn when_the_link_narrows_the_next_session_finds_what_it_carries() {
+    // An end of the link that knows (the kernel refuses to send), the switch between them, and
+    // the server's end.
+    let narrowings: [fn(&Hosts); 4] = [
+        |hosts| hosts.host(1).ip("link set eth0 mtu 1400"),
+        |hosts| hosts.host(1).narrow_link(1400),
+        |hosts| hosts.host(0).ip("link set eth0 mtu 1400"),
+        |hosts| hosts.host(0).narrow_link(1400),
+    ];
+    // Each has hosts of its own, so all wait together for their sessions to end.
+    thread::scope(|scope| {
+        for (at, narrow) in narrowings.into_iter().enumerate() {
+            scope.spawn(move || {
+                let took = narrowed(narrow);
+                println!("narrowing {at}: stored after {took:?}");
+            });
+        }
+    });
+}
+
+/// How long it takes to store what fits, once a session has ended that carried more.
+fn narrowed(narrow: fn(&Hosts)) -> Duration {
+    let hosts = Hosts::new(2);
+    let (server, address) = server(&hosts, "10.77.0.10");
+    let took = hosts.host(1).run(|| {
+        let mut connection = Connection::connect(&[address]).expect("it answers");
+        store(&mut connection, 1400).expect("the link carries it");
+        narrow(&hosts);
+        // It fits in no datagram of the link, and in those of the session: it is not answered,
+        // until another session knows that it does not fit.
+        let refused = store(&mut connection, 1400);
+        assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
+        let began = Instant::now();
+        store(&mut connection, 1300).expect("that fits");
+        began.elapsed()
+    });
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(DEADLINE).status, Some(0));
+    took
 }

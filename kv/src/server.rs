@@ -9,6 +9,7 @@ use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use host::output::{to_stderr, to_stdout};
+use proto::limits::ANSWER_RATES;
 use proto::server::ServerConfig;
 use proto::session_table::Rooms;
 use udp::core_loop::{self, Endpoint};
@@ -54,8 +55,12 @@ pub fn start(flags: &Flags) -> Result<Running> {
     let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
     // An index for more records than memory may hold would only take memory away.
     let records = flags.records.min(memory.bytes / RECORD_OVERHEAD_BYTES).max(1);
-    let table = Table::new(flags.table, records as usize, memory.bytes)
-        .with_context(|| format!("no memory for an index of {records} records (--records)"))?;
+    let table = Table::new(flags.table, records as usize, memory.bytes).with_context(|| {
+        let bytes = memory.bytes;
+        format!(
+            "no memory for an index of {records} records (--records) and {bytes} bytes (--memory)"
+        )
+    })?;
     let table = Arc::new(table);
     let observed = Arc::new(Observed::new(ports.clone(), table.clone()));
     let reporter = Reporter::new(flags.samples.as_deref(), observed.clone())?;
@@ -81,6 +86,7 @@ pub fn start(flags: &Flags) -> Result<Running> {
             rooms: Rooms { per_address: flags.sessions_per_address.into(), ..Rooms::default() },
             incarnation: u64::from_le_bytes(incarnation),
             secret: random()?,
+            rates: ANSWER_RATES,
         };
         let published = observed.published(index);
         let worker = Worker::new(config, table.clone(), published, stop.clone());

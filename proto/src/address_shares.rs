@@ -1,12 +1,11 @@
 //! Who has how many of a worker's sessions: its room is shared by the addresses of clients,
 //! then by the sessions of each that are active, and a session that gives way to another is of
 //! the address that has most.
-//!
-//! An address of IPv6 stands for its network of 64 bits, because one host can have all of those.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use crate::host::Host;
 use crate::limits::{SESSION_ACTIVE_NS, SESSION_ORDER_NS};
 
 /// An address with the most sessions may share that place with others: of so many, one with
@@ -16,7 +15,7 @@ const PLACES_TRIED_MAX: usize = 16;
 /// Of one address.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
-    prefix: u128,
+    host: u64,
     sessions: usize,
     active: usize,
 }
@@ -49,7 +48,7 @@ impl Seat {
 pub struct AddressShares {
     shares: Vec<Share>,
     free: Vec<u32>,
-    places: BTreeMap<u128, u32>,
+    places: BTreeMap<u64, u32>,
     by_sessions: BTreeSet<(usize, u32)>,
     order: BTreeSet<Order>,
     /// Addresses with an active session.
@@ -59,11 +58,11 @@ pub struct AddressShares {
 impl AddressShares {
     /// A session opens, and is kept at `index`.
     pub fn take(&mut self, now_ns: u64, address: IpAddr, index: u16) -> Seat {
-        let prefix = prefix(address);
-        let place = *self.places.entry(prefix).or_insert_with(|| {
+        let host = Host::of(address).bits();
+        let place = *self.places.entry(host).or_insert_with(|| {
             let place = self.free.pop().unwrap_or(self.shares.len() as u32);
             self.shares.resize(self.shares.len().max(place as usize + 1), Share::default());
-            self.shares[place as usize] = Share { prefix, ..Share::default() };
+            self.shares[place as usize] = Share { host, ..Share::default() };
             place
         });
         self.count(place, 1);
@@ -87,7 +86,7 @@ impl AddressShares {
         self.count(seat.place, -1);
         let share = self.shares[seat.place as usize];
         if share.sessions == 0 {
-            self.places.remove(&share.prefix);
+            self.places.remove(&share.host);
             self.free.push(seat.place);
         }
     }
@@ -120,14 +119,14 @@ impl AddressShares {
     /// Sessions of an address.
     #[must_use]
     pub fn sessions_of(&self, address: IpAddr) -> usize {
-        let place = self.places.get(&prefix(address));
+        let place = self.places.get(&Host::of(address).bits());
         place.map_or(0, |&place| self.shares[place as usize].sessions)
     }
 
     /// Where the session is kept that gives way to another of its own address: one that is idle.
     #[must_use]
     pub fn idle_of(&self, now_ns: u64, address: IpAddr) -> Option<u16> {
-        self.idle_at(now_ns, *self.places.get(&prefix(address))?)
+        self.idle_at(now_ns, *self.places.get(&Host::of(address).bits())?)
     }
 
     /// Where the session is kept that gives way to one of `address` when no room is left: the
@@ -194,14 +193,6 @@ impl AddressShares {
     }
 }
 
-/// What stands for an address.
-fn prefix(address: IpAddr) -> u128 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,20 +201,6 @@ mod tests {
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_address_and_each_host_of_ipv4_another() {
-        let mut shares = AddressShares::default();
-        for (index, text) in
-            (0..).zip(["2001:db8::1", "2001:db8::2", "10.0.0.1", "::ffff:10.0.0.1"])
-        {
-            shares.take(0, address(text), index);
-        }
-        assert_eq!(shares.sessions_of(address("2001:db8::ffff:1")), 2);
-        assert_eq!(shares.sessions_of(address("10.0.0.1")), 2);
-        assert_eq!(shares.sessions_of(address("2001:db8:0:1::1")), 0);
-        assert_eq!(shares.sessions_of(address("10.0.0.2")), 0);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 
 use crate::counters::ClientCounters;
-use crate::flight::Flight;
+use crate::flight::{Flight, Overdue};
 use crate::handshake::{Granted, Handshake, Progress};
 use crate::limits::{
     ANSWER_TIMEOUT_NS, HANDSHAKE_TIMEOUT_NS, KEEPALIVE_NS, MTU_BYTES_DEFAULT, MTU_BYTES_MAX,
@@ -25,6 +25,8 @@ use crate::wire::{HEADER_BYTES, Header, Kind, Op, Reason};
 pub struct ClientConfig {
     /// Largest datagram to send and to take.
     pub mtu_bytes: usize,
+    /// The least to settle for where the path does not carry that.
+    pub mtu_bytes_min: usize,
     /// Window to ask for (a power of two).
     pub window: usize,
     /// Bytes that outstanding replies may take: this session's share of what its socket's
@@ -40,6 +42,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             mtu_bytes: MTU_BYTES_DEFAULT,
+            mtu_bytes_min: MTU_BYTES_MIN,
             window: WINDOW_DEFAULT,
             reply_bytes_max: 128 << 10,
             handshake_timeout_ns: HANDSHAKE_TIMEOUT_NS,
@@ -75,12 +78,14 @@ impl<T: Copy> Client<T> {
     #[must_use]
     pub fn new(now_ns: u64, server: SocketAddr, client_id: [u8; 16], config: ClientConfig) -> Self {
         assert!((MTU_BYTES_MIN..=MTU_BYTES_MAX).contains(&config.mtu_bytes));
+        assert!(config.mtu_bytes_min >= MTU_BYTES_MIN);
         assert!(config.window.is_power_of_two() && config.window <= WINDOW_MAX);
         let handshake = Handshake::new(
             now_ns,
             config.handshake_timeout_ns,
             client_id,
             config.mtu_bytes,
+            config.mtu_bytes_min,
             config.window,
         );
         Self {
@@ -220,7 +225,10 @@ impl<T: Copy> Client<T> {
                     Some(Ended::Stale)
                 } else {
                     let overdue = flight.handle_timeout(now_ns, &mut self.counters);
-                    overdue.is_err().then_some(Ended::NoAnswer)
+                    overdue.err().map(|overdue| match overdue {
+                        Overdue::Any => Ended::NoAnswer,
+                        Overdue::Large => Ended::PathNarrowed,
+                    })
                 }
             }
             Phase::Closing(_) | Phase::Ended(_) => None,

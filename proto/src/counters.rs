@@ -121,6 +121,13 @@ counters! {
         other_version: trouble,
         /// Requests of an unknown or expired session, or from another address: refused.
         unknown_session: trouble,
+        /// HELLOs, and requests of unknown sessions, that were not answered because their address,
+        /// or all addresses without a session, had enough answers: dropped.
+        answers_limited: trouble,
+        /// Requests that came again more often than a client sends them: dropped.
+        repeats_limited: trouble,
+        /// STATS beyond the first of their request: dropped.
+        stats_dropped: trouble,
         /// Cookies too old, of another address or another life of the server: refused.
         cookies_refused: trouble,
         /// OPENs of sessions that were closed before: refused.

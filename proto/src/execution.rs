@@ -5,6 +5,7 @@ use crate::entries_hash::EntriesHash;
 use crate::limits::{KEY_BYTES_MIN, LOOKUP_GROUP_MAX};
 use crate::replies::{Destination, Replies};
 use crate::session::{Arrival, Completion, MutationResult, Session};
+use crate::stats_text::StatsText;
 use crate::store::{Full, Record, Store};
 use crate::unpack::{self, RequestSpan};
 use crate::wire::{HEADER_BYTES, Op, REPLY_ENTRY_BYTES, Status};
@@ -19,6 +20,8 @@ pub(crate) struct Execution<'a> {
     pub(crate) entries_hash: &'a EntriesHash,
     pub(crate) counters: &'a mut ServerCounters,
     pub(crate) replies: &'a mut Replies,
+    pub(crate) stats: &'a mut StatsText,
+    pub(crate) now_ns: u64,
 }
 
 impl Execution<'_> {
@@ -108,6 +111,7 @@ impl Execution<'_> {
         let mut keys: [&[u8]; LOOKUP_GROUP_MAX] = [&[]; LOOKUP_GROUP_MAX];
         let mut indexes = [0u16; LOOKUP_GROUP_MAX];
         let mut grouped = 0;
+        let mut is_told = false;
         for (index, span) in self.spans.iter().enumerate() {
             match span.op {
                 Op::Get => {
@@ -120,7 +124,11 @@ impl Execution<'_> {
                         grouped = 0;
                     }
                 }
-                Op::Stats => self.stats(index, store),
+                Op::Stats if is_told => self.counters.stats_dropped += 1,
+                Op::Stats => {
+                    self.stats(index, store);
+                    is_told = true;
+                }
                 Op::Put => {}
             }
         }
@@ -159,17 +167,13 @@ impl Execution<'_> {
         assert_eq!(answered, keys.len(), "a table answers every key");
     }
 
-    /// Answers with a line `name value` for each counter that is not zero, as many as fit.
+    /// Answers with as many of the counters as fit.
+    #[cold]
     fn stats(&mut self, index: usize, store: &impl Store) {
-        let room = self.destination.mtu_bytes - HEADER_BYTES - REPLY_ENTRY_BYTES;
-        let mut text = String::new();
-        for (name, count) in store.gauges().into_iter().chain(self.counters.named()) {
-            let line = format!("{name} {count}\n");
-            if count > 0 && text.len() + line.len() <= room {
-                text.push_str(&line);
-            }
-        }
-        self.answer(index, Status::Ok, 0, text.as_bytes());
+        let Self { destination, sequence, replies, stats, counters, now_ns, .. } = self;
+        let room = destination.mtu_bytes - HEADER_BYTES - REPLY_ENTRY_BYTES;
+        let text = stats.lines(*now_ns, counters, store, room);
+        replies.answer(destination, *sequence, index as u16, Status::Ok, 0, text);
     }
 
     fn answer(&mut self, index: usize, status: Status, version: u64, value: &[u8]) {

@@ -14,7 +14,8 @@ use crate::handshake::Granted;
 use crate::inflight::{Inflight, State};
 use crate::limits::{
     BURST_BYTES_MAX, CREDIT_LIFETIME_NS, CREDIT_MIN, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX,
-    KEY_BYTES_MIN, MUTATION_WINDOW_SHARE, SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
+    KEY_BYTES_MIN, MTU_BYTES_MIN, MUTATION_WINDOW_SHARE, SEGMENTS_PER_BURST_MAX, WINDOW_MAX,
+    value_bytes_max,
 };
 use crate::loss_detection::LossDetector;
 use crate::outcome::{Blocked, Ended, Finished, Outcome};
@@ -45,13 +46,21 @@ pub struct Flight<T> {
     /// New requests that were sent since it was.
     sent_without_credit: u16,
     budget: ReplyBudget,
+    /// When the latest request was answered completely.
+    answered_ns: u64,
     /// No deadline of a slot is before this.
     next_deadline_ns: u64,
 }
 
 /// A request was not answered for longer than the session lives with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overdue;
+pub enum Overdue {
+    /// Whatever its size.
+    Any,
+    /// Others were, that were sent later, and it or its answer is larger than what every path
+    /// carries.
+    Large,
+}
 
 impl<T: Copy> Flight<T> {
     /// Nothing outstanding, on the terms that the server granted. Replies may take
@@ -76,6 +85,7 @@ impl<T: Copy> Flight<T> {
             credit_until_ns: now_ns + CREDIT_LIFETIME_NS,
             sent_without_credit: 0,
             budget: ReplyBudget::new(granted.mtu_bytes, reply_bytes_max),
+            answered_ns: 0,
             next_deadline_ns: u64::MAX,
             granted,
         }
@@ -219,6 +229,9 @@ impl<T: Copy> Flight<T> {
     fn add(&mut self, index: u16, token: T, op: Op, key: &[u8], value: &[u8], reply: usize) {
         self.inflight.push(index, token, op, key, value, reply);
         self.budget.charge(reply);
+        if op == Op::Stats {
+            self.enqueue_filling(); // A server answers one of a datagram.
+        }
     }
 
     fn enqueue_filling(&mut self) {
@@ -327,6 +340,7 @@ impl<T: Copy> Flight<T> {
 
     /// All of a slot is answered; the last answer was to its sending number `attempt`.
     fn complete(&mut self, now_ns: u64, index: u16, attempt: u32, counters: &mut ClientCounters) {
+        self.answered_ns = now_ns;
         let slot = self.inflight.slot(index);
         let is_latest = attempt == slot.attempts;
         if is_latest {
@@ -369,12 +383,15 @@ impl<T: Copy> Flight<T> {
                 slot.deadline_ns <= now_ns || self.losses.is_lost(slot.sent_order)
             })
             .collect();
-        let is_overdue = late.iter().any(|&index| {
-            let waiting_since_ns = self.inflight.slot(index).waiting_since_ns;
-            now_ns.saturating_sub(waiting_since_ns) > self.answer_timeout_ns
-        });
-        if is_overdue {
-            return Err(Overdue);
+        let overdue = late
+            .iter()
+            .map(|&index| self.inflight.slot(index))
+            .find(|slot| now_ns.saturating_sub(slot.waiting_since_ns) > self.answer_timeout_ns);
+        if let Some(slot) = overdue {
+            let bytes = slot.datagram().len().max(slot.reply_bytes);
+            let others_are = self.answered_ns > slot.first_sent_ns;
+            let is_narrowed = others_are && bytes > MTU_BYTES_MIN;
+            return Err(if is_narrowed { Overdue::Large } else { Overdue::Any });
         }
         let mut resent = 0;
         while resent < late.len().min(self.congestion.window()) {

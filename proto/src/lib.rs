@@ -67,6 +67,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address_shares;
+mod answer_limit;
 pub mod client;
 pub mod closed_clients;
 pub mod congestion;
@@ -76,6 +77,7 @@ pub mod entries_hash;
 mod execution;
 pub mod flight;
 pub mod handshake;
+pub mod host;
 pub mod inflight;
 pub mod limits;
 pub mod loss_detection;
@@ -90,7 +92,10 @@ pub mod rto;
 pub mod server;
 pub mod session;
 pub mod session_table;
+mod stats_text;
 pub mod store;
+pub mod token_bucket;
+pub mod top_list;
 pub mod transmit;
 pub mod unpack;
 pub mod wire;

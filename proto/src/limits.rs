@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::token_bucket::Rate;
 use crate::wire::{Accept, Cookie, HEADER_BYTES, REPLY_ENTRY_BYTES, REQUEST_ENTRY_BYTES};
 
 /// Shortest key.
@@ -18,6 +19,14 @@ pub const MTU_BYTES_DEFAULT: usize = 1472;
 /// Default `--mtu` over IPv6, whose header is longer.
 pub const MTU_BYTES_DEFAULT_V6: usize = 1452;
 
+/// Sizes that a handshake tries when datagrams of the client's own size are not answered: a path
+/// may carry less than its ends do. Links of 4080, 1500, 1400, 1400 (IPv6) and 1280 (IPv6).
+pub const MTU_STEPS: [usize; 6] = [4052, 1472, 1372, 1352, 1232, MTU_BYTES_MIN];
+/// A handshake sends only datagrams of the client's own size so many times: one that is lost
+/// tells nothing about what the path carries.
+pub const HELLOS_OF_FULL_SIZE: u32 = 3;
+/// OPENs of one size that are sent before a smaller one is tried.
+pub const OPENS_OF_A_SIZE: u32 = 5;
 /// Operations in one request datagram; bounds the replies that one datagram can cause.
 pub const ENTRIES_PER_DATAGRAM_MAX: usize = 512;
 /// Keys handed to the table together, so that it can overlap their cache misses: as many as a
@@ -56,6 +65,36 @@ pub const CREDIT_LIFETIME_NS: u64 = 500_000_000;
 pub const CLOSED_CLIENTS_MAX: usize = 4096;
 /// A cookie older than this is refused.
 pub const COOKIE_LIFETIME_NS: u64 = 10_000_000_000;
+/// How often a worker answers those who have not proved to be worth it.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerRates {
+    /// COOKIEs to all addresses: at most 5 % of a core.
+    pub cookies: Rate,
+    /// COOKIEs to one address: as many as a worker has sessions at once, and sent again.
+    pub cookies_by_address: Rate,
+    /// REFUSEs to all addresses.
+    pub refusals: Rate,
+    /// REFUSEs to one address.
+    pub refusals_by_address: Rate,
+    /// Requests of one session that came again and are answered again. A new request gives one
+    /// token. A client has at most a window of them outstanding, and waits longer each time.
+    pub repeats: Rate,
+}
+
+/// How often a worker answers unless a test tells it otherwise.
+pub const ANSWER_RATES: AnswerRates = AnswerRates {
+    cookies: Rate { per_s: 20_000, burst: 8192 },
+    cookies_by_address: Rate { per_s: 5_000, burst: 4096 },
+    refusals: Rate { per_s: 10_000, burst: 4096 },
+    refusals_by_address: Rate { per_s: 2_500, burst: 2048 },
+    repeats: Rate { per_s: 1_000, burst: 2 * WINDOW_MAX as u64 },
+};
+/// Buckets that addresses without a session share, for each kind of answer.
+pub const ADDRESS_BUCKETS: usize = 1024;
+/// Hosts of the list of those that were limited most.
+pub const HOSTS_LISTED: usize = 8;
+/// STATS are answered from a text that is at most so old.
+pub const STATS_TEXT_NS: u64 = 2_000_000;
 /// First wait for an answer of the handshake; doubles with each attempt.
 pub const HANDSHAKE_RETRY_NS: u64 = 20_000_000;
 /// Longest wait between two attempts of the handshake.
@@ -94,6 +133,8 @@ pub const QUEUE_BYTES_MAX: usize = 8 << 20;
 pub const QUEUE_NS_MAX: u64 = 200_000_000;
 /// Addresses that have their turn to send what waits, in one round of the core loop.
 pub const QUEUE_TURNS_PER_ROUND_MAX: usize = 32;
+/// Bytes that an address sends of what waits before the next has its turn.
+pub const QUEUE_TURN_BYTES: usize = 16 << 10;
 /// Addresses that are told apart while a send buffer is short of room.
 pub const ADDRESSES_WATCHED_MAX: usize = 4096;
 /// One part in so many of a send buffer is for answers to addresses without a session.
@@ -143,6 +184,14 @@ const _: () = {
     assert!(WINDOW_DEFAULT <= WINDOW_MAX && WINDOW_MAX <= u16::MAX as usize);
     assert!(ENTRIES_PER_DATAGRAM_MAX <= u16::MAX as usize);
     assert!(SESSIONS_PER_WORKER_MAX <= 1 << 16);
+    // One address may open all sessions of a worker at once, and is told at once that it has none.
+    assert!(SESSIONS_PER_WORKER_MAX as u64 <= ANSWER_RATES.cookies_by_address.burst);
+    assert!(SESSIONS_PER_WORKER_MAX as u64 <= ANSWER_RATES.refusals_by_address.burst);
+    assert!(
+        ANSWER_RATES.cookies_by_address.burst < ANSWER_RATES.cookies.burst
+            && ADDRESS_BUCKETS <= 1 << 16
+    );
+    assert!(WINDOW_MAX as u64 <= ANSWER_RATES.repeats.burst);
     assert!(KEEPALIVE_NS * 2 < SESSION_IDLE_NS);
     assert!(KEEPALIVE_NS < SESSION_STALE_NS && SESSION_STALE_NS < SESSION_IDLE_NS);
     assert!(MUTATION_WINDOW_SHARE.0 < MUTATION_WINDOW_SHARE.1);
@@ -155,5 +204,6 @@ const _: () = {
     // A client has given its credit up before its server shares that out to others.
     assert!(CREDIT_LIFETIME_NS < SESSION_ACTIVE_NS && SESSION_ORDER_NS < SESSION_ACTIVE_NS);
     assert!(2 * BURST_BYTES_MAX <= QUEUE_BYTES_PER_ADDRESS_MAX);
+    assert!(MTU_BYTES_MAX < QUEUE_TURN_BYTES && QUEUE_TURN_BYTES < BURST_BYTES_MAX);
     assert!(QUEUE_BYTES_PER_ADDRESS_MAX < QUEUE_BYTES_MAX && QUEUE_NS_MAX < RTO_NS_MAX);
 };

@@ -10,6 +10,9 @@ pub enum Ended {
     Closed,
     /// The server did not answer in time.
     NoAnswer,
+    /// The server did not answer a large request, or one with a large answer, in time, but answered
+    /// others that were sent later: the path may carry no more datagrams of that size.
+    PathNarrowed,
     /// The server speaks this version of the protocol.
     OtherVersion(u8),
     /// The server does not know the session: it was expired, or the server started again.

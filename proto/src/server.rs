@@ -3,24 +3,30 @@
 //! Handed a datagram, it answers the handshake without state, refuses what it does not
 //! know, and has requests executed (`execution.rs`) at most once against a [`Store`].
 
+use crate::answer_limit::AnswerLimit;
 use crate::closed_clients::ClosedClients;
 use crate::cookie::Cookies;
 use crate::counters::ServerCounters;
 use crate::entries_hash::EntriesHash;
 use crate::execution::Execution;
+use crate::host::Host;
 use crate::limits::{
-    CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN, SESSION_SCAN_NS, WINDOW_MAX,
+    AnswerRates, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN,
+    SESSION_SCAN_NS, WINDOW_MAX,
 };
 use crate::pack;
 use crate::planted::{self, Fault, is_planted};
 use crate::replies::{Destination, Replies};
 use crate::session::{Arrival, Session};
 use crate::session_table::{Opened, Rooms, SessionTable, Terms};
+use crate::stats_text::StatsText;
 use crate::store::Store;
+use crate::top_list::TopList;
 use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed, RequestSpan};
 use crate::wire::{
-    Accept, Cookie, FLAG_MUTATIONS_ONLY, Header, Hello, Kind, Open, Reason, client_nonce,
+    Accept, Cookie, FLAG_MUTATIONS_ONLY, Header, Hello, Kind, MAGIC, Open, Reason, VERSION,
+    client_nonce,
 };
 
 /// What a worker is told at its start.
@@ -42,6 +48,8 @@ pub struct ServerConfig {
     pub incarnation: u64,
     /// Random, differing with each life and worker: for cookies and session ids.
     pub secret: [u8; 16],
+    /// How often it answers strangers, and what comes again.
+    pub rates: AnswerRates,
 }
 
 /// One worker of a server.
@@ -49,12 +57,17 @@ pub struct ServerConfig {
 pub struct Server {
     config: ServerConfig,
     cookies: Cookies,
+    cookie_limit: AnswerLimit,
+    refusal_limit: AnswerLimit,
+    /// Whose datagrams were dropped because they had enough answers.
+    limited: TopList,
     sessions: SessionTable,
     closed: ClosedClients,
     entries_hash: EntriesHash,
     /// Datagrams that the receive buffer has room for.
     room: usize,
     replies: Replies,
+    stats: StatsText,
     counters: ServerCounters,
     spans: Vec<RequestSpan>,
     next_scan_ns: u64,
@@ -67,14 +80,20 @@ impl Server {
         assert!((MTU_BYTES_MIN..=MTU_BYTES_MAX).contains(&config.mtu_bytes));
         assert!(config.window.is_power_of_two() && config.window <= WINDOW_MAX);
         assert!(config.worker < config.workers);
+        let rates = config.rates;
+        let key = |number| config.secret.map(|byte| byte.wrapping_add(number));
         Self {
             config,
             cookies: Cookies::new(config.secret),
             sessions: SessionTable::new(config.secret.map(|byte| !byte), config.rooms),
+            cookie_limit: AnswerLimit::new(key(1), rates.cookies, rates.cookies_by_address),
+            refusal_limit: AnswerLimit::new(key(2), rates.refusals, rates.refusals_by_address),
+            limited: TopList::default(),
             closed: ClosedClients::default(),
             entries_hash: EntriesHash::new(config.secret.map(|byte| byte ^ 0x5c), config.mtu_bytes),
             room: config.receive_buffer_bytes / (config.mtu_bytes + DATAGRAM_OVERHEAD_BYTES),
             replies: Replies::default(),
+            stats: StatsText::default(),
             counters: ServerCounters::default(),
             spans: Vec::new(),
             next_scan_ns: 0,
@@ -93,6 +112,12 @@ impl Server {
         self.sessions.len()
     }
 
+    /// The hosts whose datagrams were dropped most because they had enough answers.
+    #[must_use]
+    pub const fn limited(&self) -> &TopList {
+        &self.limited
+    }
+
     /// Takes one datagram that arrived.
     #[inline]
     pub fn handle_datagram(
@@ -105,8 +130,10 @@ impl Server {
         let store = &mut planted::lying(store, self.config.secret);
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
-        if let Err(malformed) = self.dispatch(now_ns, path, datagram, store) {
-            self.reject(path, datagram, malformed);
+        if self.is_limited(now_ns, path, datagram) {
+            self.limit(path);
+        } else if let Err(malformed) = self.dispatch(now_ns, path, datagram, store) {
+            self.reject(now_ns, path, datagram, malformed);
         }
     }
 
@@ -134,6 +161,34 @@ impl Server {
         Some(transmit)
     }
 
+    /// Whether all that could be done with a datagram is to answer somebody without a session
+    /// who has had enough answers. Looked at before anything that takes longer, the checksum
+    /// too: a flood costs little more than to receive it.
+    #[inline]
+    fn is_limited(&mut self, now_ns: u64, path: Path, datagram: &[u8]) -> bool {
+        const REQUEST: u8 = Kind::Request as u8;
+        const HELLO: u8 = Kind::Hello as u8;
+        let header = unpack::unchecked_header(datagram);
+        if header.magic != MAGIC || header.version != VERSION {
+            return false;
+        }
+        let limit = match header.kind {
+            REQUEST if self.sessions.get_mut(now_ns, header.session, path).is_some() => {
+                return false;
+            }
+            REQUEST => &mut self.refusal_limit,
+            HELLO => &mut self.cookie_limit,
+            _ => return false,
+        };
+        !limit.admits(now_ns, Host::of(path.remote.ip()))
+    }
+
+    /// Somebody without a session had enough answers.
+    fn limit(&mut self, path: Path) {
+        self.counters.answers_limited += 1;
+        self.limited.note(Host::of(path.remote.ip()));
+    }
+
     fn dispatch(
         &mut self,
         now_ns: u64,
@@ -154,7 +209,7 @@ impl Server {
         }
     }
 
-    fn reject(&mut self, path: Path, datagram: &[u8], malformed: Malformed) {
+    fn reject(&mut self, now_ns: u64, path: Path, datagram: &[u8], malformed: Malformed) {
         let Malformed::OtherVersion(_) = malformed else {
             self.counters.malformed += 1;
             return;
@@ -163,7 +218,7 @@ impl Server {
         // Two servers of different versions must not refuse each other's refusals for ever.
         let header: Header = unpack::unchecked_header(datagram);
         if header.kind != Kind::Refuse as u8 {
-            self.refuse(path, &header, Reason::Version);
+            self.refuse(now_ns, path, &header, Reason::Version);
         }
     }
 
@@ -172,6 +227,10 @@ impl Server {
             return Err(Malformed::Short);
         }
         let hello: Hello = unpack::body(datagram)?;
+        if !self.cookie_limit.take(now_ns, Host::of(path.remote.ip())) {
+            self.limit(path);
+            return Ok(());
+        }
         let cookie = self.cookies.issue(now_ns, path.remote, hello.client_id);
         let header = Header::new(Kind::Cookie, client_nonce(&hello.client_id), 0);
         let write = |buffer: &mut Vec<u8>| pack::control(buffer, header, &cookie, 0);
@@ -192,19 +251,19 @@ impl Server {
         let Open { client_id, issued_at_ns, mac, .. } = open;
         if !self.cookies.check(now_ns, path.remote, &Cookie { client_id, issued_at_ns, mac }) {
             self.counters.cookies_refused += 1;
-            self.refuse(path, header, Reason::Cookie);
+            self.refuse(now_ns, path, header, Reason::Cookie);
             return Ok(());
         }
         if self.closed.may_have((client_id, path.remote), issued_at_ns)
             && !is_planted(Fault::ClosedForgotten)
         {
             self.counters.opens_late += 1;
-            self.refuse(path, header, Reason::Cookie);
+            self.refuse(now_ns, path, header, Reason::Cookie);
             return Ok(());
         }
         let Ok(opened) = self.sessions.open(now_ns, path, client_id, terms) else {
             self.counters.sessions_refused += 1;
-            self.refuse(path, header, Reason::SessionsFull);
+            self.refuse(now_ns, path, header, Reason::SessionsFull);
             return Ok(());
         };
         let Opened { session, shares, is_new, displaced } = opened;
@@ -236,7 +295,7 @@ impl Server {
         self.counters.sessions_displaced += 1;
         self.closed.add(now_ns, (session.client_id, session.path.remote));
         let lost = Header::new(Kind::Request, session.id, 0);
-        self.refuse(session.path, &lost, Reason::UnknownSession);
+        self.refuse(now_ns, session.path, &lost, Reason::UnknownSession);
     }
 
     fn close(&mut self, now_ns: u64, path: Path, header: &Header) {
@@ -249,7 +308,11 @@ impl Server {
         }
     }
 
-    fn refuse(&mut self, path: Path, refused: &Header, reason: Reason) {
+    fn refuse(&mut self, now_ns: u64, path: Path, refused: &Header, reason: Reason) {
+        if !self.refusal_limit.take(now_ns, Host::of(path.remote.ip())) {
+            self.limit(path);
+            return;
+        }
         let mut header = Header::new(Kind::Refuse, refused.session, refused.sequence);
         header.flags = reason as u8;
         self.replies.control(path, Account::Stranger, |buffer| pack::bare(buffer, header));
@@ -270,7 +333,7 @@ impl Server {
         unpack::requests(datagram, header.entries, &mut self.spans)?;
         let Some((session, shares)) = self.sessions.get_mut(now_ns, header.session, path) else {
             self.counters.unknown_session += 1;
-            self.refuse(path, header, Reason::UnknownSession);
+            self.refuse(now_ns, path, header, Reason::UnknownSession);
             return Ok(());
         };
         if datagram.len() > session.mtu_bytes {
@@ -284,14 +347,19 @@ impl Server {
         let credit = credit(shares.of(&session.seat, self.room));
         let arrival = session.completion_mut(header.sequence).classify(header.sequence);
         match arrival {
-            Arrival::New => {}
+            Arrival::New => session.repeats.give(self.config.rates.repeats),
             Arrival::Again => {
                 let mutations = self.spans.iter().filter(|span| span.op.is_mutation()).count();
                 let completion = session.completion_mut(header.sequence);
                 let entries = unpack::entries(datagram, &self.spans);
                 if !completion.is_of(mutations, || self.entries_hash.of(entries)) {
                     self.counters.sequences_taken += 1;
-                    self.refuse(path, header, Reason::SequenceTaken);
+                    self.refuse(now_ns, path, header, Reason::SequenceTaken);
+                    return Ok(());
+                }
+                if !session.repeats.take(now_ns, self.config.rates.repeats) {
+                    self.counters.repeats_limited += 1;
+                    self.limited.note(Host::of(path.remote.ip()));
                     return Ok(());
                 }
                 self.counters.requests_duplicate += 1;
@@ -316,6 +384,8 @@ impl Server {
             entries_hash: &self.entries_hash,
             counters: &mut self.counters,
             replies: &mut self.replies,
+            stats: &mut self.stats,
+            now_ns,
         };
         execution.run(session, header.flags & FLAG_MUTATIONS_ONLY != 0, store);
         Ok(())

@@ -7,6 +7,7 @@
 use crate::address_shares::Seat;
 use crate::limits::{SESSION_IDLE_NS, WINDOW_MAX};
 use crate::planted::{Fault, is_planted};
+use crate::token_bucket::TokenBucket;
 use crate::transmit::Path;
 use crate::wire::Status;
 
@@ -112,6 +113,8 @@ pub struct Session {
     pub seat: Seat,
     /// When a request of it last arrived.
     pub last_heard_ns: u64,
+    /// What it may still have answered again.
+    pub repeats: TokenBucket,
     completions: Vec<Completion>,
 }
 
@@ -135,6 +138,7 @@ impl Session {
             mtu_bytes,
             seat,
             last_heard_ns: now_ns,
+            repeats: TokenBucket::default(),
             completions: vec![Completion::default(); window],
         }
     }

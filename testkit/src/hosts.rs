@@ -88,6 +88,21 @@ impl Host<'_> {
         Ipv4Addr::new(10, 77, 0, 10 + self.number as u8)
     }
 
+    /// Narrows its link to frames of so many bytes; its own end of the link does not know that.
+    pub fn narrow_link(self, bytes: usize) {
+        let Self { hosts, number } = self;
+        ip(&format!("-n {} link set p{number} mtu {bytes}", hosts.switch()));
+        // A burst of GSO crosses the link whole, however long its datagrams are.
+        run(
+            "ip",
+            &[
+                &["netns", "exec", &self.name()],
+                "ethtool -K eth0 tx-udp-segmentation off".split(' ').collect::<Vec<_>>().as_slice(),
+            ]
+            .concat(),
+        );
+    }
+
     /// Runs `ip` with these arguments there.
     pub fn ip(self, arguments: &str) {
         ip(&format!("-n {} {arguments}", self.name()));
@@ -96,6 +111,13 @@ impl Host<'_> {
     /// Sets a kernel parameter there.
     pub fn sysctl(self, setting: &str) {
         run("ip", &["netns", "exec", &self.name(), "sysctl", "-qw", setting]);
+    }
+
+    /// Lets its link carry only so much of what it sends, by the parameters of a token bucket.
+    pub fn limit_rate(self, parameters: &str) {
+        let name = self.name();
+        let add = ["netns", "exec", &name, "tc", "qdisc", "add", "dev", "eth0", "root", "tbf"];
+        run("ip", &add.into_iter().chain(parameters.split(' ')).collect::<Vec<_>>());
     }
 
     /// Starts a program there.

@@ -4,9 +4,13 @@
 //! ready, and a [`relay`] stands between clients and servers and does what a [`relay::Network`]
 //! says; some are in [`networks`]. Nothing waits without a deadline.
 //!
+//! [`attack`] has those who mean harm.
+//!
 //! [`harness`] is apart from all that: what must hold for any bytes, without a socket.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "attack")]
+pub mod attack;
 pub mod harness;
 pub mod hosts;
 pub mod networks;

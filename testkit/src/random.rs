@@ -22,6 +22,12 @@ impl Random {
         Self { state: seed }
     }
 
+    /// A sequence of choices of that seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
     /// Choices of their own, for one who makes them at the same time.
     #[must_use]
     pub fn split(&mut self) -> Self {

@@ -10,6 +10,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -31,6 +32,7 @@ use udp::pin::{allowed_cores, pin_to};
 const RECORDS: u64 = 100_000;
 const KEY_BYTES: usize = 8;
 const VALUE_BYTES: usize = 128;
+type Key = [u8; KEY_BYTES];
 const THETA: f64 = 0.99;
 /// Futures, and threads, that call at the same time.
 const CALLERS: usize = 64;
@@ -50,11 +52,29 @@ struct Bench {
     stop: StopSignal,
 }
 
+type Measure = fn(&Bench) -> Result<f64>;
+
 /// A row of what is measured.
 struct Row {
     name: &'static str,
     unit: &'static str,
-    measure: fn(&Bench) -> Result<f64>,
+    measure: Measure,
+    /// Whether it calls from threads of this process.
+    calls: bool,
+}
+
+impl Row {
+    const fn of(name: &'static str, unit: &'static str, measure: Measure) -> Self {
+        Self { name, unit, measure, calls: false }
+    }
+
+    const fn of_callers(name: &'static str, unit: &'static str, measure: Measure) -> Self {
+        Self { calls: true, ..Self::of(name, unit, measure) }
+    }
+
+    fn measure(&self, bench: &Bench) -> Result<f64> {
+        if self.calls { bench.call(self.measure) } else { (self.measure)(bench) }
+    }
 }
 
 const ECHO: usize = 0;
@@ -67,14 +87,14 @@ const THREADS: usize = 6;
 const REDIS_THREADS: usize = 7;
 
 const ROWS: [Row; 8] = [
-    Row { name: "a bare echo", unit: "us", measure: Bench::echo },
-    Row { name: "one GET, driven connection", unit: "us", measure: Bench::one_get },
-    Row { name: "gen, YCSB-C", unit: "op/s", measure: Bench::generator },
-    Row { name: "get_many of 1000, driven connection", unit: "op/s", measure: Bench::get_many },
-    Row { name: "64 futures, one handle", unit: "op/s", measure: Bench::futures },
-    Row { name: "64 futures, redis multiplexed", unit: "op/s", measure: Bench::redis_futures },
-    Row { name: "64 threads, one handle", unit: "op/s", measure: Bench::threads },
-    Row { name: "64 threads, redis multiplexed", unit: "op/s", measure: Bench::redis_threads },
+    Row::of("a bare echo", "us", Bench::echo),
+    Row::of_callers("one GET, driven connection", "us", Bench::one_get),
+    Row::of("gen, YCSB-C", "op/s", Bench::generator),
+    Row::of_callers("get_many of 1000, driven connection", "op/s", Bench::get_many),
+    Row::of_callers("64 futures, one handle", "op/s", Bench::futures),
+    Row::of_callers("64 futures, redis multiplexed", "op/s", Bench::redis_futures),
+    Row::of_callers("64 threads, one handle", "op/s", Bench::threads),
+    Row::of_callers("64 threads, redis multiplexed", "op/s", Bench::redis_threads),
 ];
 
 fn main() -> Result<()> {
@@ -91,7 +111,7 @@ fn main() -> Result<()> {
         println!("round {round} of {rounds}");
         for (row, figures) in ROWS.iter().zip(&mut figures) {
             if row.name.contains(only) {
-                let figure = (row.measure)(&bench)?;
+                let figure = row.measure(&bench)?;
                 println!("  {}: {figure:.1} {}", row.name, row.unit);
                 figures.push(figure);
             }
@@ -196,44 +216,40 @@ impl Bench {
 
     /// The median time of one GET, in microseconds.
     fn one_get(&self) -> Result<f64> {
-        self.on_client_core(|| {
-            let mut connection = Connection::connect(&[self.kv_address()?])?;
-            let mut taken_ns = Histogram::<u64>::new(3)?;
-            let begin = Instant::now();
-            for key in self.draws(1) {
-                let start = Instant::now();
-                connection.get(key)?.context("it was loaded")?;
-                if begin.elapsed() > WARMUP {
-                    taken_ns.record(start.elapsed().as_nanos() as u64)?;
-                }
-                if begin.elapsed() > WARMUP + self.measure {
-                    break;
-                }
+        let mut connection = Connection::connect(&[self.kv_address()?])?;
+        let mut taken_ns = Histogram::<u64>::new(3)?;
+        let begin = Instant::now();
+        for key in self.draws(1) {
+            let start = Instant::now();
+            connection.get(key)?.context("it was loaded")?;
+            if begin.elapsed() > WARMUP {
+                taken_ns.record(start.elapsed().as_nanos() as u64)?;
             }
-            Ok(taken_ns.value_at_quantile(0.5) as f64 / 1000.0)
-        })
+            if begin.elapsed() > WARMUP + self.measure {
+                break;
+            }
+        }
+        Ok(taken_ns.value_at_quantile(0.5) as f64 / 1000.0)
     }
 
     fn get_many(&self) -> Result<f64> {
-        self.on_client_core(|| {
-            let mut connection = Connection::connect(&[self.kv_address()?])?;
-            let mut draws = self.draws(2);
-            let mut counted = 0;
-            let mut begin = Instant::now();
-            let mut is_warm = false;
-            loop {
-                let keys: Vec<_> = draws.by_ref().take(BATCH).collect();
-                for record in connection.get_many(&keys) {
-                    counted += u64::from(record?.is_some());
-                }
-                if !is_warm && begin.elapsed() > WARMUP {
-                    (is_warm, counted, begin) = (true, 0, Instant::now());
-                }
-                if is_warm && begin.elapsed() > self.measure {
-                    return Ok(counted as f64 / begin.elapsed().as_secs_f64());
-                }
+        let mut connection = Connection::connect(&[self.kv_address()?])?;
+        let mut draws = self.draws(2);
+        let mut counted = 0;
+        let mut begin = Instant::now();
+        let mut is_warm = false;
+        loop {
+            let keys: Vec<_> = draws.by_ref().take(BATCH).collect();
+            for record in connection.get_many(&keys) {
+                counted += u64::from(record?.is_some());
             }
-        })
+            if !is_warm && begin.elapsed() > WARMUP {
+                (is_warm, counted, begin) = (true, 0, Instant::now());
+            }
+            if is_warm && begin.elapsed() > self.measure {
+                return Ok(counted as f64 / begin.elapsed().as_secs_f64());
+            }
+        }
     }
 
     fn generator(&self) -> Result<f64> {
@@ -255,7 +271,7 @@ impl Bench {
     fn futures(&self) -> Result<f64> {
         let client = Client::connect(&[self.kv_address()?])?;
         self.run_futures(client, |client, key| {
-            let read = client.get(key);
+            let read = client.get(&key);
             async { Ok(read.await?.is_some()) }
         })
     }
@@ -265,7 +281,7 @@ impl Bench {
         let runtime = runtime()?;
         let connection = runtime.block_on(client.get_multiplexed_async_connection())?;
         self.run_futures_on(&runtime, connection, |connection, key| {
-            let (mut connection, key) = (connection.clone(), key.to_vec());
+            let mut connection = connection.clone();
             async move { redis_get(&mut connection, &key).await }
         })
     }
@@ -273,7 +289,7 @@ impl Bench {
     fn run_futures<C: Clone + Send + 'static, F>(
         &self,
         caller: C,
-        get: impl Fn(&C, &[u8]) -> F + Clone + Send + 'static,
+        get: impl Fn(&C, Key) -> F + Clone + Send + 'static,
     ) -> Result<f64>
     where
         F: Future<Output = Result<bool>> + Send,
@@ -286,7 +302,7 @@ impl Bench {
         &self,
         runtime: &tokio::runtime::Runtime,
         caller: C,
-        get: impl Fn(&C, &[u8]) -> F + Clone + Send + 'static,
+        get: impl Fn(&C, Key) -> F + Clone + Send + 'static,
     ) -> Result<f64>
     where
         F: Future<Output = Result<bool>> + Send,
@@ -295,11 +311,13 @@ impl Bench {
         let is_over = std::sync::Arc::new(AtomicBool::new(false));
         let tasks: Vec<_> = (0..CALLERS as u64)
             .map(|seed| {
-                let keys: Vec<_> = self.draws(seed).take(1 << 12).map(<[u8]>::to_vec).collect();
+                let keys = self.draws(seed).take(1 << 12);
+                let keys: Vec<Key> =
+                    keys.map(|key| key.try_into().expect("a key's length")).collect();
                 let (caller, get) = (caller.clone(), get.clone());
                 let (count, is_over) = (count.clone(), is_over.clone());
                 runtime.spawn(async move {
-                    for key in keys.iter().cycle() {
+                    for key in keys.into_iter().cycle() {
                         if is_over.load(Ordering::Relaxed) {
                             break;
                         }
@@ -334,7 +352,7 @@ impl Bench {
 
     fn run_threads(&self, get: impl Fn(&[u8]) -> Result<bool> + Sync) -> Result<f64> {
         let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let threads: Vec<_> = (0..CALLERS as u64)
                 .map(|seed| {
                     let (count, is_over, get) = (&count, &is_over, &get);
@@ -360,18 +378,20 @@ impl Bench {
 
     /// How fast a count grows, after a while.
     fn rate(&self, count: &AtomicU64) -> f64 {
-        std::thread::sleep(WARMUP);
+        thread::sleep(WARMUP);
         let (before, begin) = (count.load(Ordering::Relaxed), Instant::now());
-        std::thread::sleep(self.measure);
+        thread::sleep(self.measure);
         (count.load(Ordering::Relaxed) - before) as f64 / begin.elapsed().as_secs_f64()
     }
 
-    fn on_client_core<R: Send>(&self, run: impl FnOnce() -> Result<R> + Send) -> Result<R> {
-        std::thread::scope(|scope| {
+    /// Runs a program that calls, with all its threads, on a core of its own: a server whose core
+    /// others use too does not spin for a while, and what runs next is slower.
+    fn call(&self, program: Measure) -> Result<f64> {
+        thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 // Unbound it is slower, and still says something.
                 let _ = pin_to(self.cores.1);
-                run()
+                program(self)
             });
             thread.join().expect("it does not panic")
         })

@@ -6,6 +6,7 @@
 //! for each address (`outbox`).
 #![deny(unsafe_code)]
 
+pub mod alarm;
 pub mod clock;
 pub mod core_loop;
 pub mod counters;

@@ -1,11 +1,13 @@
 //! Bursts that wait for room: a queue for each address, each within its bound, and the
-//! addresses in turn.
+//! addresses in turn, each with as many bytes as the others (deficit round robin; Shreedhar
+//! and Varghese, 1995).
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use proto::limits::{
-    QUEUE_BYTES_MAX, QUEUE_BYTES_PER_ADDRESS_MAX, QUEUE_NS_MAX, QUEUE_TURNS_PER_ROUND_MAX,
+    QUEUE_BYTES_MAX, QUEUE_BYTES_PER_ADDRESS_MAX, QUEUE_NS_MAX, QUEUE_TURN_BYTES,
+    QUEUE_TURNS_PER_ROUND_MAX,
 };
 use proto::transmit::{Account, Path, Transmit};
 
@@ -29,6 +31,11 @@ const fn weight_bytes(bytes: usize) -> usize {
 struct Queue {
     bursts: VecDeque<Waiting>,
     weight_bytes: usize,
+    /// What it may still send in its turn; below zero if a datagram was longer than what was
+    /// left of the turn.
+    credit_bytes: isize,
+    /// Whether it is in the middle of its turn, because there was no room.
+    is_in_turn: bool,
 }
 
 /// Whether the sender goes on to the next address.
@@ -70,14 +77,14 @@ impl Outbox {
         bursts.map(|burst| burst.rest().segments() as u64).sum()
     }
 
-    /// Keeps a burst, or drops it if its queue, or all of them together, would be too long.
+    /// Keeps a burst, or drops it if its queue would be too long, or longer than what all queues
+    /// together leave free: so one that comes later finds room beside any number of long queues.
     pub(crate) fn push(&mut self, now_ns: u64, burst: Transmit<'_>) -> Dropped {
         let address = burst.path.remote.ip();
         let weight = weight_bytes(burst.bytes.len());
         let queued_bytes = self.queues.get(&address).map_or(0, |queue| queue.weight_bytes);
-        if queued_bytes + weight > QUEUE_BYTES_PER_ADDRESS_MAX
-            || self.weight_bytes + weight > QUEUE_BYTES_MAX
-        {
+        let free_bytes = QUEUE_BYTES_MAX - self.weight_bytes;
+        if queued_bytes + weight > QUEUE_BYTES_PER_ADDRESS_MAX.min(free_bytes) {
             return burst.segments() as Dropped;
         }
         let queue = self.queues.entry(address).or_insert_with(|| {
@@ -97,10 +104,10 @@ impl Outbox {
         0
     }
 
-    /// Offers the first burst of each address to `send`, in turn. `send` returns what it left
-    /// of the burst, which goes on waiting. Bursts that have waited for too long are dropped.
+    /// Offers what waits to `send`, some bytes of each address in turn. `send` returns what it
+    /// left of a burst, which goes on waiting. Bursts that have waited for too long are dropped.
     /// Returns of how many something was sent, how many datagrams were dropped, and whether
-    /// there was room to the end: who found none has the next turn.
+    /// there was room to the end: who found none goes on with its turn.
     pub(crate) fn flush(
         &mut self,
         now_ns: u64,
@@ -112,18 +119,7 @@ impl Outbox {
             let queue = self.queues.get_mut(&address).expect("each turn is of a queue");
             let before_bytes = queue.weight_bytes;
             dropped += queue.drop_late(now_ns);
-            let mut room = Room::Left;
-            if let Some(first) = queue.bursts.front_mut() {
-                let rest;
-                (rest, room) = send(first.rest());
-                let left_bytes = rest.map_or(0, |rest| rest.bytes.len());
-                let sent_bytes = first.bytes.len() - left_bytes;
-                sent += usize::from(sent_bytes > first.sent_bytes);
-                first.sent_bytes = sent_bytes;
-                if left_bytes == 0 {
-                    queue.pop();
-                }
-            }
+            let room = queue.take_turn(&mut sent, &mut send);
             self.weight_bytes -= before_bytes - queue.weight_bytes;
             if room == Room::None {
                 self.turns.push_front(address);
@@ -140,6 +136,40 @@ impl Outbox {
 }
 
 impl Queue {
+    /// Sends the bytes of a turn. One that may not send now has had it.
+    fn take_turn(
+        &mut self,
+        sent: &mut usize,
+        send: &mut impl for<'a> FnMut(Transmit<'a>) -> (Option<Transmit<'a>>, Room),
+    ) -> Room {
+        if !self.is_in_turn {
+            self.credit_bytes += QUEUE_TURN_BYTES as isize;
+        }
+        self.is_in_turn = false;
+        while self.credit_bytes > 0
+            && let Some(first) = self.bursts.front_mut()
+        {
+            let (now, _) = first.rest().split_at(self.credit_bytes as usize);
+            let (rest, room) = send(now);
+            let sent_bytes = now.bytes.len() - rest.map_or(0, |rest| rest.bytes.len());
+            let is_refused = rest.is_some();
+            first.sent_bytes += sent_bytes;
+            *sent += usize::from(sent_bytes > 0);
+            self.credit_bytes -= sent_bytes as isize;
+            if first.sent_bytes == first.bytes.len() {
+                self.pop();
+            }
+            if room == Room::None {
+                self.is_in_turn = true;
+                return Room::None;
+            }
+            if is_refused {
+                self.credit_bytes = self.credit_bytes.min(0);
+            }
+        }
+        Room::Left
+    }
+
     fn pop(&mut self) -> Option<Waiting> {
         let burst = self.bursts.pop_front()?;
         self.weight_bytes -= weight_bytes(burst.bytes.len());
@@ -193,14 +223,72 @@ mod tests {
 
     #[test]
     fn addresses_have_their_turns_and_each_keeps_its_order() {
+        const TURN: usize = QUEUE_TURN_BYTES;
         let mut outbox = Outbox::default();
-        for (last, length) in [(1, 10), (1, 11), (1, 12), (2, 20), (2, 21)] {
-            assert_eq!(outbox.push(0, burst(last, &vec![0; length])), 0);
+        for (last, number) in [(1, 10), (1, 11), (1, 12), (2, 20), (2, 21)] {
+            assert_eq!(outbox.push(0, burst(last, &[number; TURN])), 0);
         }
         assert!(outbox.holds([10, 0, 0, 2].into()) && !outbox.holds([10, 0, 0, 3].into()));
-        assert_eq!(drain(&mut outbox), [(1, 10), (2, 20), (1, 11), (2, 21), (1, 12)]);
+        let mut sent: Vec<(u8, usize)> = Vec::new();
+        while !outbox.is_empty() {
+            outbox.flush(0, |burst| {
+                match sent.last_mut() {
+                    Some((number, bytes)) if *number == burst.bytes[0] => {
+                        *bytes += burst.bytes.len();
+                    }
+                    _ => sent.push((burst.bytes[0], burst.bytes.len())),
+                }
+                (None, Room::Left)
+            });
+        }
+        assert_eq!(sent, [10, 20, 11, 21, 12].map(|number| (number, TURN)));
         assert!(outbox.queues.is_empty());
         assert_eq!(outbox.weight_bytes, 0);
+    }
+
+    #[test]
+    fn long_bursts_send_no_more_bytes_than_short_ones() {
+        // One address has bursts of 60 kB, one of 3 kB, one single datagrams; a device takes
+        // 8 kB at a time.
+        const LENGTHS: [usize; 3] = [60_000, 3_000, 100];
+        let mut outbox = Outbox::default();
+        let mut sent_bytes = [0; 3];
+        for round in 0..4_000 {
+            for (last, length) in LENGTHS.into_iter().enumerate() {
+                for _ in 0..20_000 / length + 1 {
+                    outbox.push(round, burst(last as u8, &vec![0; length]));
+                }
+            }
+            let mut left_bytes = 8_000;
+            outbox.flush(round, |burst| {
+                if left_bytes == 0 {
+                    return (Some(burst), Room::None);
+                }
+                let (first, rest) = burst.split_at(left_bytes);
+                left_bytes -= first.bytes.len();
+                let IpAddr::V4(ip) = burst.path.remote.ip() else { unreachable!() };
+                sent_bytes[usize::from(ip.octets()[3])] += first.bytes.len();
+                (rest, if rest.is_some() { Room::None } else { Room::Left })
+            });
+        }
+        let (least, most) = (sent_bytes.iter().min().unwrap(), sent_bytes.iter().max().unwrap());
+        assert!(most - least <= 2 * QUEUE_TURN_BYTES, "{sent_bytes:?}");
+        assert_eq!(sent_bytes.iter().sum::<usize>(), 32_000_000);
+    }
+
+    #[test]
+    fn long_queues_leave_room_for_one_that_comes_later() {
+        let mut outbox = Outbox::default();
+        let bytes = vec![0; 50_000];
+        for _ in 0..1_000 {
+            for last in 1..=20 {
+                outbox.push(0, burst(last, &bytes));
+            }
+        }
+        for _ in 0..3 {
+            assert_eq!(outbox.push(0, burst(99, &bytes)), 0);
+        }
+        assert!(outbox.weight_bytes <= QUEUE_BYTES_MAX);
     }
 
     #[test]

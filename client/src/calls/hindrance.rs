@@ -52,7 +52,11 @@ pub(super) fn refusal(pool: &SessionPool<u32>, session: usize) -> Option<Error> 
             Some(Error::of_lost(client.server(), ended, pool.config()))
         }
         Ended::Closed => Some(Error::NotExecuted(Why::Closed)),
-        Ended::NoAnswer | Ended::Forgotten | Ended::Stale | Ended::SequenceTaken => None,
+        Ended::NoAnswer
+        | Ended::PathNarrowed
+        | Ended::Forgotten
+        | Ended::Stale
+        | Ended::SequenceTaken => None,
     }
 }
 

@@ -40,6 +40,10 @@ impl<T> CallTable<T> {
         }
     }
 
+    pub(super) fn outstanding(&self) -> usize {
+        self.calls.len()
+    }
+
     /// Hands a call to its session, or lets it wait for room there.
     #[inline]
     pub(super) fn take(

@@ -68,6 +68,7 @@ pub(crate) fn session_lost(worker: SocketAddr, ended: Option<Ended>) {
     } else {
         let why = match ended {
             Some(Ended::Forgotten) => "forgotten",
+            Some(Ended::PathNarrowed) => "path narrowed",
             Some(Ended::SequenceTaken) => "sequence taken",
             _ => "no answer",
         };
@@ -131,7 +132,13 @@ mod tests {
         let levels = Levels::default();
         let subscriber = tracing_subscriber::registry().with(levels.clone());
         tracing::subscriber::with_default(subscriber, || {
-            for ended in [Ended::Stale, Ended::Forgotten, Ended::SequenceTaken, Ended::NoAnswer] {
+            for ended in [
+                Ended::Stale,
+                Ended::Forgotten,
+                Ended::PathNarrowed,
+                Ended::SequenceTaken,
+                Ended::NoAnswer,
+            ] {
                 session_lost(([127, 0, 0, 1], 7400).into(), Some(ended));
             }
         });

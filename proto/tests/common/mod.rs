@@ -110,6 +110,7 @@ pub(crate) fn server_config() -> ServerConfig {
         rooms: proto::session_table::Rooms::default(),
         incarnation: 0x1ca4,
         secret: [7; 16],
+        rates: proto::limits::ANSWER_RATES,
     }
 }
 

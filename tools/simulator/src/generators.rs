@@ -138,6 +138,8 @@ pub fn generator(
         cache: None,
         client: ClientConfig {
             mtu_bytes: config.mtu_bytes,
+            // Its values need that.
+            mtu_bytes_min: config.mtu_bytes,
             window: config.window,
             reply_bytes_max: 0,
             handshake_timeout_ns: HANDSHAKE_TIMEOUT_NS,

@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::Waker;
 use std::time::Duration;
 
-use mio::{Events, Interest, Poll, Token};
+use mio::{Interest, Token};
 use proto::limits::STRANGERS_SHARE;
 use proto::transmit::Transmit;
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
@@ -21,9 +21,9 @@ use crate::counters::TransportCounters;
 use crate::transport::{Received, Transport};
 use crate::way_out::WayOut;
 use inbox::MESSAGES_MAX;
-use rest::rest;
 
 pub use inbox::Inbox;
+pub use rest::Watch;
 pub use sender::Sender;
 
 /// What each buffer of a socket is to hold unless told otherwise, as the kernel counts. It
@@ -36,8 +36,8 @@ pub const BACKLOG_WAIT: Duration = Duration::from_millis(1);
 /// A bound socket.
 #[derive(Debug)]
 pub struct Socket {
-    poll: Poll,
-    events: Events,
+    /// None: somebody else waits for it.
+    watch: Option<Watch>,
     waker: Option<Waker>,
     way_out: WayOut<Sender>,
     counters: TransportCounters,
@@ -61,11 +61,10 @@ impl Socket {
         let options = SockRef::from(&io);
         let receive_buffer_bytes = options.recv_buffer_size()?;
         let send_buffer_bytes = options.send_buffer_size()?;
-        let poll = Poll::new()?;
-        poll.registry().register(&mut io, Token(0), Interest::READABLE)?;
+        let watch = Watch::new()?;
+        watch.registry().register(&mut io, Token(0), Interest::READABLE)?;
         Ok(Self {
-            poll,
-            events: Events::with_capacity(4),
+            watch: Some(watch),
             waker: None,
             way_out: WayOut::new(sender(io, address, send_buffer_bytes)?),
             counters: TransportCounters::default(),
@@ -137,6 +136,19 @@ impl Socket {
         true
     }
 
+    /// Parts the wait from the socket: from now on who has the watch waits, for no longer than
+    /// [`Self::wait_max`], and the socket's own [`Transport::wait`] fails. The waker has to be
+    /// made before.
+    pub fn part_watch(&mut self) -> Option<Watch> {
+        self.watch.take()
+    }
+
+    /// The longest wait: shorter than `timeout` while bursts wait for room.
+    #[must_use]
+    pub fn wait_max(&self, timeout: Duration) -> Duration {
+        if self.way_out.has_backlog() { timeout.min(BACKLOG_WAIT) } else { timeout }
+    }
+
     /// Where it is bound.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
@@ -190,21 +202,23 @@ impl Transport for Socket {
     /// Room is listened for only here, and only while the buffer is full: else each datagram
     /// that leaves it would wake us.
     fn wait(&mut self, timeout: Duration) -> io::Result<()> {
-        let Self { poll, events, way_out, .. } = self;
-        let timeout = if way_out.has_backlog() { timeout.min(BACKLOG_WAIT) } else { timeout };
+        let timeout = self.wait_max(timeout);
+        let Self { watch, way_out, .. } = self;
+        let watch = watch.as_mut().ok_or(io::ErrorKind::Unsupported)?;
         if !way_out.is_full() {
-            return rest(poll, events, timeout);
+            return watch.wait(timeout);
         }
         let io = &mut way_out.sink_mut().io;
-        poll.registry().reregister(io, Token(0), Interest::READABLE | Interest::WRITABLE)?;
-        let waited = rest(poll, events, timeout);
-        poll.registry().reregister(io, Token(0), Interest::READABLE)?;
+        watch.registry().reregister(io, Token(0), Interest::READABLE | Interest::WRITABLE)?;
+        let waited = watch.wait(timeout);
+        watch.registry().reregister(io, Token(0), Interest::READABLE)?;
         waited
     }
 
     fn waker(&mut self) -> io::Result<Waker> {
         if self.waker.is_none() {
-            self.waker = Some(waker::waker(self.poll.registry())?);
+            let watch = self.watch.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+            self.waker = Some(waker::waker(watch.registry())?);
         }
         Ok(self.waker.clone().expect("just made"))
     }

@@ -4,31 +4,50 @@ use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
-use mio::{Events, Poll};
+use mio::{Events, Poll, Registry};
 use rustix::event::{PollFd, PollFlags, Timespec, poll as ppoll};
 
 /// What `epoll_wait` counts in.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Waits for an event for at most `timeout`, and ends on time to what the kernel gives a
-/// thread's timers (50 µs unless told otherwise).
-///
-/// Most waits are long and end by a datagram. They are one system call, and end early by what
-/// is not a whole tick. Only what is left then is timed by a second call, because
-/// `epoll_pwait2` is missing from old kernels and forbidden in some containers.
-pub(super) fn rest(poll: &mut Poll, events: &mut Events, timeout: Duration) -> io::Result<()> {
-    let rested = match timeout {
-        Duration::ZERO => poll.poll(events, Some(timeout)),
-        _ if timeout >= TICK => {
-            poll.poll(events, Some(Duration::from_millis(timeout.as_millis() as u64)))
-        }
-        // An event that is left there would end the next wait.
-        _ => is_ready(poll, timeout).and_then(|is_ready| match is_ready {
-            true => poll.poll(events, Some(Duration::ZERO)),
-            false => Ok(()),
-        }),
-    };
-    rested.or_else(ignore_interruption)
+/// Waits for what comes to a socket, and for a waker; by itself, so that others may use the socket
+/// meanwhile.
+#[derive(Debug)]
+pub struct Watch {
+    poll: Poll,
+    events: Events,
+}
+
+impl Watch {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { poll: Poll::new()?, events: Events::with_capacity(4) })
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        self.poll.registry()
+    }
+
+    /// Waits for an event for at most `timeout`, and ends on time to what the kernel gives a
+    /// thread's timers (50 µs unless told otherwise).
+    ///
+    /// Most waits are long and end by a datagram. They are one system call, and end early by what
+    /// is not a whole tick. Only what is left then is timed by a second call, because
+    /// `epoll_pwait2` is missing from old kernels and forbidden in some containers.
+    pub fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        let Self { poll, events } = self;
+        let rested = match timeout {
+            Duration::ZERO => poll.poll(events, Some(timeout)),
+            _ if timeout >= TICK => {
+                poll.poll(events, Some(Duration::from_millis(timeout.as_millis() as u64)))
+            }
+            // An event that is left there would end the next wait.
+            _ => is_ready(poll, timeout).and_then(|is_ready| match is_ready {
+                true => poll.poll(events, Some(Duration::ZERO)),
+                false => Ok(()),
+            }),
+        };
+        rested.or_else(ignore_interruption)
+    }
 }
 
 /// Waits until `poll` has an event, for at most `timeout`; returns whether it has one.
