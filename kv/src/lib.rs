@@ -8,11 +8,11 @@
 pub mod flags;
 pub mod limits;
 pub mod memory_bound;
-#[cfg(not(loom))] // Nor has tokio a network then.
+#[cfg(not(any(loom, shuttle)))] // Nor has tokio a network then.
 pub mod metrics;
 pub mod observed;
 pub mod reporter;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub mod server;
 #[allow(unsafe_code, reason = "the bucket table; each block says why it is sound")]
 pub mod table;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 fn main() -> ExitCode {
     let flags: kv::flags::Flags = host::flags::parse("kv");
     let running = match kv::server::start(&flags) {
@@ -16,8 +16,8 @@ fn main() -> ExitCode {
     host::output::end("kv", running.wait())
 }
 
-/// The model checker needs the table alone.
-#[cfg(loom)]
+/// A model checker needs the table alone.
+#[cfg(any(loom, shuttle))]
 fn main() -> ExitCode {
     ExitCode::FAILURE
 }

@@ -54,8 +54,12 @@ pub fn start(flags: &Flags) -> Result<Running> {
     let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
     // An index for more records than memory may hold would only take memory away.
     let records = flags.records.min(memory.bytes / RECORD_OVERHEAD_BYTES).max(1);
-    let table = Table::new(flags.table, records as usize, memory.bytes)
-        .with_context(|| format!("no memory for an index of {records} records (--records)"))?;
+    let table = Table::new(flags.table, records as usize, memory.bytes).with_context(|| {
+        let bytes = memory.bytes;
+        format!(
+            "no memory for an index of {records} records (--records) and {bytes} bytes (--memory)"
+        )
+    })?;
     let table = Arc::new(table);
     let observed = Arc::new(Observed::new(ports.clone(), table.clone()));
     let reporter = Reporter::new(flags.samples.as_deref(), observed.clone())?;

@@ -1,6 +1,6 @@
 //! What is compared with the tables of `kv` does what they do.
 #![forbid(unsafe_code)]
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 #[path = "../benches/alternatives/mod.rs"]
 mod alternatives;

@@ -1,6 +1,6 @@
 //! The table's hash differs from one process to the next, also where the kernel gives each the
 //! same addresses.
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 #![forbid(unsafe_code)]
 
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! The bucket table under loom: every order in which two threads can meet that interrupt each
 //! other two or three times at most (a third thread is too many: it was not done in six minutes).
-//! Nothing is freed meanwhile.
+//! Nothing is freed meanwhile: for that, and for three threads, there is `shuttle_table`.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p kv --release --test loom_table`; without the flag
 //! this file is empty.
@@ -33,6 +33,8 @@ fn table() -> Arc<BucketTable> {
 fn bounded(interruptions: usize, test: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(interruptions);
+    // A move takes many steps.
+    model.max_branches = 10_000;
     model.check(test);
 }
 
@@ -156,5 +158,57 @@ fn while_a_table_grows_two_writers_of_a_new_key_hold_it_once() {
         versions.sort_unstable();
         assert_eq!((versions, table.len()), ([1, 2], 3));
         assert_eq!(get(&table, b"new").unwrap().0, 2);
+    });
+}
+
+/// Two records of different sizes: the page of the first is evacuated into cells of the second.
+fn movable() -> Arc<BucketTable> {
+    let table = table();
+    put(&table, b"a", b"first");
+    put(&table, b"b", b"a value that is longer");
+    table
+}
+
+#[test]
+fn a_record_that_is_moved_is_always_found() {
+    bounded(3, || {
+        let table = movable();
+        let other = table.clone();
+        let mover = thread::spawn(move || other.evacuate(4));
+        for _ in 0..2 {
+            assert_eq!(get(&table, b"a"), Some((1, b"first".to_vec())));
+        }
+        mover.join().unwrap();
+        assert_eq!(get(&table, b"a"), Some((1, b"first".to_vec())));
+        assert!(table.bytes_moved() > 0);
+    });
+}
+
+#[test]
+fn a_record_that_is_moved_while_it_is_written_is_the_last_that_was_written() {
+    bounded(3, || {
+        let table = movable();
+        let other = table.clone();
+        let mover = thread::spawn(move || other.evacuate(4));
+        assert_eq!(put(&table, b"a", b"second"), 2);
+        assert_eq!(get(&table, b"a"), Some((2, b"second".to_vec())));
+        mover.join().unwrap();
+        assert_eq!(get(&table, b"a"), Some((2, b"second".to_vec())));
+        assert_eq!(table.len(), 2);
+    });
+}
+
+#[test]
+fn records_are_moved_while_their_bucket_migrates() {
+    bounded(3, || {
+        let table = Arc::new(BucketTable::with_hash(1, 1 << 20, OneBucket));
+        put(&table, b"a", b"first");
+        put(&table, b"b", b"a value that is longer");
+        let other = table.clone();
+        let mover = thread::spawn(move || other.evacuate(4));
+        assert_eq!(put(&table, b"a", b"second"), 2);
+        mover.join().unwrap();
+        assert_eq!(get(&table, b"a"), Some((2, b"second".to_vec())));
+        assert_eq!(get(&table, b"b"), Some((1, b"a value that is longer".to_vec())));
     });
 }

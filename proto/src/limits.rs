@@ -83,6 +83,8 @@ pub const ANSWER_RATES: AnswerRates = AnswerRates {
 };
 /// Buckets that addresses without a session share, for each kind of answer.
 pub const ADDRESS_BUCKETS: usize = 1024;
+/// Hosts of the list of those that were limited most.
+pub const HOSTS_LISTED: usize = 8;
 /// STATS are answered from a text that is at most so old.
 pub const STATS_TEXT_NS: u64 = 2_000_000;
 /// First wait for an answer of the handshake; doubles with each attempt.

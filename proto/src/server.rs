@@ -9,6 +9,7 @@ use crate::cookie::Cookies;
 use crate::counters::ServerCounters;
 use crate::entries_hash::EntriesHash;
 use crate::execution::Execution;
+use crate::host::Host;
 use crate::limits::{
     AnswerRates, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN,
     SESSION_SCAN_NS, WINDOW_MAX,
@@ -20,6 +21,7 @@ use crate::session::{Arrival, Session};
 use crate::session_table::{SessionTable, Terms};
 use crate::stats_text::StatsText;
 use crate::store::Store;
+use crate::top_list::TopList;
 use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed, RequestSpan};
 use crate::wire::{
@@ -55,6 +57,8 @@ pub struct Server {
     cookies: Cookies,
     cookie_limit: AnswerLimit,
     refusal_limit: AnswerLimit,
+    /// Whose datagrams were dropped because they had enough answers.
+    limited: TopList,
     sessions: SessionTable,
     closed: ClosedClients,
     entries_hash: EntriesHash,
@@ -79,6 +83,7 @@ impl Server {
             cookies: Cookies::new(config.secret),
             cookie_limit: AnswerLimit::new(key(1), rates.cookies, rates.cookies_by_address),
             refusal_limit: AnswerLimit::new(key(2), rates.refusals, rates.refusals_by_address),
+            limited: TopList::default(),
             sessions: SessionTable::new(config.secret.map(|byte| !byte)),
             closed: ClosedClients::default(),
             entries_hash: EntriesHash::new(config.secret.map(|byte| byte ^ 0x5c), config.mtu_bytes),
@@ -102,6 +107,12 @@ impl Server {
         self.sessions.len()
     }
 
+    /// The hosts whose datagrams were dropped most because they had enough answers.
+    #[must_use]
+    pub const fn limited(&self) -> &TopList {
+        &self.limited
+    }
+
     /// Takes one datagram that arrived.
     #[inline]
     pub fn handle_datagram(
@@ -115,7 +126,7 @@ impl Server {
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
         if self.is_limited(now_ns, path, datagram) {
-            self.counters.answers_limited += 1;
+            self.limit(path);
         } else if let Err(malformed) = self.dispatch(now_ns, path, datagram, store) {
             self.reject(now_ns, path, datagram, malformed);
         }
@@ -164,7 +175,13 @@ impl Server {
             HELLO => &mut self.cookie_limit,
             _ => return false,
         };
-        !limit.admits(now_ns, path.remote.ip())
+        !limit.admits(now_ns, Host::of(path.remote.ip()))
+    }
+
+    /// Somebody without a session had enough answers.
+    fn limit(&mut self, path: Path) {
+        self.counters.answers_limited += 1;
+        self.limited.note(Host::of(path.remote.ip()));
     }
 
     fn dispatch(
@@ -205,8 +222,8 @@ impl Server {
             return Err(Malformed::Short);
         }
         let hello: Hello = unpack::body(datagram)?;
-        if !self.cookie_limit.take(now_ns, path.remote.ip()) {
-            self.counters.answers_limited += 1;
+        if !self.cookie_limit.take(now_ns, Host::of(path.remote.ip())) {
+            self.limit(path);
             return Ok(());
         }
         let cookie = self.cookies.issue(now_ns, path.remote, hello.client_id);
@@ -275,8 +292,8 @@ impl Server {
     }
 
     fn refuse(&mut self, now_ns: u64, path: Path, refused: &Header, reason: Reason) {
-        if !self.refusal_limit.take(now_ns, path.remote.ip()) {
-            self.counters.answers_limited += 1;
+        if !self.refusal_limit.take(now_ns, Host::of(path.remote.ip())) {
+            self.limit(path);
             return;
         }
         let mut header = Header::new(Kind::Refuse, refused.session, refused.sequence);
@@ -324,6 +341,7 @@ impl Server {
                 }
                 if !session.repeats.take(now_ns, self.config.rates.repeats) {
                     self.counters.repeats_limited += 1;
+                    self.limited.note(Host::of(path.remote.ip()));
                     return Ok(());
                 }
                 self.counters.requests_duplicate += 1;

@@ -35,11 +35,16 @@
 
 use std::ptr::NonNull;
 
-use super::sync::{AtomicU64, Ordering};
+use super::cells::Cells;
+use super::sync::{AtomicU64, IN_MODEL, Ordering};
 use super::word::{FLAGS, FROZEN, MIGRATED, Word};
 
 /// Slots of a bucket. A model has fewer, so that it has fewer orders to try.
-pub(super) const SLOTS: usize = if cfg!(loom) { 2 } else { 7 };
+pub(super) const SLOTS: usize = if IN_MODEL { 2 } else { 7 };
+
+/// There is no memory for another bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoMemory;
 
 /// One cache line, as drawn above.
 #[derive(Debug)]
@@ -90,21 +95,22 @@ impl Bucket {
 
     /// The bucket that this one overflows into, or nothing if its end is frozen. Of several
     /// writers that add one at the same time, one succeeds and the others use its bucket.
-    pub(super) fn next_or_add(&self) -> Option<&Self> {
+    pub(super) fn next_or_add(&self, cells: &Cells) -> Result<Option<&Self>, NoMemory> {
         if self.overflow.load(Ordering::Acquire) == 0 {
-            let added = Box::into_raw(Box::new(Self::empty()));
+            let added = cells.take_bucket().ok_or(NoMemory)?;
+            // SAFETY: it is memory for a bucket, aligned for it, and nobody else has it.
+            unsafe { added.write(Self::empty()) };
             let swapped = self.overflow.compare_exchange(
                 0,
-                added as u64,
+                added.as_ptr() as u64,
                 Ordering::AcqRel,
                 Ordering::Acquire,
             );
             if swapped.is_err() {
-                // SAFETY: it was made above, and not published.
-                drop(unsafe { Box::from_raw(added) });
+                cells.give(std::iter::once(added.cast()));
             }
         }
-        self.next()
+        Ok(self.next())
     }
 
     /// Freezes this bucket and its chain. Several may at a time; when it returns, it is done.
@@ -146,17 +152,18 @@ impl Bucket {
     ///
     /// # Safety
     /// Nobody can see them any more.
-    pub(super) unsafe fn free_chain(first: NonNull<Self>) {
+    pub(super) unsafe fn free_chain(first: NonNull<Self>, cells: &Cells) {
         let mut overflow = Some(first);
-        while let Some(bucket) = overflow {
-            // SAFETY: `next_or_add` made it from a box, and the chain was its only owner.
-            let bucket = unsafe { Box::from_raw(bucket.as_ptr()) };
-            overflow = bucket.overflow();
-        }
+        cells.give(std::iter::from_fn(|| {
+            let bucket = overflow?;
+            // SAFETY: `next_or_add` made it, and by the caller's promise it is still there.
+            overflow = unsafe { bucket.as_ref() }.overflow();
+            Some(bucket.cast())
+        }));
     }
 }
 
 const _: () = {
-    assert!(size_of::<Bucket>() == 64 || cfg!(loom));
+    assert!(size_of::<Bucket>() == 64 || IN_MODEL);
     assert!(align_of::<Bucket>() > FLAGS as usize);
 };

@@ -7,28 +7,31 @@ use std::io;
 use std::ops::Deref;
 
 use super::bucket::Bucket;
+#[cfg(not(any(loom, shuttle)))]
+use super::region::leave_addresses;
 
 /// Empty buckets.
 #[derive(Debug)]
 pub(super) struct BucketArray {
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     map: memmap2::MmapRaw,
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     buckets: Box<[Bucket]>,
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 impl BucketArray {
     /// So many buckets, if the system has memory to map for them.
     pub(super) fn new(buckets: usize) -> io::Result<Self> {
         let map = memmap2::MmapMut::map_anon(buckets * size_of::<Bucket>())?;
+        leave_addresses()?;
         // Where huge pages are not to be had, small ones do.
         let _ = map.advise(memmap2::Advice::HugePage);
         Ok(Self { map: map.into() })
     }
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 impl Deref for BucketArray {
     type Target = [Bucket];
 
@@ -41,15 +44,15 @@ impl Deref for BucketArray {
     }
 }
 
-/// Under loom an atomic is more than its bytes.
-#[cfg(loom)]
+/// In a model an atomic is more than its bytes.
+#[cfg(any(loom, shuttle))]
 impl BucketArray {
     pub(super) fn new(buckets: usize) -> io::Result<Self> {
         Ok(Self { buckets: (0..buckets).map(|_| Bucket::empty()).collect() })
     }
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 impl Deref for BucketArray {
     type Target = [Bucket];
 
@@ -58,7 +61,7 @@ impl Deref for BucketArray {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
 

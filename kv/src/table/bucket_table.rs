@@ -12,17 +12,21 @@
 
 use std::io;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use proto::limits::LOOKUP_GROUP_MAX;
 use proto::store::{Full, Record, Store};
 
-use super::bucket::SLOTS;
+use super::bucket::{NoMemory, SLOTS};
+use super::cells::{Cells, MemoryUse};
 use super::epoch::{Guard, pin, retire};
+use super::garbage::hand_over;
 use super::gauges::TableGauges;
 use super::index::{Found, Index};
 use super::key_hash::{KeyHash, SecretHash};
 use super::memory::Memory;
-use super::record::{NewRecord, RecordRef, free};
+use super::record::{NewRecord, RecordRef};
+use super::shard::Mine;
 use super::sync::{AtomicPtr, AtomicU64, Ordering};
 use super::word::Word;
 
@@ -33,6 +37,8 @@ pub struct BucketTable<H: KeyHash = SecretHash> {
     index: AtomicPtr<Index>,
     key_hash: H,
     memory: Memory,
+    /// The memory of the records.
+    pub(super) cells: Arc<Cells>,
     records: AtomicU64,
 }
 
@@ -43,11 +49,24 @@ const STEP: usize = 8;
 /// is there: so many has one of 8 + 128 bytes.
 const RECORD_LINES: usize = 3;
 
+/// Steps of evacuation before a write is refused that finds no page.
+const ROOM_STEPS: usize = 64;
+
 /// How a write to one index went.
 enum Write {
-    Done(Result<u64, Full>),
+    Done(u64),
+    Refused(Refused),
     /// The key's bucket is migrating; the record is still to be written to the next index.
     Migrating(NewRecord),
+}
+
+/// Why a write was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// The records hold as much as they may.
+    AtCap,
+    /// There is no free page; evacuation may gain one.
+    NoMemory,
 }
 
 impl BucketTable {
@@ -63,8 +82,7 @@ impl BucketTable {
 
     /// The same, or an error if the system has no memory for its index, or no random bytes.
     pub fn try_new(records: usize, memory_cap_bytes: u64) -> io::Result<Self> {
-        let index = Index::for_records(records as u64)?;
-        Ok(Self::over(index, memory_cap_bytes, SecretHash::random()?))
+        Self::over(records, memory_cap_bytes, SecretHash::random()?)
     }
 }
 
@@ -73,24 +91,32 @@ impl<H: KeyHash> BucketTable<H> {
     /// each time. Those who choose keys could make its chains long, so it is for no server.
     #[must_use]
     pub fn with_hash(records: usize, memory_cap_bytes: u64, key_hash: H) -> Self {
-        let index = Index::for_records(records as u64)
-            .unwrap_or_else(|error| panic!("no memory for an index of {records} records: {error}"));
-        Self::over(index, memory_cap_bytes, key_hash)
+        Self::over(records, memory_cap_bytes, key_hash)
+            .unwrap_or_else(|error| panic!("no memory for an index of {records} records: {error}"))
     }
 
-    fn over(index: Index, memory_cap_bytes: u64, key_hash: H) -> Self {
-        Self {
+    fn over(records: usize, memory_cap_bytes: u64, key_hash: H) -> io::Result<Self> {
+        let cells = Cells::new(memory_cap_bytes, Index::bytes_for(records as u64))?;
+        let index = Index::for_records(records as u64, &cells)?;
+        Ok(Self {
             index: AtomicPtr::new(Box::into_raw(Box::new(index))),
             key_hash,
             memory: Memory::new(memory_cap_bytes),
+            cells,
             records: AtomicU64::new(0),
-        }
+        })
     }
 
     /// Records held.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that evacuation moved, since the start.
+    #[must_use]
+    pub fn bytes_moved(&self) -> u64 {
+        self.cells.bytes_moved()
     }
 
     /// Whether it holds none.
@@ -100,12 +126,12 @@ impl<H: KeyHash> BucketTable<H> {
     }
 
     #[inline]
-    fn hash(&self, key: &[u8]) -> u64 {
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
         self.key_hash.hash(key)
     }
 
     #[inline]
-    fn index<'g>(&self, _guard: &'g Guard) -> &'g Index {
+    pub(super) fn index<'g>(&self, _guard: &'g Guard) -> &'g Index {
         // SAFETY: it is never null, was published whole, and is retired after it was replaced,
         // so not while a guard lives that was there when it was read.
         unsafe { &*self.index.load(Ordering::Acquire) }
@@ -125,7 +151,7 @@ impl<H: KeyHash> BucketTable<H> {
 
     /// All buckets of an index are migrated: searches begin in the next from now on.
     #[cold]
-    fn advance(&self, index: &Index, next: &Index, guard: &Guard) {
+    pub(super) fn advance(&self, index: &Index, next: &Index, guard: &Guard) {
         let (old, new) = (std::ptr::from_ref(index), std::ptr::from_ref(next));
         let swapped = self.index.compare_exchange(
             old.cast_mut(),
@@ -160,7 +186,14 @@ impl<H: KeyHash> BucketTable<H> {
 
     /// Writes to one index.
     #[inline]
-    fn put_in(&self, index: &Index, hash: u64, mut new: NewRecord, guard: &Guard) -> Write {
+    fn put_in(
+        &self,
+        index: &Index,
+        hash: u64,
+        mut new: NewRecord,
+        mine: &mut Mine<'_>,
+        guard: &Guard,
+    ) -> Write {
         let new_bytes = new.bytes();
         let mut bucket = index.bucket(hash);
         loop {
@@ -180,29 +213,129 @@ impl<H: KeyHash> BucketTable<H> {
                         break;
                     }
                     let old_bytes = old.map_or(0, RecordRef::bytes);
-                    if !self.memory.allows(old_bytes, new_bytes) {
-                        return Write::Done(Err(Full));
+                    if new_bytes > old_bytes
+                        && let Some(refused) = self.refuses_growth(old_bytes, new_bytes)
+                    {
+                        new.discard(mine);
+                        return Write::Refused(refused);
                     }
                     let version = old.map_or(0, RecordRef::version) + 1;
                     new.set_version(version);
                     match bucket.replace(slot, seen, Word::new(hash, new.address())) {
                         Ok(()) => {
-                            new.publish();
                             self.memory.replaced(old_bytes, new_bytes);
                             match seen.address() {
-                                // SAFETY: the swap took it out of the table, once.
-                                Some(old) => unsafe { retire(guard, old, |old| free(old)) },
+                                Some(record) => {
+                                    mine.retire(record, old.map_or(0, RecordRef::class));
+                                }
                                 None => self.added(index),
                             }
-                            return Write::Done(Ok(version));
+                            return Write::Done(version);
                         }
                         Err(now) => seen = now,
                     }
                 }
             }
-            let Some(next) = bucket.next_or_add() else { return Write::Migrating(new) };
-            bucket = next;
+            match bucket.next_or_add(&self.cells) {
+                Ok(Some(next)) => bucket = next,
+                Ok(None) => return Write::Migrating(new),
+                Err(NoMemory) => {
+                    new.discard(mine);
+                    return Write::Refused(Refused::NoMemory);
+                }
+            }
         }
+    }
+
+    /// Whether a record may not be replaced by a longer one.
+    #[inline]
+    fn refuses_growth(&self, old_bytes: u64, new_bytes: u64) -> Option<Refused> {
+        if !self.memory.allows(old_bytes, new_bytes) {
+            return Some(Refused::AtCap);
+        }
+        self.cells.is_tight().then_some(Refused::NoMemory)
+    }
+
+    #[inline]
+    fn try_put(&self, hash: u64, key: &[u8], value: &[u8]) -> Result<u64, Refused> {
+        // Pinning may free garbage, which locks a shard: so it comes first.
+        let guard = pin();
+        let mut mine = self.cells.mine();
+        if !mine.can_retire() {
+            return Err(Refused::NoMemory);
+        }
+        let mut new = NewRecord::new(key, value, &mut mine).ok_or(Refused::NoMemory)?;
+        let mut index = self.index_after_migrating_some(&guard);
+        let version = loop {
+            match self.put_in(index, hash, new, &mut mine, &guard) {
+                Write::Done(version) => break version,
+                Write::Refused(refused) => return Err(refused),
+                Write::Migrating(record) => new = record,
+            }
+            let Ok(next) = self.migrate_for_write(index, hash, &guard) else {
+                new.discard(&mut mine);
+                return Err(Refused::NoMemory);
+            };
+            index = next;
+        };
+        if mine.is_bag_full() {
+            let bag = mine.bag().expect("it is full");
+            drop(mine);
+            hand_over(&self.cells, bag, &guard);
+        }
+        Ok(version)
+    }
+
+    /// Migrates the frozen bucket of a hash; returns the index where a writer goes on.
+    #[cold]
+    pub(super) fn migrate_for_write<'g>(
+        &self,
+        index: &'g Index,
+        hash: u64,
+        guard: &'g Guard,
+    ) -> Result<&'g Index, NoMemory> {
+        let next = index.next(guard).expect("a frozen bucket has a next index");
+        if index.migrate_bucket(hash, next, |key| self.hash(key), guard)? {
+            self.advance(index, next, guard);
+        }
+        Ok(next)
+    }
+
+    /// What a write does that was refused, or after which free pages run low.
+    #[cold]
+    #[inline(never)]
+    fn put_on_low_memory(
+        &self,
+        hash: u64,
+        key: &[u8],
+        value: &[u8],
+        mut result: Result<u64, Refused>,
+    ) -> Result<u64, Full> {
+        for _ in 0..ROOM_STEPS {
+            match result {
+                Ok(version) => {
+                    self.evacuate_some();
+                    return Ok(version);
+                }
+                Err(Refused::AtCap) => return Err(Full),
+                Err(Refused::NoMemory) if self.make_room() => {
+                    result = self.try_put(hash, key, value);
+                }
+                Err(Refused::NoMemory) => return Err(Full),
+            }
+        }
+        result.map_err(|_| Full)
+    }
+
+    /// Goes on with evacuation because there is no memory; returns whether that may gain some.
+    fn make_room(&self) -> bool {
+        let may_gain = self.evacuate_some();
+        let guard = pin();
+        let bag = self.cells.mine().bag();
+        if let Some(bag) = bag {
+            hand_over(&self.cells, bag, &guard);
+        }
+        may_gain
     }
 
     /// Counts a new record, and begins to grow if it is one too many.
@@ -259,47 +392,39 @@ impl<H: KeyHash> Store for &BucketTable<H> {
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<u64, Full> {
         let hash = self.hash(key);
-        let mut new = NewRecord::new(key, value);
-        let guard = pin();
-        let mut index = self.index_after_migrating_some(&guard);
-        loop {
-            match self.put_in(index, hash, new, &guard) {
-                Write::Done(result) => return result,
-                Write::Migrating(record) => new = record,
-            }
-            let next = index.next(&guard).expect("a frozen bucket has a next index");
-            if index.migrate_bucket(hash, next, |key| self.hash(key), &guard) {
-                self.advance(index, next, &guard);
-            }
-            index = next;
+        match self.try_put(hash, key, value) {
+            Ok(version) if !self.cells.is_low() => Ok(version),
+            result => self.put_on_low_memory(hash, key, value, result),
         }
     }
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         let buckets = self.index(&pin()).len();
         let (records, record_bytes) = (self.len(), self.memory.used_bytes());
-        TableGauges { records, record_bytes, buckets }.named().collect()
+        let MemoryUse { index_bytes, page_bytes, free_page_bytes, garbage_bytes } =
+            self.cells.memory_use();
+        let gauges = TableGauges {
+            records,
+            record_bytes,
+            page_bytes,
+            free_page_bytes,
+            garbage_bytes,
+            index_bytes,
+            records_moved: self.cells.records_moved(),
+            buckets,
+        };
+        gauges.named().collect()
     }
 }
 
 impl<H: KeyHash> Drop for BucketTable<H> {
     fn drop(&mut self) {
-        let guard = pin();
-        while let index = self.index(&guard)
-            && let Some(next) = index.next(&guard)
-        {
-            for bucket in 0..index.len() {
-                if index.migrate_bucket(bucket, next, |key| self.hash(key), &guard) {
-                    self.advance(index, next, &guard);
-                }
-            }
+        // SAFETY: it was made from a box, and the table is dropped, so nobody else has it. The
+        // records and the buckets that others overflow into go with their pages.
+        let first = unsafe { Box::from_raw(self.index.load(Ordering::Relaxed)) };
+        let mut index = Some(first);
+        while let Some(dropped) = index {
+            index = dropped.take_next();
         }
-        // SAFETY: the table is dropped, so nobody else has it, and it was made from a box.
-        let mut index = unsafe { Box::from_raw(self.index.load(Ordering::Relaxed)) };
-        for record in index.records() {
-            // SAFETY: nobody else can see the records, and each is in one slot only.
-            unsafe { free(record) };
-        }
-        index.free_chains();
     }
 }

@@ -1,9 +1,10 @@
 //! Epoch-based reclamation: what was taken out of the table is dropped when no thread can see
 //! it any more (Fraser 2004, by crossbeam).
 
+#[cfg(not(shuttle))]
 use std::ptr::NonNull;
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(super) use crossbeam_epoch::{Guard, pin};
 
 /// Drops something when no thread can see it any more. `drop` runs on any thread.
@@ -11,7 +12,7 @@ pub(super) use crossbeam_epoch::{Guard, pin};
 /// # Safety
 /// It was taken from where others find it, by the caller alone, under `guard`; and it belongs
 /// to no thread.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(super) unsafe fn retire<T>(
     guard: &Guard,
     retired: NonNull<T>,
@@ -27,6 +28,18 @@ pub(super) unsafe fn retire<T>(
         });
     }
 }
+
+/// Tells others of what this thread retired, and drops what can be dropped now.
+#[cfg(not(any(loom, shuttle)))]
+pub(super) fn flush(guard: &Guard) {
+    guard.flush();
+}
+
+#[cfg(any(loom, shuttle))]
+pub(super) fn flush(_guard: &Guard) {}
+
+#[cfg(shuttle)]
+pub(super) use super::shuttle_epoch::{Guard, pin, retire};
 
 /// Under loom nothing is dropped before the test ends, so that the model is of the table's
 /// own orders only; crossbeam has its own proofs.

@@ -12,18 +12,22 @@
 
 use std::io;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
-use super::bucket::{Bucket, SLOTS};
+use super::bucket::{Bucket, NoMemory, SLOTS};
 use super::bucket_array::BucketArray;
+use super::cells::Cells;
 use super::epoch::{Guard, retire};
 use super::record::{Header, RecordRef};
-use super::sync::{AtomicPtr, AtomicU64, Ordering};
+use super::sync::{AtomicPtr, AtomicU64, IN_MODEL, Ordering};
 use super::word::Word;
 
 /// Records for which a bucket is made: the others of its slots make overflow rare.
-const RECORDS_PER_BUCKET: u64 = if cfg!(loom) { 1 } else { 4 };
+const RECORDS_PER_BUCKET: u64 = if IN_MODEL { 1 } else { 4 };
 /// Buckets that a thread migrates at a time.
-const MIGRATION_STEP: u64 = if cfg!(loom) { 1 } else { 8 };
+const MIGRATION_STEP: u64 = if IN_MODEL { 1 } else { 8 };
+
+const BUCKET_BYTES: u64 = size_of::<Bucket>() as u64;
 
 /// Buckets, and how far their migration is.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(super) struct Index {
     migrated: AtomicU64,
     /// The system had no memory for the next index: with how many records to try again.
     retry_at_records: AtomicU64,
+    /// What its buckets are counted in.
+    cells: Arc<Cells>,
 }
 
 /// What a search of one index found.
@@ -49,13 +55,23 @@ pub(super) enum Found<'g> {
 
 impl Index {
     /// Empty buckets for about `records`.
-    pub(super) fn for_records(records: u64) -> io::Result<Self> {
-        Self::new(records.div_ceil(RECORDS_PER_BUCKET).next_power_of_two())
+    pub(super) fn for_records(records: u64, cells: &Arc<Cells>) -> io::Result<Self> {
+        Self::new(buckets_for(records), cells, true)
     }
 
-    fn new(buckets: u64) -> io::Result<Self> {
+    /// What they take.
+    pub(super) fn bytes_for(records: u64) -> u64 {
+        buckets_for(records) * BUCKET_BYTES
+    }
+
+    fn new(buckets: u64, cells: &Arc<Cells>, is_first: bool) -> io::Result<Self> {
+        let array = BucketArray::new(buckets as usize)?;
+        if !cells.take_for_index(buckets * BUCKET_BYTES, is_first) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         Ok(Self {
-            buckets: BucketArray::new(buckets as usize)?,
+            buckets: array,
+            cells: cells.clone(),
             next: AtomicPtr::new(std::ptr::null_mut()),
             claimed: AtomicU64::new(0),
             migrated: AtomicU64::new(0),
@@ -97,7 +113,7 @@ impl Index {
         if is_migrating || records < self.retry_at_records.load(Ordering::Relaxed) {
             return;
         }
-        let Ok(next) = Self::new(2 * self.len()) else {
+        let Ok(next) = Self::new(2 * self.len(), &self.cells, false) else {
             self.retry_at_records.store(records + records / 8, Ordering::Relaxed);
             return;
         };
@@ -170,85 +186,125 @@ impl Index {
         let first = self.claimed.fetch_add(MIGRATION_STEP, Ordering::Relaxed);
         let mut is_last = false;
         for bucket in first..(first + MIGRATION_STEP).min(self.len()) {
-            is_last |= self.migrate_bucket(bucket, next, &hash_of, guard);
+            match self.migrate_bucket(bucket, next, &hash_of, guard) {
+                Ok(last) => is_last |= last,
+                Err(NoMemory) => {
+                    // Somebody tries again, when there is some.
+                    self.claimed.fetch_min(bucket, Ordering::Relaxed);
+                    break;
+                }
+            }
         }
         is_last
     }
 
-    /// Migrates the bucket of a hash, unless that is done; returns whether it was the last.
+    /// Migrates the bucket of a hash, unless that is done; returns whether it was the last. Without
+    /// memory for what it overflows into there, it stays frozen.
     pub(super) fn migrate_bucket(
         &self,
         hash: u64,
         next: &Self,
         hash_of: impl Fn(&[u8]) -> u64,
         guard: &Guard,
-    ) -> bool {
+    ) -> Result<bool, NoMemory> {
         let head = self.bucket(hash);
         if head.is_migrated() {
-            return false;
+            return Ok(false);
         }
         head.freeze();
         for word in head.chain().flat_map(Bucket::words) {
             // SAFETY: the bucket was not migrated when the guard was there already.
             if let Some(record) = unsafe { word.record(guard) } {
-                next.insert_migrated(hash_of(record.key()), record.key(), word.unfrozen(), guard);
+                next.insert_migrated(hash_of(record.key()), record.key(), word.unfrozen(), guard)?;
             }
         }
         if !head.set_migrated() {
-            return false;
+            return Ok(false);
         }
         if let Some(chain) = head.overflow() {
+            let cells = self.cells.clone();
             // SAFETY: only the first to mark the bucket as migrated comes here, and who comes
             // later looks at the mark before anything else.
-            unsafe { retire(guard, chain, |chain| Bucket::free_chain(chain)) };
+            unsafe { retire(guard, chain, move |chain| Bucket::free_chain(chain, &cells)) };
         }
-        self.migrated.fetch_add(1, Ordering::AcqRel) + 1 == self.len()
+        Ok(self.migrated.fetch_add(1, Ordering::AcqRel) + 1 == self.len())
     }
 
     /// Inserts a record of the index before, unless its key is here.
-    fn insert_migrated(&self, hash: u64, key: &[u8], record: Word, guard: &Guard) {
+    fn insert_migrated(
+        &self,
+        hash: u64,
+        key: &[u8],
+        record: Word,
+        guard: &Guard,
+    ) -> Result<(), NoMemory> {
         let mut bucket = self.bucket(hash);
         loop {
             for slot in 0..SLOTS {
                 let mut seen = bucket.word(slot);
                 if seen == Word::EMPTY {
                     match bucket.replace(slot, Word::EMPTY, record) {
-                        Ok(()) => return,
+                        Ok(()) => return Ok(()),
                         Err(now) => seen = now,
                     }
                 }
                 if seen.is_frozen() {
-                    return; // This index is migrating itself, so it already had every record.
+                    return Ok(()); // This index is migrating itself, so it already had every record.
                 }
                 if seen.is_live_match(hash) {
                     // SAFETY: it was not frozen, so this bucket was not migrated.
                     let held = unsafe { seen.record(guard) };
                     if held.is_some_and(|held| held.is_of(key)) {
-                        return;
+                        return Ok(());
                     }
                 }
             }
-            let Some(next) = bucket.next_or_add() else { return };
+            let Some(next) = bucket.next_or_add(&self.cells)? else { return Ok(()) };
             bucket = next;
         }
     }
 
-    /// Every record, when nobody else is there.
-    pub(super) fn records(&mut self) -> impl Iterator<Item = NonNull<Header>> + '_ {
-        self.buckets
-            .iter()
-            .flat_map(Bucket::chain)
-            .flat_map(Bucket::words)
-            .filter_map(Word::address)
+    /// The next index, which this one, that nobody else has, is followed by.
+    pub(super) fn take_next(&self) -> Option<Box<Self>> {
+        let next = self.next.swap(std::ptr::null_mut(), Ordering::Relaxed);
+        // SAFETY: `begin_migration` made it from a box, and only this index leads to it.
+        NonNull::new(next).map(|next| unsafe { Box::from_raw(next.as_ptr()) })
     }
 
-    /// Frees what buckets overflowed into. An index that migrated has nothing of it any more:
-    /// to look through all of its buckets would keep its worker for long.
-    pub(super) fn free_chains(self) {
-        for chain in self.buckets.iter().filter_map(Bucket::overflow) {
-            // SAFETY: the index is the caller's own.
-            unsafe { Bucket::free_chain(chain) };
+    /// Where a record is; an error if that is decided by the next index, to which the bucket is
+    /// migrating or has migrated.
+    pub(super) fn place_of(
+        &self,
+        hash: u64,
+        record: NonNull<Header>,
+    ) -> Option<Result<(&Bucket, usize, Word), ()>> {
+        let head = self.bucket(hash);
+        for bucket in head.chain() {
+            for slot in 0..SLOTS {
+                let word = bucket.word(slot);
+                if word.is_frozen() {
+                    return Some(Err(()));
+                }
+                if word.address() == Some(record) {
+                    return Some(Ok((bucket, slot, word)));
+                }
+                if word == Word::EMPTY {
+                    return None; // Slots fill in order.
+                }
+            }
         }
+        let is_frozen = head.chain().last().is_some_and(Bucket::ends_frozen);
+        is_frozen.then_some(Err(()))
+    }
+}
+
+fn buckets_for(records: u64) -> u64 {
+    records.div_ceil(RECORDS_PER_BUCKET).next_power_of_two()
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.cells.give_from_index(self.len() * BUCKET_BYTES);
     }
 }
 

@@ -14,26 +14,41 @@
 //! | `word` | what a slot holds |
 //! | `record` | version, key and value |
 //! | `key_hash`, `aes_hash` | where a key belongs, which nobody else can know |
-//! | `free_list` | the memory of freed records |
-//! | `epoch`, `memory`, `sync` | when to drop what was retired; the cap; atomics |
+//! | `evacuation` | moves records so that pages become free |
+//! | `cells`, `shard` | the memory of records within the bound; what each thread has of it |
+//! | `garbage` | records that were retired, until no thread can see them |
+//! | `pages`, `size_class`, `region` | which cells are free; their sizes; their memory |
+//! | `resident` | what the process has in memory, for papaya |
+//! | `shuttle_epoch` | the same as `epoch`, for random schedules: drops as early as may be |
+//! | `epoch`, `memory`, `sync`, `try_lock` | when to drop what was retired; the cap; atomics; locks |
 
 #[cfg(target_arch = "x86_64")]
 mod aes_hash;
 mod bucket;
 mod bucket_array;
 mod bucket_table;
+mod cells;
 mod epoch;
-mod free_list;
+mod evacuation;
+mod garbage;
 mod gauges;
 mod index;
 mod key_hash;
 mod memory;
 mod null_table;
+mod pages;
 mod papaya_table;
 mod record;
+mod region;
+mod resident;
+mod shard;
+#[cfg(shuttle)]
+mod shuttle_epoch;
+mod size_class;
 mod sync;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
+mod try_lock;
 mod word;
 
 use std::io;

@@ -12,12 +12,14 @@ use proto::store::{Full, Record, Store};
 
 use super::gauges::TableGauges;
 use super::memory::Memory;
+use super::resident::Resident;
 
 /// The records of a server.
 #[derive(Debug)]
 pub struct PapayaTable {
     map: HashMap<Stored, u64, RandomState>,
     memory: Memory,
+    resident: Resident,
 }
 
 /// Key and value, back to back.
@@ -34,8 +36,10 @@ impl PapayaTable {
     /// An empty table with room for about `records` before it grows.
     #[must_use]
     pub fn new(records: usize, memory_cap_bytes: u64) -> Self {
+        // Before the map: its memory counts.
+        let resident = Resident::new(memory_cap_bytes);
         let map = HashMap::with_capacity_and_hasher(records, RandomState::default());
-        Self { map, memory: Memory::new(memory_cap_bytes) }
+        Self { map, memory: Memory::new(memory_cap_bytes), resident }
     }
 
     /// Records held.
@@ -84,7 +88,8 @@ impl Store for &PapayaTable {
         let map = self.map.pin();
         let result = map.compute(Stored::new(key, value), |old| {
             let old_bytes = old.map_or(0, |(stored, _)| stored.record_bytes());
-            if !self.memory.allows(old_bytes, new_bytes) {
+            let is_bounded = self.resident.allows(new_bytes, new_bytes > old_bytes);
+            if !is_bounded || !self.memory.allows(old_bytes, new_bytes) {
                 return Operation::Abort(Full);
             }
             let version = old.map_or(0, |(_, &version)| version) + 1;
@@ -106,7 +111,7 @@ impl Store for &PapayaTable {
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         let (records, record_bytes) = (self.len() as u64, self.used_bytes());
-        TableGauges { records, record_bytes, buckets: 0 }.named().collect()
+        TableGauges { records, record_bytes, ..TableGauges::default() }.named().collect()
     }
 }
 

@@ -4,15 +4,18 @@
 //! ```text
 //!  byte 0                  8           12        14        16
 //!      +-------------------+-----------+---------+---------+-- key_bytes --+-- value_bytes --+
-//!      |      version      |value_bytes|key_bytes| padding |     key       |      value      |
+//!      |      version      |value_bytes|key_bytes|  class  |     key       |      value      |
 //!      +-------------------+-----------+---------+---------+---------------+-----------------+
 //! ```
+//!
+//! The class is that of its cell, which may be larger than it needs ([`super::pages`]).
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::free_list;
 use super::memory::Memory;
+use super::shard::Mine;
+use super::size_class::{CLASSES, Class, class_of};
 use super::sync::WriteOnce;
 
 /// Before the key and the value of a record.
@@ -22,28 +25,49 @@ pub(super) struct Header {
     version: WriteOnce<u64>,
     value_bytes: u32,
     key_bytes: u16,
+    class: u16,
 }
 
 const HEADER_BYTES: usize = size_of::<Header>();
 
-/// A record that nobody else can see yet. Dropped unless it is published.
+/// A record that nobody else can see yet. It is published or discarded.
 #[derive(Debug)]
 pub(super) struct NewRecord(NonNull<Header>);
 
 impl NewRecord {
-    pub(super) fn new(key: &[u8], value: &[u8]) -> Self {
+    /// A record in memory of this shard, if there is some.
+    #[inline]
+    pub(super) fn new(key: &[u8], value: &[u8], mine: &mut Mine<'_>) -> Option<Self> {
         let key_bytes = u16::try_from(key.len()).expect("keys are at most 512 bytes");
         let value_bytes = u32::try_from(value.len()).expect("values are at most 1 MiB");
-        let header = free_list::allocate(size(key.len(), value.len())).cast::<Header>();
-        // SAFETY: the allocation is ours, aligned for a header, and long enough for it and
+        let class = class_of(HEADER_BYTES + key.len() + value.len())?;
+        let header = mine.allocate(class)?.cast::<Header>();
+        let class = class as u16;
+        // SAFETY: the cell is ours, aligned for a header, and long enough for it and
         // for the bytes that follow it; the sources cannot overlap fresh memory.
         unsafe {
-            header.write(Header { version: WriteOnce::new(0), value_bytes, key_bytes });
+            header.write(Header { version: WriteOnce::new(0), value_bytes, key_bytes, class });
             let bytes = header.cast::<u8>().add(HEADER_BYTES);
             bytes.copy_from_nonoverlapping(NonNull::from(key).cast(), key.len());
             bytes.add(key.len()).copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
         }
-        Self(header)
+        Some(Self(header))
+    }
+
+    /// The same record in other memory, if there is some.
+    pub(super) fn copy_of(record: RecordRef<'_>, mine: &mut Mine<'_>) -> Option<Self> {
+        let bytes = record.key().len() + record.value().len();
+        let (cell, class) = mine.allocate_for_move(class_of(HEADER_BYTES + bytes)?)?;
+        let (header, class) = (cell.cast::<Header>(), class as u16);
+        let Header { value_bytes, key_bytes, .. } = *record.header();
+        // SAFETY: as above; the bytes behind the header are the key and the value together.
+        unsafe {
+            let version = WriteOnce::new(record.version());
+            header.write(Header { version, value_bytes, key_bytes, class });
+            let source = record.0.cast::<u8>().add(HEADER_BYTES);
+            header.cast::<u8>().add(HEADER_BYTES).copy_from_nonoverlapping(source, bytes);
+        }
+        Some(Self(header))
     }
 
     /// Sets the version that it will be published with.
@@ -75,16 +99,10 @@ impl NewRecord {
         self.0
     }
 
-    /// It was published: from now on it is freed by [`free`].
-    pub(super) fn publish(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for NewRecord {
-    fn drop(&mut self) {
-        // SAFETY: it was not published, so nobody else can see it.
-        unsafe { free(self.0) };
+    /// Gives its memory back.
+    pub(super) fn discard(self, mine: &mut Mine<'_>) {
+        let class = self.as_ref().class();
+        mine.free(self.0.cast(), class);
     }
 }
 
@@ -104,7 +122,9 @@ impl<'a> RecordRef<'a> {
     fn header(self) -> &'a Header {
         // SAFETY: by the promise of `new` it lives during `'a`; published records are
         // initialized and never written again.
-        unsafe { self.0.as_ref() }
+        let header = unsafe { self.0.as_ref() };
+        debug_assert!(usize::from(header.class) < CLASSES, "it is poisoned: it was freed");
+        header
     }
 
     #[inline]
@@ -132,6 +152,12 @@ impl<'a> RecordRef<'a> {
         self.slice(usize::from(self.header().key_bytes), self.header().value_bytes as usize)
     }
 
+    /// Of its cell.
+    #[inline]
+    pub(super) fn class(self) -> Class {
+        usize::from(self.header().class)
+    }
+
     /// What it counts, as [`Memory`] does.
     #[inline]
     pub(super) fn bytes(self) -> u64 {
@@ -151,18 +177,12 @@ impl<'a> RecordRef<'a> {
     }
 }
 
-/// Frees a record.
+/// The class of a record's cell.
 ///
 /// # Safety
-/// The record came from [`NewRecord`], is freed once, and nobody can see it any more.
-pub(super) unsafe fn free(header: NonNull<Header>) {
-    // SAFETY: it is still initialized.
-    let Header { key_bytes, value_bytes, .. } = unsafe { header.as_ref() };
-    let size = size(usize::from(*key_bytes), *value_bytes as usize);
-    // SAFETY: it was taken with this very size.
-    unsafe { free_list::free(header.cast(), size) };
-}
-
-fn size(key_bytes: usize, value_bytes: usize) -> usize {
-    HEADER_BYTES + key_bytes + value_bytes
+/// It is initialized, and nobody changes it.
+#[inline]
+pub(super) unsafe fn class_of_record(header: NonNull<Header>) -> Class {
+    // SAFETY: by the caller's promise.
+    usize::from(unsafe { header.as_ref() }.class)
 }

@@ -31,8 +31,9 @@
 use std::ptr::NonNull;
 
 use super::epoch::Guard;
-use super::free_list::ADDRESS_BITS;
 use super::record::{Header, RecordRef};
+use super::region::ADDRESS_BITS;
+use super::sync::between;
 
 const TAG_MASK: u64 = !((1 << ADDRESS_BITS) - 1);
 /// Also of the link between two buckets: [`super::bucket`].
@@ -99,6 +100,7 @@ impl Word {
     /// to read it: then its record is retired, if at all, after the guard was there.
     #[inline]
     pub(super) unsafe fn record(self, _guard: &Guard) -> Option<RecordRef<'_>> {
+        between();
         // SAFETY: what a slot holds was published, with a release that our acquire has seen;
         // and it lives as long as the guard, by the caller's promise.
         self.address().map(|address| unsafe { RecordRef::new(address) })

@@ -7,7 +7,16 @@ use std::net::SocketAddr;
 use client::{Error, WorkerStats};
 
 /// Figures of a server's whole table, which each of its workers reports. They may fall.
-pub(crate) const GAUGES: [&str; 3] = ["records", "record_bytes", "buckets"];
+pub(crate) const GAUGES: [&str; 8] = [
+    "records",
+    "record_bytes",
+    "page_bytes",
+    "free_page_bytes",
+    "garbage_bytes",
+    "index_bytes",
+    "records_moved",
+    "buckets",
+];
 
 /// Counters by their names.
 pub(crate) type Counters = BTreeMap<String, u64>;
