@@ -38,7 +38,10 @@ const IDLE_PORT: u16 = 7499;
 /// same core. Single rounds differ by 20 %, so the medians of few rounds may be less.
 const FLOOD_RATIO_MIN: f64 = 0.4;
 /// Against greedy clients: 0.8 of a fair share of the link, which is half of it.
-const GREEDY_RATIO_MIN: f64 = 0.8 * 0.5 * 0.9;
+const GREEDY_RATIO_MIN: f64 = 0.8 * 0.5;
+/// Beside questions for counters: far more than the 0.06 that was left when each of a request was
+/// answered.
+const STATS_RATIO_MIN: f64 = 0.5;
 
 /// What an attack is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +185,7 @@ fn hellos_cost_at_most_half_beside_what_they_cost_an_idle_socket() {
 #[ignore = "needs root, for network namespaces; .ci/run runs it"]
 fn requests_full_of_questions_for_counters_cost_the_others_little() {
     let ratio = ratio(&Setting::new(Scenario::Stats, Control::Nothing));
-    assert!(ratio >= 0.7, "{ratio:.3}");
+    assert!(ratio >= STATS_RATIO_MIN, "{ratio:.3}");
 }
 
 #[test]
