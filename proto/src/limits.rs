@@ -66,7 +66,7 @@ pub const CLOSED_CLIENTS_MAX: usize = 4096;
 /// A cookie older than this is refused.
 pub const COOKIE_LIFETIME_NS: u64 = 10_000_000_000;
 /// How often a worker answers those who have not proved to be worth it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerRates {
     /// COOKIEs to all addresses: at most 5 % of a core.
     pub cookies: Rate,
