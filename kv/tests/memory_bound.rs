@@ -16,12 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const MIB: u64 = 1 << 20;
 /// What a table may have beside its bound. A server may have 64 MiB, for its code, its stacks
 /// and its buffers too.
-const fn beside_bytes(choice: Choice) -> u64 {
-    match choice {
-        Choice::Papaya => 48 * MIB,
-        Choice::Bucket | Choice::Null => 12 * MIB,
-    }
-}
+const BESIDE_BYTES: u64 = 12 * MIB;
 /// Values of an earlier round that are never written again: one in so many.
 const KEPT_ONE_IN: u64 = 40;
 
@@ -30,7 +25,6 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// A table, and the resident memory of the process before it was made.
 struct Watched {
     table: Table,
-    beside_bytes: u64,
     memory_bytes: u64,
     before_bytes: u64,
     highest_bytes: u64,
@@ -41,8 +35,7 @@ impl Watched {
         let before_bytes = resident_bytes();
         let table = Table::new(choice, (memory_bytes / 256) as usize, memory_bytes);
         let table = table.expect("there is memory");
-        let beside_bytes = beside_bytes(choice);
-        Self { table, beside_bytes, memory_bytes, before_bytes, highest_bytes: 0 }
+        Self { table, memory_bytes, before_bytes, highest_bytes: 0 }
     }
 
     fn put(&self, key: u64, value: &[u8]) -> Result<u64, Full> {
@@ -67,7 +60,7 @@ impl Watched {
     fn assert_bound(&mut self, when: &str) {
         let bytes = resident_bytes().saturating_sub(self.before_bytes);
         self.highest_bytes = self.highest_bytes.max(bytes);
-        let bound = self.memory_bytes + self.beside_bytes;
+        let bound = self.memory_bytes + BESIDE_BYTES;
         assert!(bytes <= bound, "{} MiB of {} {when}", bytes / MIB, bound / MIB);
     }
 }
@@ -130,7 +123,6 @@ fn memory_stays_bounded_while_sizes_fall() {
 
 #[test]
 fn an_allocator_keeps_what_it_had_and_papaya_refuses_for_it() {
-    // Most of what would make it grow further.
     sizes_fall(Choice::Papaya, 96 * MIB);
 }
 
