@@ -9,6 +9,7 @@ use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use host::output::{to_stderr, to_stdout};
+use proto::limits::ANSWER_RATES;
 use proto::server::ServerConfig;
 use udp::core_loop::{self, Endpoint};
 use udp::idle::Idle;
@@ -83,6 +84,7 @@ pub fn start(flags: &Flags) -> Result<Running> {
             receive_buffer_bytes: socket.receive_buffer_bytes(),
             incarnation: u64::from_le_bytes(incarnation),
             secret: random()?,
+            rates: ANSWER_RATES,
         };
         let published = observed.published(index);
         let worker = Worker::new(config, table.clone(), published, stop.clone());

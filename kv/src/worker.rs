@@ -113,6 +113,7 @@ impl Worker {
         self.published.publish(WorkerFigures {
             server: *self.server.counters(),
             transport: *transport,
+            limited: *self.server.limited(),
             sessions: self.server.sessions() as u64,
             told_ns: now_ns,
             ..self.figures

@@ -85,6 +85,7 @@ fn round_trip(criterion: &mut Criterion) {
         receive_buffer_bytes: 4 << 20,
         incarnation: 1,
         secret: [1; 16],
+        rates: proto::limits::ANSWER_RATES,
     });
     let config = ClientConfig { reply_bytes_max: 4 << 20, ..ClientConfig::default() };
     let mut client: Client<u32> = Client::new(0, address, [2; 16], config);

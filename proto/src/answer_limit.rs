@@ -1,16 +1,17 @@
 //! How many answers addresses without a session get: all of them together, and each of them.
 //!
 //! An answer to a stranger costs a worker far more than the datagram that asked for it, and
-//! anybody can ask. An address is an IPv4 address, or the /64 of an IPv6 address, because a host
-//! may use all addresses of its /64. The buckets of addresses are a table of fixed size; which of
-//! them is an address's depends on a secret, so that nobody can choose to share another's.
+//! anybody can ask. What counts is the [`Host`] of an address. The buckets of hosts are a table of
+//! fixed size; which of them is a host's depends on a secret, so that nobody can choose to share
+//! another's.
 
 use std::hash::Hasher as _;
-use std::net::IpAddr;
 
 use siphasher::sip::SipHasher13;
 
+use crate::host::Host;
 use crate::limits::ADDRESS_BUCKETS;
+use crate::planted::{Fault, is_planted};
 use crate::token_bucket::{Rate, TokenBucket};
 
 /// The limit of one kind of answer.
@@ -22,7 +23,7 @@ pub(crate) struct AnswerLimit {
     all: TokenBucket,
     by_address: Box<[TokenBucket]>,
     /// The address that was refused last, and its bucket: a flood from one is not hashed.
-    last: (u64, u16),
+    last: (Host, u16),
 }
 
 impl AnswerLimit {
@@ -35,46 +36,39 @@ impl AnswerLimit {
             rate_by_address,
             all: TokenBucket::default(),
             by_address,
-            last: (0, 0),
+            last: (Host::default(), 0),
         };
-        limit.last.1 = limit.bucket_of(0);
+        limit.last.1 = limit.bucket_of(Host::default());
         limit
     }
 
     /// Whether an address would get an answer.
     #[inline]
-    pub(crate) fn admits(&mut self, now_ns: u64, address: IpAddr) -> bool {
+    pub(crate) fn admits(&mut self, now_ns: u64, host: Host) -> bool {
+        if is_planted(Fault::AnswersUnlimited) {
+            return true;
+        }
         if !self.all.has_token(now_ns, self.rate) {
             return false;
         }
-        let prefix = prefix(address);
-        if prefix != self.last.0 {
-            self.last = (prefix, self.bucket_of(prefix));
+        if host != self.last.0 {
+            self.last = (host, self.bucket_of(host));
         }
         self.by_address[usize::from(self.last.1)].has_token(now_ns, self.rate_by_address)
     }
 
     /// The same, and it gets it.
-    pub(crate) fn take(&mut self, now_ns: u64, address: IpAddr) -> bool {
-        self.admits(now_ns, address)
-            && self.by_address[usize::from(self.last.1)].take(now_ns, self.rate_by_address)
-            && self.all.take(now_ns, self.rate)
+    pub(crate) fn take(&mut self, now_ns: u64, host: Host) -> bool {
+        is_planted(Fault::AnswersUnlimited)
+            || self.admits(now_ns, host)
+                && self.by_address[usize::from(self.last.1)].take(now_ns, self.rate_by_address)
+                && self.all.take(now_ns, self.rate)
     }
 
-    fn bucket_of(&self, prefix: u64) -> u16 {
+    fn bucket_of(&self, host: Host) -> u16 {
         let mut hasher = SipHasher13::new_with_key(&self.key);
-        hasher.write_u64(prefix);
+        hasher.write_u64(host.bits());
         (hasher.finish() as usize % ADDRESS_BUCKETS) as u16
-    }
-}
-
-/// What stands for an address and all that belong to the same host.
-#[inline]
-fn prefix(address: IpAddr) -> u64 {
-    match address.to_canonical() {
-        // No /64 of hosts begins with zeros.
-        IpAddr::V4(ip) => u64::from(ip.to_bits()),
-        IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
     }
 }
 
@@ -86,8 +80,8 @@ mod tests {
     const EACH: Rate = Rate { per_s: 10, burst: 5 };
 
     fn taken(limit: &mut AnswerLimit, now_ns: u64, address: &str) -> usize {
-        let address = address.parse().unwrap();
-        (0..1000).filter(|_| limit.take(now_ns, address)).count()
+        let host = Host::of(address.parse().unwrap());
+        (0..1000).filter(|_| limit.take(now_ns, host)).count()
     }
 
     #[test]
@@ -115,7 +109,9 @@ mod tests {
     fn whose_bucket_is_whose_is_a_secret() {
         let buckets = |key| {
             let limit = AnswerLimit::new([key; 16], ALL, EACH);
-            (0..64).map(|prefix| limit.bucket_of(prefix)).collect::<Vec<_>>()
+            (0..64)
+                .map(|last| limit.bucket_of(Host::of([10, 0, 0, last].into())))
+                .collect::<Vec<_>>()
         };
         assert_eq!(buckets(1), buckets(1));
         assert_ne!(buckets(1), buckets(2));

@@ -57,19 +57,34 @@ pub const SESSION_STALE_NS: u64 = SESSION_IDLE_NS - KEEPALIVE_NS;
 pub const CLOSED_CLIENTS_MAX: usize = 4096;
 /// A cookie older than this is refused.
 pub const COOKIE_LIFETIME_NS: u64 = 10_000_000_000;
-/// COOKIEs of a worker to all addresses: at most 5 % of a core.
-pub const COOKIES: Rate = Rate { per_s: 20_000, burst: 8192 };
-/// COOKIEs of a worker to one address: as many as its sessions at once, and sent again.
-pub const COOKIES_BY_ADDRESS: Rate = Rate { per_s: 5_000, burst: 4096 };
-/// REFUSEs of a worker to all addresses.
-pub const REFUSALS: Rate = Rate { per_s: 10_000, burst: 4096 };
-/// REFUSEs of a worker to one address.
-pub const REFUSALS_BY_ADDRESS: Rate = Rate { per_s: 2_500, burst: 2048 };
+/// How often a worker answers those who have not proved to be worth it.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerRates {
+    /// COOKIEs to all addresses: at most 5 % of a core.
+    pub cookies: Rate,
+    /// COOKIEs to one address: as many as a worker has sessions at once, and sent again.
+    pub cookies_by_address: Rate,
+    /// REFUSEs to all addresses.
+    pub refusals: Rate,
+    /// REFUSEs to one address.
+    pub refusals_by_address: Rate,
+    /// Requests of one session that came again and are answered again. A new request gives one
+    /// token. A client has at most a window of them outstanding, and waits longer each time.
+    pub repeats: Rate,
+}
+
+/// How often a worker answers unless a test tells it otherwise.
+pub const ANSWER_RATES: AnswerRates = AnswerRates {
+    cookies: Rate { per_s: 20_000, burst: 8192 },
+    cookies_by_address: Rate { per_s: 5_000, burst: 4096 },
+    refusals: Rate { per_s: 10_000, burst: 4096 },
+    refusals_by_address: Rate { per_s: 2_500, burst: 2048 },
+    repeats: Rate { per_s: 1_000, burst: 2 * WINDOW_MAX as u64 },
+};
 /// Buckets that addresses without a session share, for each kind of answer.
 pub const ADDRESS_BUCKETS: usize = 1024;
-/// Requests of one session that came again and are answered again. A new request gives one
-/// token. A client has at most a window of them outstanding, and waits longer each time.
-pub const REPEATS: Rate = Rate { per_s: 1_000, burst: 2 * WINDOW_MAX as u64 };
+/// Hosts of the list of those that were limited most.
+pub const HOSTS_LISTED: usize = 8;
 /// STATS are answered from a text that is at most so old.
 pub const STATS_TEXT_NS: u64 = 2_000_000;
 /// First wait for an answer of the handshake; doubles with each attempt.
@@ -162,10 +177,13 @@ const _: () = {
     assert!(ENTRIES_PER_DATAGRAM_MAX <= u16::MAX as usize);
     assert!(SESSIONS_PER_WORKER_MAX <= 1 << 16);
     // One address may open all sessions of a worker at once, and is told at once that it has none.
-    assert!(SESSIONS_PER_WORKER_MAX as u64 <= COOKIES_BY_ADDRESS.burst);
-    assert!(SESSIONS_PER_WORKER_MAX as u64 <= REFUSALS_BY_ADDRESS.burst);
-    assert!(COOKIES_BY_ADDRESS.burst < COOKIES.burst && ADDRESS_BUCKETS <= 1 << 16);
-    assert!(WINDOW_MAX as u64 <= REPEATS.burst);
+    assert!(SESSIONS_PER_WORKER_MAX as u64 <= ANSWER_RATES.cookies_by_address.burst);
+    assert!(SESSIONS_PER_WORKER_MAX as u64 <= ANSWER_RATES.refusals_by_address.burst);
+    assert!(
+        ANSWER_RATES.cookies_by_address.burst < ANSWER_RATES.cookies.burst
+            && ADDRESS_BUCKETS <= 1 << 16
+    );
+    assert!(WINDOW_MAX as u64 <= ANSWER_RATES.repeats.burst);
     assert!(KEEPALIVE_NS * 2 < SESSION_IDLE_NS);
     assert!(KEEPALIVE_NS < SESSION_STALE_NS && SESSION_STALE_NS < SESSION_IDLE_NS);
     assert!(MUTATION_WINDOW_SHARE.0 < MUTATION_WINDOW_SHARE.1);

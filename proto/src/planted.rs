@@ -69,11 +69,13 @@ pub enum Fault {
     CacheOutlivesLife,
     /// The age of what a near cache answers counts from the answer of the GET that read it.
     AgeFromAnswer,
+    /// Addresses without a session get an answer each time that they ask.
+    AnswersUnlimited,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::DuplicateExecuted,
         Self::OldRequestExecuted,
         Self::RepliedBeforeWrite,
@@ -94,6 +96,7 @@ impl Fault {
         Self::CachedWhileWritten,
         Self::CacheOutlivesLife,
         Self::AgeFromAnswer,
+        Self::AnswersUnlimited,
     ];
 
     /// How many overwriting PUTs there are for one that [`Self::LostUpdate`] loses.
@@ -127,6 +130,7 @@ impl Fault {
             Self::CachedWhileWritten => "cached-while-written",
             Self::CacheOutlivesLife => "cache-outlives-life",
             Self::AgeFromAnswer => "age-from-answer",
+            Self::AnswersUnlimited => "answers-unlimited",
         }
     }
 

@@ -9,9 +9,10 @@ use crate::cookie::Cookies;
 use crate::counters::ServerCounters;
 use crate::entries_hash::EntriesHash;
 use crate::execution::Execution;
+use crate::host::Host;
 use crate::limits::{
-    COOKIES, COOKIES_BY_ADDRESS, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN,
-    REFUSALS, REFUSALS_BY_ADDRESS, REPEATS, SESSION_SCAN_NS, WINDOW_MAX,
+    AnswerRates, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN,
+    SESSION_SCAN_NS, WINDOW_MAX,
 };
 use crate::pack;
 use crate::planted::{self, Fault, is_planted};
@@ -20,6 +21,7 @@ use crate::session::{Arrival, Session};
 use crate::session_table::{SessionTable, Terms};
 use crate::stats_text::StatsText;
 use crate::store::Store;
+use crate::top_list::TopList;
 use crate::transmit::{Account, Flush, Path, Transmit};
 use crate::unpack::{self, Malformed, RequestSpan};
 use crate::wire::{
@@ -44,6 +46,8 @@ pub struct ServerConfig {
     pub incarnation: u64,
     /// Random, differing with each life and worker: for cookies and session ids.
     pub secret: [u8; 16],
+    /// How often it answers strangers, and what comes again.
+    pub rates: AnswerRates,
 }
 
 /// One worker of a server.
@@ -53,6 +57,8 @@ pub struct Server {
     cookies: Cookies,
     cookie_limit: AnswerLimit,
     refusal_limit: AnswerLimit,
+    /// Whose datagrams were dropped because they had enough answers.
+    limited: TopList,
     sessions: SessionTable,
     closed: ClosedClients,
     entries_hash: EntriesHash,
@@ -70,12 +76,14 @@ impl Server {
         assert!((MTU_BYTES_MIN..=MTU_BYTES_MAX).contains(&config.mtu_bytes));
         assert!(config.window.is_power_of_two() && config.window <= WINDOW_MAX);
         assert!(config.worker < config.workers);
+        let rates = config.rates;
         let key = |number| config.secret.map(|byte| byte.wrapping_add(number));
         Self {
             config,
             cookies: Cookies::new(config.secret),
-            cookie_limit: AnswerLimit::new(key(1), COOKIES, COOKIES_BY_ADDRESS),
-            refusal_limit: AnswerLimit::new(key(2), REFUSALS, REFUSALS_BY_ADDRESS),
+            cookie_limit: AnswerLimit::new(key(1), rates.cookies, rates.cookies_by_address),
+            refusal_limit: AnswerLimit::new(key(2), rates.refusals, rates.refusals_by_address),
+            limited: TopList::default(),
             sessions: SessionTable::new(config.secret.map(|byte| !byte)),
             closed: ClosedClients::default(),
             entries_hash: EntriesHash::new(config.secret.map(|byte| byte ^ 0x5c), config.mtu_bytes),
@@ -99,6 +107,12 @@ impl Server {
         self.sessions.len()
     }
 
+    /// The hosts whose datagrams were dropped most because they had enough answers.
+    #[must_use]
+    pub const fn limited(&self) -> &TopList {
+        &self.limited
+    }
+
     /// Takes one datagram that arrived.
     #[inline]
     pub fn handle_datagram(
@@ -112,7 +126,7 @@ impl Server {
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
         if self.is_limited(now_ns, path, datagram) {
-            self.counters.answers_limited += 1;
+            self.limit(path);
         } else if let Err(malformed) = self.dispatch(now_ns, path, datagram, store) {
             self.reject(now_ns, path, datagram, malformed);
         }
@@ -161,7 +175,13 @@ impl Server {
             HELLO => &mut self.cookie_limit,
             _ => return false,
         };
-        !limit.admits(now_ns, path.remote.ip())
+        !limit.admits(now_ns, Host::of(path.remote.ip()))
+    }
+
+    /// Somebody without a session had enough answers.
+    fn limit(&mut self, path: Path) {
+        self.counters.answers_limited += 1;
+        self.limited.note(Host::of(path.remote.ip()));
     }
 
     fn dispatch(
@@ -202,8 +222,8 @@ impl Server {
             return Err(Malformed::Short);
         }
         let hello: Hello = unpack::body(datagram)?;
-        if !self.cookie_limit.take(now_ns, path.remote.ip()) {
-            self.counters.answers_limited += 1;
+        if !self.cookie_limit.take(now_ns, Host::of(path.remote.ip())) {
+            self.limit(path);
             return Ok(());
         }
         let cookie = self.cookies.issue(now_ns, path.remote, hello.client_id);
@@ -272,8 +292,8 @@ impl Server {
     }
 
     fn refuse(&mut self, now_ns: u64, path: Path, refused: &Header, reason: Reason) {
-        if !self.refusal_limit.take(now_ns, path.remote.ip()) {
-            self.counters.answers_limited += 1;
+        if !self.refusal_limit.take(now_ns, Host::of(path.remote.ip())) {
+            self.limit(path);
             return;
         }
         let mut header = Header::new(Kind::Refuse, refused.session, refused.sequence);
@@ -309,7 +329,7 @@ impl Server {
         }
         let arrival = session.completion_mut(header.sequence).classify(header.sequence);
         match arrival {
-            Arrival::New => session.repeats.give(REPEATS),
+            Arrival::New => session.repeats.give(self.config.rates.repeats),
             Arrival::Again => {
                 let mutations = self.spans.iter().filter(|span| span.op.is_mutation()).count();
                 let completion = session.completion_mut(header.sequence);
@@ -319,8 +339,9 @@ impl Server {
                     self.refuse(now_ns, path, header, Reason::SequenceTaken);
                     return Ok(());
                 }
-                if !session.repeats.take(now_ns, REPEATS) {
+                if !session.repeats.take(now_ns, self.config.rates.repeats) {
                     self.counters.repeats_limited += 1;
+                    self.limited.note(Host::of(path.remote.ip()));
                     return Ok(());
                 }
                 self.counters.requests_duplicate += 1;

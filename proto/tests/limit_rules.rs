@@ -7,10 +7,7 @@ use std::net::SocketAddr;
 
 use common::{End, Pair, kind_of, other_address, server_config};
 use proto::client::ClientConfig;
-use proto::limits::{
-    COOKIES, COOKIES_BY_ADDRESS, REFUSALS, REFUSALS_BY_ADDRESS, REPEATS, SESSIONS_PER_WORKER_MAX,
-    STATS_TEXT_NS,
-};
+use proto::limits::{ANSWER_RATES, SESSIONS_PER_WORKER_MAX, STATS_TEXT_NS};
 use proto::pack;
 use proto::wire::{Header, Hello, Kind, Op};
 
@@ -58,8 +55,8 @@ fn answers(pair: &mut Pair, from: SocketAddr, datagram: &[u8], times: u64) -> u6
 #[test]
 fn one_address_gets_cookies_and_refusals_up_to_its_rate() {
     for (datagram, rate) in [
-        (hello(), COOKIES_BY_ADDRESS),
-        (request(1 << 40, 1, 1, Op::Get, b"k"), REFUSALS_BY_ADDRESS),
+        (hello(), ANSWER_RATES.cookies_by_address),
+        (request(1 << 40, 1, 1, Op::Get, b"k"), ANSWER_RATES.refusals_by_address),
     ] {
         // State: an address asks more often than it may.
         let (mut pair, _) = opened();
@@ -78,8 +75,10 @@ fn one_address_gets_cookies_and_refusals_up_to_its_rate() {
 
 #[test]
 fn all_addresses_together_get_cookies_and_refusals_up_to_their_rate() {
-    for (datagram, rate) in [(hello(), COOKIES), (request(1 << 40, 1, 1, Op::Get, b"k"), REFUSALS)]
-    {
+    for (datagram, rate) in [
+        (hello(), ANSWER_RATES.cookies),
+        (request(1 << 40, 1, 1, Op::Get, b"k"), ANSWER_RATES.refusals),
+    ] {
         // State: as many addresses as there are datagrams.
         let (mut pair, session) = opened();
         pair.now_ns += SECOND_NS; // Its own cookie is paid for.
@@ -112,7 +111,7 @@ fn as_many_sessions_as_a_worker_has_open_at_once_from_one_address() {
 fn who_has_had_enough_is_dropped_before_his_checksum_is_looked_at() {
     let (mut pair, session) = opened();
     let mut stranger = request(1 << 40, 1, 1, Op::Get, b"k");
-    answers(&mut pair, other_address(), &stranger, 2 * REFUSALS_BY_ADDRESS.burst);
+    answers(&mut pair, other_address(), &stranger, 2 * ANSWER_RATES.refusals_by_address.burst);
     let before = *pair.server.counters();
 
     // State: damaged datagrams, of an address that has had enough and of a session.
@@ -133,17 +132,17 @@ fn a_request_that_comes_again_is_answered_again_up_to_a_limit() {
     // State: somebody repeats a request that was answered.
     let (mut pair, session) = opened();
     let repeated = request(session, 1000, 3, Op::Get, b"k");
-    let times = 2 * REPEATS.burst;
+    let times = 2 * ANSWER_RATES.repeats.burst;
     let from = common::client_address();
     let at_once = answers(&mut pair, from, &repeated, times);
-    assert_eq!(at_once, REPEATS.burst + 1, "the first is no repetition");
+    assert_eq!(at_once, ANSWER_RATES.repeats.burst + 1, "the first is no repetition");
     assert_eq!(pair.server.counters().repeats_limited, times - at_once);
 
     // Expect: new requests are answered, and each pays for a repetition; so does time.
     assert_eq!(answers(&mut pair, from, &request(session, 1001, 1, Op::Get, b"k"), 1), 1);
     assert_eq!(answers(&mut pair, from, &repeated, 10), 1);
     pair.now_ns += SECOND_NS / 100;
-    assert_eq!(answers(&mut pair, from, &repeated, 20), REPEATS.per_s / 100);
+    assert_eq!(answers(&mut pair, from, &repeated, 20), ANSWER_RATES.repeats.per_s / 100);
 }
 
 #[test]
@@ -154,7 +153,7 @@ fn a_limit_of_repetitions_executes_nothing_twice() {
     let mut header = Header::new(Kind::Request, session, 1000);
     header.entries = 1;
     pack::seal(&mut put, header);
-    answers(&mut pair, common::client_address(), &put, 2 * REPEATS.burst);
+    answers(&mut pair, common::client_address(), &put, 2 * ANSWER_RATES.repeats.burst);
     assert_eq!(pair.store.writes(), 1);
 }
 

@@ -124,6 +124,21 @@ impl Figures {
             })
         });
         families.counter("refusals", "What was refused, by the reason.", refusals)?;
+        let limited = self.by_worker(|worker| worker.limited).flat_map(|([label], limited)| {
+            let hosts = limited.hosts().collect::<Vec<_>>().into_iter();
+            hosts.map(move |(host, count)| {
+                ([label.clone(), ("host", host.to_string())], count as f64)
+            })
+        });
+        let mut limited = limited.peekable();
+        // A family without a value is not valid.
+        if limited.peek().is_some() {
+            families.gauge(
+                "kv_limited_datagrams",
+                "Datagrams of the hosts that were limited most; at most so many.",
+                limited,
+            )?;
+        }
         let sessions = self.by_worker(|worker| worker.sessions as f64);
         families.gauge("kv_sessions", "Sessions open.", sessions)?;
         let most = self.by_worker(|_| SESSIONS_PER_WORKER_MAX as f64);

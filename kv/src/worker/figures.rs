@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proto::counters::ServerCounters;
+use proto::top_list::TopList;
 use udp::counters::TransportCounters;
 
 use super::histogram::Histogram;
@@ -28,6 +29,8 @@ pub struct WorkerFigures {
     pub received: BurstsReceived,
     /// Datagrams of the bursts that it made.
     pub sent: BurstsSent,
+    /// The hosts that were limited most.
+    pub limited: TopList,
     /// Sessions open now.
     pub sessions: u64,
     /// The kernel's number of its thread; 0 before its first round.
@@ -44,6 +47,7 @@ impl WorkerFigures {
             .chain(self.rounds.values_mut())
             .chain(self.received.values_mut())
             .chain(self.sent.values_mut())
+            .chain(self.limited.words_mut())
             .chain([&mut self.sessions, &mut self.thread, &mut self.told_ns])
     }
 }

@@ -18,6 +18,8 @@ use kv::observed::ProcessCounters;
 use kv::table::TableGauges;
 use kv::worker::TimeCounters;
 use proto::counters::ServerCounters;
+use proto::pack;
+use proto::wire::{Header, Kind};
 use testkit::DEADLINE;
 use testkit::process::{Process, Signal, run};
 use testkit::server::{Server, Totals};
@@ -168,6 +170,33 @@ fn what_was_refused_is_told_by_its_reason() {
     let kinds = &families["kv_memory_bytes"].samples;
     let records = kinds.iter().find(|(_, labels, _)| labels[0].1 == "records").expect("it is told");
     assert!(records.2 > 60_000.0 && kinds.len() >= 2, "{kinds:?}");
+}
+
+#[test]
+fn who_was_limited_is_told_by_its_host() {
+    let (server, address) = start(&[]);
+    let socket = std::net::UdpSocket::bind(("127.0.0.1", 0)).expect("a port is free");
+    socket.connect(server.address).expect("it is on this host");
+    let mut unknown = Vec::new();
+    pack::bare(&mut unknown, Header::new(Kind::Request, 7, 1));
+    let deadline = Instant::now() + DEADLINE;
+    let limited = loop {
+        for _ in 0..20_000 {
+            // The kernel may tell here that the server's buffer was full.
+            let _ = socket.send(&unknown);
+        }
+        sleep(A_WHILE);
+        let text = get(address, "/metrics", "").body;
+        let families = parse(&text, Format::Text).expect("it is valid");
+        if let Some(limited) = families.get("kv_limited_datagrams") {
+            break limited.samples.clone();
+        }
+        assert!(Instant::now() < deadline, "nobody was limited: {text}");
+    };
+    let [(_, labels, count)] = &limited[..] else { panic!("{limited:?}") };
+    assert!(labels.contains(&("host".to_owned(), "127.0.0.1".to_owned())), "{labels:?}");
+    let totals = server.end(Signal::TERM);
+    assert!(*count > 0.0 && totals.of("answers_limited") as f64 >= *count, "{count}, {totals:?}");
 }
 
 #[test]

@@ -66,6 +66,7 @@ pub(crate) fn server_config() -> ServerConfig {
         receive_buffer_bytes: 1 << 20,
         incarnation: 0x1ca4,
         secret: [7; 16],
+        rates: proto::limits::ANSWER_RATES,
     }
 }
 

@@ -2,9 +2,11 @@
 
 use kv::table::Choice;
 use proto::limits::{
-    KEY_BYTES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, RTO_NS_MIN, WINDOW_MAX, value_bytes_max,
+    ANSWER_RATES, AnswerRates, KEY_BYTES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, RTO_NS_MIN, WINDOW_MAX,
+    value_bytes_max,
 };
 use proto::order::Order;
+use proto::token_bucket::Rate;
 
 use crate::applications::ApplicationConfig;
 use crate::random::Random;
@@ -22,6 +24,15 @@ const DELAY_NS_MAX: u64 = 5_000_000;
 
 /// A device that takes everything at once.
 const DEVICE_BYTES_PER_S_MAX: u64 = u64::MAX;
+
+/// So few answers that honest clients are limited, too: slowed, and never wronged.
+const FEW_ANSWERS: AnswerRates = AnswerRates {
+    cookies: Rate { per_s: 200, burst: 16 },
+    cookies_by_address: Rate { per_s: 50, burst: 4 },
+    refusals: Rate { per_s: 200, burst: 16 },
+    refusals_by_address: Rate { per_s: 50, burst: 4 },
+    repeats: Rate { per_s: 500, burst: 16 },
+};
 
 const _: () = assert!(4 * DELAY_NS_MAX <= RTO_NS_MIN && 5 * RTO_NS_MIN <= RUN_NS_MIN);
 
@@ -125,6 +136,8 @@ pub struct Config {
     pub clock_jump_ns_max: u64,
     /// Datagrams of one who has no business here.
     pub hostile_datagrams: u64,
+    /// How often workers answer strangers, and what comes again.
+    pub rates: AnswerRates,
     /// Whether one on the path sees all datagrams, and sends in the clients' names.
     pub is_watched: bool,
     /// Applications over the client library.
@@ -228,6 +241,8 @@ impl Config {
             parts_strangers: links.below(2) == 0,
             messages_per_round: links.pick(&[1, 3, 64, 64]),
             early_wakes: links.pick(&[0, 0, 1_000, 200_000]),
+            // Drawn from a copy: the rest is drawn as before.
+            rates: if calm || links.clone().below(3) > 0 { ANSWER_RATES } else { FEW_ANSWERS },
             is_watched: false,
             applications: ApplicationConfig::draw_all(apps, records, 2 * delay_ns, calm),
         }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use kv::table::Table;
 use proto::counters::ServerCounters;
+use proto::limits::QUEUE_NS_MAX;
 use proto::server::{Server, ServerConfig};
 use proto::wire::Kind;
 use udp::counters::TransportCounters;
@@ -117,6 +118,8 @@ pub struct World {
     /// The lives of servers by their incarnations, numbered as they began.
     lives: BTreeMap<u64, u64>,
     pub(crate) unproved: Unproved,
+    /// Cookies and refusals of a worker to an address: how many, and when it began.
+    answered: BTreeMap<(SocketAddr, IpAddr, bool), (u64, u64)>,
     /// Who sees all datagrams.
     pub on_path: OnPath,
     /// Datagrams to servers that a hostile sender has seen on their way.
@@ -155,6 +158,7 @@ impl World {
             places: BTreeMap::new(),
             lives: BTreeMap::new(),
             unproved: BTreeMap::new(),
+            answered: BTreeMap::new(),
             on_path,
             overheard: Vec::new(),
             failure: None,
@@ -219,6 +223,7 @@ impl World {
             receive_buffer_bytes: self.config.receive_buffer_bytes,
             incarnation: self.nodes.get(server).map_or(0, |node| node.incarnation),
             secret: self.random.bytes_16(),
+            rates: self.config.rates,
         })
     }
 
@@ -239,6 +244,7 @@ impl World {
         }
         let ip = server_address(server, 0).ip();
         self.unproved.retain(|(worker, _), _| worker.ip() != ip);
+        self.answered.retain(|(worker, _, _), _| worker.ip() != ip);
     }
 
     /// The number of a life: later lives have greater ones.
@@ -358,6 +364,7 @@ impl World {
         for Departed { to, bytes, at_ns, is_stuck } in self.machines[place].link.departed() {
             if is_server(from) {
                 self.check_answer(from, to, &bytes);
+                self.check_rate(from, to, &bytes);
             } else if is_application(from) {
                 self.check_carried(&bytes);
             }
@@ -436,6 +443,33 @@ impl World {
         }
         if is_accept && let Err(text) = self.on_path.sees_accept(from, bytes) {
             self.fail("closed sessions", text);
+        }
+    }
+
+    /// A worker sends an address no more cookies and refusals than its rates allow. Where its
+    /// clock jumps, it has more time than the world.
+    fn check_rate(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        const COOKIE: u8 = Kind::Cookie as u8;
+        const REFUSE: u8 = Kind::Refuse as u8;
+        let Config { rates, clock_jumps, early_mishaps, .. } = &self.config;
+        let (is_cookie, rate) = match bytes.get(7) {
+            Some(&COOKIE) => (true, rates.cookies_by_address),
+            Some(&REFUSE) => (false, rates.refusals_by_address),
+            _ => return,
+        };
+        if clock_jumps + early_mishaps > 0 {
+            return;
+        }
+        let now_ns = self.now_ns;
+        let answers = self.answered.entry((from, to.ip(), is_cookie)).or_insert((0, now_ns));
+        answers.0 += 1;
+        let (count, since_ns) = *answers;
+        // What it sent first it may have had to send later.
+        let passed_ns = now_ns - since_ns + QUEUE_NS_MAX;
+        let most = rate.burst + passed_ns.saturating_mul(rate.per_s) / 1_000_000_000 + 1;
+        if count > most {
+            let text = format!("{from} sent {to} {count} cookies or refusals, and not {most}");
+            self.fail("limits", text);
         }
     }
 
