@@ -64,7 +64,7 @@ fn reads(datagram: &[u8]) {
     reads_body::<Cookie>(datagram);
     reads_body::<Open>(datagram);
     reads_body::<Accept>(datagram);
-    assert_eq!(unpack::reason(&header).is_ok(), (1..=4).contains(&header.flags));
+    assert_eq!(unpack::reason(&header).is_ok(), (1..=5).contains(&header.flags));
 }
 
 fn reads_body<T: bytemuck::AnyBitPattern>(datagram: &[u8]) {
