@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use proto::client::{Client, ClientConfig, Finished, Outcome};
+use proto::limits::ANSWER_RATES;
 use proto::order::{Barrier, Order};
 use proto::planted::{Fault, is_due, is_planted, plant};
 use proto::server::{Server, ServerConfig};
@@ -68,6 +69,7 @@ impl Pair {
             receive_buffer_bytes: 1 << 20,
             incarnation: 1,
             secret: [3; 16],
+            rates: ANSWER_RATES,
         };
         let mut pair = Self {
             client: Self::client(MS, 1),
@@ -261,7 +263,7 @@ fn what_a_lost_session_leaves_is_executed_under_the_next() {
                 pair.told.push((token, text(outcome)));
             });
         }
-        assert_eq!(pair.told, [(9, "Indeterminate".to_owned())]);
+        assert_eq!(pair.told, [(9, "Indeterminate { ended: NoAnswer }".to_owned())]);
         pair.is_server_heard = true;
         pair.client = Pair::client(pair.now_ns, 2);
         pair.run();
