@@ -7,14 +7,14 @@
 use std::fs;
 use std::sync::Mutex;
 
-use kv::table::BucketTable;
+use kv::table::{Choice, Table};
 use proto::store::{Full, Store as _};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const MIB: u64 = 1 << 20;
-/// What the table may have beside its bound. A server may have 64 MiB, for its code, its stacks
+/// What a table may have beside its bound. A server may have 64 MiB, for its code, its stacks
 /// and its buffers too.
 const BESIDE_BYTES: u64 = 12 * MIB;
 /// Values of an earlier round that are never written again: one in so many.
@@ -24,16 +24,17 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A table, and the resident memory of the process before it was made.
 struct Watched {
-    table: BucketTable,
+    table: Table,
     memory_bytes: u64,
     before_bytes: u64,
     highest_bytes: u64,
 }
 
 impl Watched {
-    fn new(memory_bytes: u64) -> Self {
+    fn new(choice: Choice, memory_bytes: u64) -> Self {
         let before_bytes = resident_bytes();
-        let table = BucketTable::new((memory_bytes / 256) as usize, memory_bytes);
+        let table = Table::new(choice, (memory_bytes / 256) as usize, memory_bytes);
+        let table = table.expect("there is memory");
         Self { table, memory_bytes, before_bytes, highest_bytes: 0 }
     }
 
@@ -87,9 +88,11 @@ fn gcd(one: u64, other: u64) -> u64 {
 }
 
 /// Fills the table with values of 1400 bytes, and rewrites most of them smaller, round by round:
-/// each size keeps some records for ever.
-fn sizes_fall(memory_bytes: u64) {
-    let mut watched = Watched::new(memory_bytes);
+/// each size keeps some records for ever. Returns how many writes there were, and how many of them
+/// were refused.
+fn sizes_fall(choice: Choice, memory_bytes: u64) -> [u64; 2] {
+    let _one = ONE_AT_A_TIME.lock();
+    let mut watched = Watched::new(choice, memory_bytes);
     let keys = watched.fill(&value_of(0, 1400));
     watched.assert_bound("after the first fill");
     let mut bytes_of: Vec<usize> = vec![1400; keys as usize];
@@ -109,18 +112,23 @@ fn sizes_fall(memory_bytes: u64) {
         assert_eq!(value.len(), bytes, "of {key}");
         assert!(bytes == 1400 || value == value_of(key, bytes), "of {key}");
     }
-    assert!(refused * 50 <= written, "{refused} of {written} were refused");
+    [written, refused]
 }
 
 #[test]
 fn memory_stays_bounded_while_sizes_fall() {
-    let _one = ONE_AT_A_TIME.lock();
-    sizes_fall(48 * MIB);
+    let [written, refused] = sizes_fall(Choice::Bucket, 48 * MIB);
+    assert!(refused * 50 <= written, "{refused} of {written} were refused");
+}
+
+#[test]
+fn an_allocator_keeps_what_it_had_and_papaya_refuses_for_it() {
+    sizes_fall(Choice::Papaya, 96 * MIB);
 }
 
 #[test]
 #[ignore = "takes long: a bound as large as servers have"]
 fn memory_stays_bounded_while_sizes_fall_in_a_large_table() {
-    let _one = ONE_AT_A_TIME.lock();
-    sizes_fall(1024 * MIB);
+    let [written, refused] = sizes_fall(Choice::Bucket, 1024 * MIB);
+    assert!(refused * 50 <= written, "{refused} of {written} were refused");
 }
