@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::UdpSocket;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -71,8 +71,8 @@ impl Scenario {
             Self::Hello => 300_000,
             Self::Stats => 2_000,
             Self::Greedy | Self::Repeats | Self::Spoofed => 600,
-            // Sessions opened, and not kept, a second.
-            Self::Hoard => 10_000,
+            // It opens sessions one after the other.
+            Self::Hoard => 1,
             Self::Replay => 100,
         }
     }
@@ -225,19 +225,15 @@ fn hoard(attack: &Attack, ends: &AtomicBool) -> io::Result<Tally> {
     let mut sessions = Vec::new();
     let mut tally = Tally::default();
     let began = Instant::now();
-    let rate = attack.rate.min(10_000);
     // A refusal, or no answer, ends the opening of sessions.
-    at_rate(rate, attack.time, ends, || {
-        let mut opened = false;
-        if sessions.len() < SESSIONS_MAX
-            && let Ok(own) = socket.try_clone()
-            && let Ok(session) = RawSession::open_on(own, server)
-        {
-            sessions.push(session.id);
-            opened = true;
-        }
-        if opened { 1 } else { u64::from(rate) }
-    });
+    while sessions.len() < SESSIONS_MAX
+        && began.elapsed() < attack.time
+        && !ends.load(Ordering::Relaxed)
+        && let Ok(own) = socket.try_clone()
+        && let Ok(session) = RawSession::open_on(own, server)
+    {
+        sessions.push(session.id);
+    }
     tally.successes = sessions.len() as u64;
     // They are kept for as long as the attack lasts: one keep-alive each in each span.
     let per_s = sessions.len() as f64 / (KEEPALIVE_NS as f64 / 1e9);
