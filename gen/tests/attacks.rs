@@ -20,7 +20,7 @@ use testkit::hosts::{Host, Hosts};
 use testkit::process::Signal;
 use udp::pin::{allowed_cores, pin_to};
 
-use shared_link::{SetOnDrop, generate, median, server};
+use shared_link::{Figures, SetOnDrop, generate, median, run_generator, server};
 
 /// Rounds with an attack, and without one or with the control's, in turn.
 const ROUNDS: usize = 3;
@@ -38,7 +38,10 @@ const IDLE_PORT: u16 = 7499;
 /// same core. Single rounds differ by 20 %, so the medians of few rounds may be less.
 const FLOOD_RATIO_MIN: f64 = 0.4;
 /// Against greedy clients: 0.8 of a fair share of the link, which is half of it.
-const GREEDY_RATIO_MIN: f64 = 0.8 * 0.5 * 0.9;
+const GREEDY_RATIO_MIN: f64 = 0.8 * 0.5;
+/// Beside questions for counters: far more than the 0.06 that was left when each of a request was
+/// answered.
+const STATS_RATIO_MIN: f64 = 0.5;
 
 /// What an attack is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +99,19 @@ fn attacked<R>(
     })
 }
 
+/// What the generator came to beside an attack: nothing, if it was kept from its server, and less
+/// if it lost a session.
+fn figures_beside(host: Host<'_>, server: SocketAddr, secs: f64) -> Figures {
+    let ended = run_generator(host, server, secs, &[]);
+    match ended.status {
+        Some(0 | 3) if !ended.stdout.is_empty() => Figures::of(&ended),
+        _ => {
+            println!("the generator ended: {ended:?}");
+            Figures { ops_per_s: 0.0, p99_us: f64::INFINITY }
+        }
+    }
+}
+
 /// The median ratio of a generator's throughput while it is attacked to that of the control.
 fn ratio(setting: &Setting) -> f64 {
     let from_environment = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
@@ -109,7 +125,7 @@ fn ratio(setting: &Setting) -> f64 {
     let idle =
         hosts.host(0).run(|| UdpSocket::bind((address.ip(), IDLE_PORT)).expect("it is free"));
     let idle = idle.local_addr().map(|address| (idle, address)).expect("it is bound");
-    let measure = || generate(hosts.host(1), address, secs, &[]);
+    let measure = || figures_beside(hosts.host(1), address, secs);
     let _ = generate(hosts.host(1), address, secs, &["--load"]);
     let mut ratios = Vec::new();
     for round in 0..rounds {
@@ -169,7 +185,7 @@ fn hellos_cost_at_most_half_beside_what_they_cost_an_idle_socket() {
 #[ignore = "needs root, for network namespaces; .ci/run runs it"]
 fn requests_full_of_questions_for_counters_cost_the_others_little() {
     let ratio = ratio(&Setting::new(Scenario::Stats, Control::Nothing));
-    assert!(ratio >= 0.7, "{ratio:.3}");
+    assert!(ratio >= STATS_RATIO_MIN, "{ratio:.3}");
 }
 
 #[test]
@@ -190,4 +206,19 @@ fn a_request_that_is_repeated_for_ever_leaves_the_others_their_share_of_a_link()
     };
     let ratio = ratio(&setting);
     assert!(ratio >= GREEDY_RATIO_MIN, "{ratio:.3}");
+}
+
+#[test]
+#[ignore = "needs root, for network namespaces; .ci/run runs it"]
+fn an_open_that_comes_again_after_its_close_opens_nothing() {
+    let hosts = Hosts::new(3);
+    let (server, address) = server(&hosts, "10.77.0.10");
+    let setting = Setting::new(Scenario::Replay, Control::Nothing);
+    let wait = || thread::sleep(Duration::from_secs(2));
+    let ((), tally) = attacked(hosts.host(2), &setting, address, wait);
+    println!("{:?}: {tally:?}", setting.scenario);
+    assert!(tally.sent >= 10, "it was attacked");
+    assert_eq!(tally.successes, 0);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(DEADLINE).status, Some(0));
 }

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use crate::table::Choice;
 use clap::Parser;
 use host::flags::{percent, power_of_two};
-use proto::limits::{MTU_BYTES_MAX, MTU_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX, mtu_bytes_default};
+use proto::limits::{
+    MTU_BYTES_MAX, MTU_BYTES_MIN, SESSIONS_PER_WORKER_MAX, WINDOW_DEFAULT, WINDOW_MAX,
+    mtu_bytes_default,
+};
 use udp::socket::BUFFER_BYTES_DEFAULT;
 
 /// Most workers of a server.
@@ -49,6 +52,12 @@ pub struct Flags {
     /// Request datagrams that a session may have outstanding: a power of two, at most 256.
     #[arg(long, value_name = "N", default_value_t = WINDOW_DEFAULT, value_parser = power_of_two(WINDOW_MAX))]
     pub window: usize,
+
+    /// Sessions that one address may have with a worker; a network of 64 bits is one address of
+    /// IPv6. Who has them all gets another when one of them is idle
+    #[arg(long, value_name = "N", default_value_t = SESSIONS_PER_WORKER_MAX as u16,
+          value_parser = clap::value_parser!(u16).range(1..=SESSIONS_PER_WORKER_MAX as i64))]
+    pub sessions_per_address: u16,
 
     /// Cap on the memory of the records; a write that would exceed it is refused. With a
     /// unit: 512M, 4G. The default is 80 % of what this process may have: the machine's memory, or the limit

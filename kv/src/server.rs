@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use host::output::{to_stderr, to_stdout};
 use proto::limits::ANSWER_RATES;
 use proto::server::ServerConfig;
+use proto::session_table::Rooms;
 use udp::core_loop::{self, Endpoint};
 use udp::idle::Idle;
 use udp::loss::{Loss, Lossy};
@@ -82,6 +83,7 @@ pub fn start(flags: &Flags) -> Result<Running> {
             workers: flags.cores,
             worker: index as u16,
             receive_buffer_bytes: socket.receive_buffer_bytes(),
+            rooms: Rooms { per_address: flags.sessions_per_address.into(), ..Rooms::default() },
             incarnation: u64::from_le_bytes(incarnation),
             secret: random()?,
             rates: ANSWER_RATES,

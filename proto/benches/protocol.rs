@@ -83,6 +83,7 @@ fn round_trip(criterion: &mut Criterion) {
         workers: 1,
         worker: 0,
         receive_buffer_bytes: 4 << 20,
+        rooms: proto::session_table::Rooms::default(),
         incarnation: 1,
         secret: [1; 16],
         rates: proto::limits::ANSWER_RATES,

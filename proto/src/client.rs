@@ -219,6 +219,7 @@ impl<T: Copy> Client<T> {
         let ended = match &mut self.phase {
             Phase::Connecting(handshake) => handshake.has_failed(now_ns).then_some(Ended::NoAnswer),
             Phase::Open(flight) => {
+                flight.forget_credit(now_ns);
                 let is_stale = flight.is_idle() && now_ns >= self.sent_ns + SESSION_STALE_NS;
                 if is_stale {
                     Some(Ended::Stale)
@@ -322,7 +323,8 @@ impl<T: Copy> Client<T> {
                     Progress::Done(granted) => {
                         self.counters.sessions_opened += 1;
                         let ClientConfig { reply_bytes_max, answer_timeout_ns, .. } = self.config;
-                        let flight = Flight::new(granted, reply_bytes_max, answer_timeout_ns);
+                        let flight =
+                            Flight::new(now_ns, granted, reply_bytes_max, answer_timeout_ns);
                         self.phase = Phase::Open(flight);
                     }
                     // It speaks our version, so what it refused was damaged on the way.

@@ -132,12 +132,15 @@ counters! {
         cookies_refused: trouble,
         /// OPENs of sessions that were closed before: refused.
         opens_late: trouble,
-        /// Sessions refused because the worker holds all that it can.
+        /// Sessions refused because the worker, or their address, has all that it may.
         sessions_refused: trouble,
         /// Sessions opened.
         sessions_opened,
         /// Sessions that their client closed.
         sessions_closed,
+        /// Sessions that gave way to others, because the worker or their address had all that
+        /// it may.
+        sessions_displaced: trouble,
         /// Sessions that were silent for too long.
         sessions_expired: trouble,
     }

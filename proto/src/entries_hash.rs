@@ -14,6 +14,7 @@ use siphasher::sip::SipHasher24;
 const BLOCK_BYTES: usize = 16;
 /// Blocks that are taken together.
 const GROUP_BLOCKS: usize = 4;
+const GROUP_BYTES: usize = GROUP_BLOCKS * BLOCK_BYTES;
 
 /// The key of a worker.
 #[derive(Debug)]
@@ -39,22 +40,23 @@ impl EntriesHash {
     #[inline]
     pub fn of(&self, entries: &[u8]) -> u128 {
         // All but the last block, which ends with the entries: some of it may be taken twice.
-        let ahead = &entries[..entries.len() - 1];
-        let (groups, rest) = ahead.as_chunks::<{ GROUP_BLOCKS * BLOCK_BYTES }>();
-        let (group_keys, keys) = self.key.split_at(groups.len() * GROUP_BLOCKS);
+        let ahead = (entries.len() - 1) / BLOCK_BYTES;
+        let (key, [last_key, ..]) = self.key.split_at(ahead) else {
+            unreachable!("entries fit in a datagram")
+        };
+        let (groups, rest) = entries[..ahead * BLOCK_BYTES].as_chunks::<GROUP_BYTES>();
+        let (group_keys, keys) = key.as_chunks::<GROUP_BLOCKS>();
         let mut sum = entries.len() as u128;
-        for (group, keys) in groups.iter().zip(group_keys.as_chunks::<GROUP_BLOCKS>().0) {
+        for (group, keys) in groups.iter().zip(group_keys) {
             for (at, key) in keys.iter().enumerate() {
                 sum = sum.wrapping_add(product(block(group, BLOCK_BYTES * at), *key));
             }
         }
-        let (blocks, _) = rest.as_chunks::<BLOCK_BYTES>();
-        for (bytes, key) in blocks.iter().zip(keys) {
+        for (bytes, key) in rest.as_chunks::<BLOCK_BYTES>().0.iter().zip(keys) {
             sum = sum.wrapping_add(product(block(bytes, 0), *key));
         }
         let last = [entries.len().saturating_sub(BLOCK_BYTES), entries.len() - 8];
-        let last = last.map(|at| word(entries, at));
-        sum.wrapping_add(product(last, keys[blocks.len()]))
+        sum.wrapping_add(product(last.map(|at| word(entries, at)), *last_key))
     }
 }
 

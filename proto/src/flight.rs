@@ -13,8 +13,9 @@ use crate::counters::ClientCounters;
 use crate::handshake::Granted;
 use crate::inflight::{Inflight, State};
 use crate::limits::{
-    BURST_BYTES_MAX, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN, MTU_BYTES_MIN,
-    MUTATION_WINDOW_SHARE, SEGMENTS_PER_BURST_MAX, WINDOW_MAX, value_bytes_max,
+    BURST_BYTES_MAX, CREDIT_LIFETIME_NS, CREDIT_MIN, ENTRIES_PER_DATAGRAM_MAX, KEY_BYTES_MAX,
+    KEY_BYTES_MIN, MTU_BYTES_MIN, MUTATION_WINDOW_SHARE, SEGMENTS_PER_BURST_MAX, WINDOW_MAX,
+    value_bytes_max,
 };
 use crate::loss_detection::LossDetector;
 use crate::outcome::{Blocked, Ended, Finished, Outcome};
@@ -39,7 +40,11 @@ pub struct Flight<T> {
     rto: Rto,
     losses: LossDetector,
     congestion: Congestion,
-    credit: usize,
+    credit: u16,
+    /// Until then it is good.
+    credit_until_ns: u64,
+    /// New requests that were sent since it was.
+    sent_without_credit: u16,
     budget: ReplyBudget,
     /// When the latest request was answered completely.
     answered_ns: u64,
@@ -62,7 +67,12 @@ impl<T: Copy> Flight<T> {
     /// `reply_bytes_max` of the receive buffer; an operation may stay unanswered for
     /// `answer_timeout_ns`.
     #[must_use]
-    pub fn new(granted: Granted, reply_bytes_max: usize, answer_timeout_ns: u64) -> Self {
+    pub fn new(
+        now_ns: u64,
+        granted: Granted,
+        reply_bytes_max: usize,
+        answer_timeout_ns: u64,
+    ) -> Self {
         Self {
             answer_timeout_ns,
             inflight: Inflight::new(granted.window),
@@ -71,7 +81,9 @@ impl<T: Copy> Flight<T> {
             rto: Rto::default(),
             losses: LossDetector::default(),
             congestion: Congestion::new(granted.window),
-            credit: usize::from(granted.credit),
+            credit: granted.credit,
+            credit_until_ns: now_ns + CREDIT_LIFETIME_NS,
+            sent_without_credit: 0,
             budget: ReplyBudget::new(granted.mtu_bytes, reply_bytes_max),
             answered_ns: 0,
             next_deadline_ns: u64::MAX,
@@ -151,7 +163,7 @@ impl<T: Copy> Flight<T> {
 
     /// Request datagrams that may be outstanding.
     fn window(&self) -> usize {
-        self.credit.min(self.congestion.window()).max(1)
+        usize::from(self.credit).min(self.congestion.window()).max(1)
     }
 
     /// The same, for one that begins with a mutation.
@@ -163,6 +175,22 @@ impl<T: Copy> Flight<T> {
     /// room for one, however small losses have made the window.
     fn read_window(&self) -> usize {
         self.window().max(self.inflight.with_mutations() + 1)
+    }
+
+    /// What was heard of the credit too long ago is good no more.
+    pub fn forget_credit(&mut self, now_ns: u64) {
+        if now_ns >= self.credit_until_ns {
+            self.credit = self.credit.min(CREDIT_MIN as u16);
+        }
+    }
+
+    /// Whether a request may be sent: without a credit that is good, the least of others may.
+    fn has_credit_for(&mut self, now_ns: u64, index: u16) -> bool {
+        if now_ns < self.credit_until_ns || self.inflight.slot(index).attempts > 0 {
+            return true;
+        }
+        self.sent_without_credit = self.sent_without_credit.saturating_add(1);
+        usize::from(self.sent_without_credit) <= CREDIT_MIN
     }
 
     /// The slot to add an entry to: the one that is filling, or else a free one, if less
@@ -232,6 +260,10 @@ impl<T: Copy> Flight<T> {
             if self.inflight.slot(index).state != State::Queued {
                 continue; // Its answer came while it waited to be sent again.
             }
+            if !self.has_credit_for(now_ns, index) {
+                self.queue.push_front(index);
+                break;
+            }
             if segments > 0 {
                 end_segment(buffer, (segments - 1) * mtu_bytes, mtu_bytes);
             }
@@ -276,7 +308,9 @@ impl<T: Copy> Flight<T> {
         counters: &mut ClientCounters,
         finished: &mut impl FnMut(Finished<'_, T>),
     ) -> Result<(), Malformed> {
-        self.credit = usize::from(header.credit);
+        self.credit = header.credit;
+        self.credit_until_ns = now_ns + CREDIT_LIFETIME_NS;
+        self.sent_without_credit = 0;
         let mut largest = REPLY_ENTRY_BYTES;
         for answer in unpack::replies(datagram, header) {
             let answer = answer?;

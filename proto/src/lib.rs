@@ -66,6 +66,7 @@
 //! Times are nanoseconds of a monotonic clock whose zero is the driver's affair.
 #![forbid(unsafe_code)]
 
+pub mod address_shares;
 mod answer_limit;
 pub mod client;
 pub mod closed_clients;

@@ -53,12 +53,20 @@ pub const KEEPALIVE_NS: u64 = 15_000_000_000;
 /// awaits nothing there.
 pub const SESSION_STALE_NS: u64 = SESSION_IDLE_NS - KEEPALIVE_NS;
 
+/// A session that has asked for something within so long is active, and has a share of the
+/// credit. Keep-alives ask for nothing.
+pub const SESSION_ACTIVE_NS: u64 = 1_000_000_000;
+/// Who was idle longest is known to so much.
+pub const SESSION_ORDER_NS: u64 = 500_000_000;
+/// A client that heard of its credit so long ago keeps to [`CREDIT_MIN`] until it hears again.
+pub const CREDIT_LIFETIME_NS: u64 = 500_000_000;
+
 /// Closed sessions whose clients a worker remembers, so that no repeated OPEN opens them again.
 pub const CLOSED_CLIENTS_MAX: usize = 4096;
 /// A cookie older than this is refused.
 pub const COOKIE_LIFETIME_NS: u64 = 10_000_000_000;
 /// How often a worker answers those who have not proved to be worth it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerRates {
     /// COOKIEs to all addresses: at most 5 % of a core.
     pub cookies: Rate,
@@ -193,6 +201,8 @@ const _: () = {
     assert!(RTO_NS_MIN < RTO_INITIAL_NS && RTO_INITIAL_NS < RTO_NS_MAX);
     assert!(RTO_NS_MAX < ANSWER_TIMEOUT_NS);
     assert!(CREDIT_MIN <= WINDOW_DEFAULT);
+    // A client has given its credit up before its server shares that out to others.
+    assert!(CREDIT_LIFETIME_NS < SESSION_ACTIVE_NS && SESSION_ORDER_NS < SESSION_ACTIVE_NS);
     assert!(2 * BURST_BYTES_MAX <= QUEUE_BYTES_PER_ADDRESS_MAX);
     assert!(MTU_BYTES_MAX < QUEUE_TURN_BYTES && QUEUE_TURN_BYTES < BURST_BYTES_MAX);
     assert!(QUEUE_BYTES_PER_ADDRESS_MAX < QUEUE_BYTES_MAX && QUEUE_NS_MAX < RTO_NS_MAX);

@@ -51,6 +51,8 @@ pub enum Fault {
     EntriesUnchecked,
     /// An OPEN that comes again after the CLOSE of its session opens another.
     ClosedForgotten,
+    /// Nobody gives way to another address when a worker has all its sessions.
+    HoarderKeepsOut,
     /// Datagrams that were changed on the way are taken.
     ChecksumIgnored,
     /// What is dropped for want of room on the way out is not counted.
@@ -75,7 +77,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::DuplicateExecuted,
         Self::OldRequestExecuted,
         Self::RepliedBeforeWrite,
@@ -87,6 +89,7 @@ impl Fault {
         Self::StaleRead,
         Self::EntriesUnchecked,
         Self::ClosedForgotten,
+        Self::HoarderKeepsOut,
         Self::ChecksumIgnored,
         Self::UnsentUncounted,
         Self::LateToldNotExecuted,
@@ -121,6 +124,7 @@ impl Fault {
             Self::StaleRead => "stale-read",
             Self::EntriesUnchecked => "entries-unchecked",
             Self::ClosedForgotten => "closed-forgotten",
+            Self::HoarderKeepsOut => "hoarder-keeps-out",
             Self::ChecksumIgnored => "checksum-ignored",
             Self::UnsentUncounted => "unsent-uncounted",
             Self::LateToldNotExecuted => "late-told-not-executed",

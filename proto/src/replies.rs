@@ -97,10 +97,11 @@ impl Replies {
         {
             self.spare.push(sent.bytes);
         }
-        if self.full.is_empty() && flush == Flush::All {
-            self.close_burst();
-        }
-        let burst = self.sending.insert(self.full.pop_front()?);
+        let next = match self.full.pop_front() {
+            None if flush == Flush::All => self.end_burst(),
+            next => next,
+        };
+        let burst = self.sending.insert(next?);
         let Burst { path, account, segment_bytes, bytes } = burst;
         Some(Transmit { path: *path, account: *account, bytes, segment_bytes: *segment_bytes })
     }
@@ -144,15 +145,21 @@ impl Replies {
     }
 
     fn close_burst(&mut self) {
-        if let Some(mut open) = self.open.take() {
-            open.close_segment(false);
-            self.full.push_back(Burst {
-                path: open.destination.path,
-                account: Account::Session,
-                segment_bytes: open.destination.mtu_bytes,
-                bytes: open.bytes,
-            });
+        if let Some(burst) = self.end_burst() {
+            self.full.push_back(burst);
         }
+    }
+
+    #[inline]
+    fn end_burst(&mut self) -> Option<Burst> {
+        let mut open = self.open.take()?;
+        open.close_segment(false);
+        Some(Burst {
+            path: open.destination.path,
+            account: Account::Session,
+            segment_bytes: open.destination.mtu_bytes,
+            bytes: open.bytes,
+        })
     }
 }
 

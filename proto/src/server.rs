@@ -18,7 +18,7 @@ use crate::pack;
 use crate::planted::{self, Fault, is_planted};
 use crate::replies::{Destination, Replies};
 use crate::session::{Arrival, Session};
-use crate::session_table::{SessionTable, Terms};
+use crate::session_table::{Opened, Rooms, SessionTable, Terms};
 use crate::stats_text::StatsText;
 use crate::store::Store;
 use crate::top_list::TopList;
@@ -42,6 +42,8 @@ pub struct ServerConfig {
     pub worker: u16,
     /// What the kernel granted its socket to hold in unread datagrams, as it counts them.
     pub receive_buffer_bytes: usize,
+    /// How many sessions it may have.
+    pub rooms: Rooms,
     /// Random; the same for all workers of this life of the server.
     pub incarnation: u64,
     /// Random, differing with each life and worker: for cookies and session ids.
@@ -62,6 +64,8 @@ pub struct Server {
     sessions: SessionTable,
     closed: ClosedClients,
     entries_hash: EntriesHash,
+    /// Datagrams that the receive buffer has room for.
+    room: usize,
     replies: Replies,
     stats: StatsText,
     counters: ServerCounters,
@@ -81,12 +85,13 @@ impl Server {
         Self {
             config,
             cookies: Cookies::new(config.secret),
+            sessions: SessionTable::new(config.secret.map(|byte| !byte), config.rooms),
             cookie_limit: AnswerLimit::new(key(1), rates.cookies, rates.cookies_by_address),
             refusal_limit: AnswerLimit::new(key(2), rates.refusals, rates.refusals_by_address),
             limited: TopList::default(),
-            sessions: SessionTable::new(config.secret.map(|byte| !byte)),
             closed: ClosedClients::default(),
             entries_hash: EntriesHash::new(config.secret.map(|byte| byte ^ 0x5c), config.mtu_bytes),
+            room: config.receive_buffer_bytes / (config.mtu_bytes + DATAGRAM_OVERHEAD_BYTES),
             replies: Replies::default(),
             stats: StatsText::default(),
             counters: ServerCounters::default(),
@@ -256,11 +261,12 @@ impl Server {
             self.refuse(now_ns, path, header, Reason::Cookie);
             return Ok(());
         }
-        let Ok((session, is_new)) = self.sessions.open(now_ns, path, client_id, terms) else {
+        let Ok(opened) = self.sessions.open(now_ns, path, client_id, terms) else {
             self.counters.sessions_refused += 1;
             self.refuse(now_ns, path, header, Reason::SessionsFull);
             return Ok(());
         };
+        let Opened { session, shares, is_new, displaced } = opened;
         self.counters.sessions_opened += u64::from(is_new);
         let accept = Accept {
             client_id,
@@ -272,17 +278,28 @@ impl Server {
             reserved: 0,
         };
         let mut header = Header::new(Kind::Accept, client_nonce(&client_id), session.id);
-        self.counters.sessions_expired = self.sessions.expired(); // Some made room.
-        header.credit = credit(&self.config, self.sessions.len());
+        header.credit = credit(shares.of(&session.seat, self.room));
         // As long as the session's datagrams may be: so the client knows that they arrive.
         self.replies.control(path, Account::Session, |buffer| {
             pack::control(buffer, header, &accept, accept.mtu_bytes as usize);
         });
+        self.counters.sessions_expired = self.sessions.expired(); // Some made room.
+        if let Some(displaced) = displaced {
+            self.displaced(now_ns, &displaced);
+        }
         Ok(())
     }
 
+    /// Tells a client that its session has given way, before it asks for something in it.
+    fn displaced(&mut self, now_ns: u64, session: &Session) {
+        self.counters.sessions_displaced += 1;
+        self.closed.add(now_ns, (session.client_id, session.path.remote));
+        let lost = Header::new(Kind::Request, session.id, 0);
+        self.refuse(now_ns, session.path, &lost, Reason::UnknownSession);
+    }
+
     fn close(&mut self, now_ns: u64, path: Path, header: &Header) {
-        if let Some(session) = self.sessions.get_mut(now_ns, header.session, path) {
+        if let Some((session, _)) = self.sessions.get_mut(now_ns, header.session, path) {
             self.closed.add(now_ns, (session.client_id, path.remote));
             self.sessions.close(header.session);
             self.counters.sessions_closed += 1;
@@ -314,8 +331,7 @@ impl Server {
             return Err(Malformed::Field);
         }
         unpack::requests(datagram, header.entries, &mut self.spans)?;
-        let sessions_open = self.sessions.len();
-        let Some(session) = self.sessions.get_mut(now_ns, header.session, path) else {
+        let Some((session, shares)) = self.sessions.get_mut(now_ns, header.session, path) else {
             self.counters.unknown_session += 1;
             self.refuse(now_ns, path, header, Reason::UnknownSession);
             return Ok(());
@@ -327,6 +343,8 @@ impl Server {
         if self.spans.is_empty() {
             return Ok(()); // A keep-alive.
         }
+        shares.asks(now_ns, &mut session.seat);
+        let credit = credit(shares.of(&session.seat, self.room));
         let arrival = session.completion_mut(header.sequence).classify(header.sequence);
         match arrival {
             Arrival::New => session.repeats.give(self.config.rates.repeats),
@@ -353,7 +371,13 @@ impl Server {
         }
         let mut execution = Execution {
             arrival,
-            destination: destination(&self.config, session, sessions_open, header.attempt),
+            destination: Destination {
+                path: session.path,
+                session: session.id,
+                mtu_bytes: session.mtu_bytes,
+                credit,
+                attempt: header.attempt,
+            },
             sequence: header.sequence,
             datagram,
             spans: &self.spans,
@@ -368,24 +392,8 @@ impl Server {
     }
 }
 
-/// How many request datagrams a session may have outstanding: its share of what the
-/// worker's receive buffer holds.
-fn credit(config: &ServerConfig, sessions: usize) -> u16 {
-    let datagrams = config.receive_buffer_bytes / (config.mtu_bytes + DATAGRAM_OVERHEAD_BYTES);
-    (datagrams / sessions.max(1)).clamp(CREDIT_MIN, WINDOW_MAX) as u16
-}
-
-fn destination(
-    config: &ServerConfig,
-    session: &Session,
-    sessions: usize,
-    attempt: u8,
-) -> Destination {
-    Destination {
-        path: session.path,
-        session: session.id,
-        mtu_bytes: session.mtu_bytes,
-        credit: credit(config, sessions),
-        attempt,
-    }
+/// How many request datagrams a session may have outstanding: its share of what the worker's
+/// receive buffer holds.
+fn credit(share: usize) -> u16 {
+    share.clamp(CREDIT_MIN, WINDOW_MAX) as u16
 }

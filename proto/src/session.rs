@@ -4,6 +4,7 @@
 //! is answered again, an older one is dropped: this is all that at-most-once needs
 //! (invariant 1), because a client uses a slot again only when its answer is complete.
 
+use crate::address_shares::Seat;
 use crate::limits::{SESSION_IDLE_NS, WINDOW_MAX};
 use crate::planted::{Fault, is_planted};
 use crate::token_bucket::TokenBucket;
@@ -108,6 +109,8 @@ pub struct Session {
     pub client_id: [u8; 16],
     /// Largest datagram, both ways.
     pub mtu_bytes: usize,
+    /// What it is among the sessions of its address.
+    pub seat: Seat,
     /// When a request of it last arrived.
     pub last_heard_ns: u64,
     /// What it may still have answered again.
@@ -124,6 +127,7 @@ impl Session {
         client_id: [u8; 16],
         mtu_bytes: usize,
         window: usize,
+        seat: Seat,
         now_ns: u64,
     ) -> Self {
         assert!(window.is_power_of_two() && window <= WINDOW_MAX);
@@ -132,6 +136,7 @@ impl Session {
             path,
             client_id,
             mtu_bytes,
+            seat,
             last_heard_ns: now_ns,
             repeats: TokenBucket::default(),
             completions: vec![Completion::default(); window],
@@ -162,6 +167,11 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address_shares::AddressShares;
+
+    fn seat() -> Seat {
+        AddressShares::default().take(0, [127, 0, 0, 1].into(), 0)
+    }
 
     #[test]
     fn newer_executes_equal_is_answered_again_older_is_dropped() {
@@ -181,7 +191,7 @@ mod tests {
     #[test]
     fn slots_are_independent() {
         let path = Path::to("127.0.0.1:1".parse().unwrap());
-        let mut session = Session::new(1, path, [0; 16], 1472, 4, 0);
+        let mut session = Session::new(1, path, [0; 16], 1472, 4, seat(), 0);
         session.completion_mut(4).begin(4);
         assert_eq!(session.completion_mut(5).classify(5), Arrival::New);
         assert_eq!(session.completion_mut(8).classify(8), Arrival::New);
@@ -191,7 +201,7 @@ mod tests {
     #[test]
     fn a_session_expires_when_it_was_silent_for_too_long() {
         let path = Path::to("127.0.0.1:1".parse().unwrap());
-        let session = Session::new(1, path, [0; 16], 1472, 4, 1000);
+        let session = Session::new(1, path, [0; 16], 1472, 4, seat(), 1000);
         assert!(!session.is_expired(1000 + SESSION_IDLE_NS));
         assert!(session.is_expired(1001 + SESSION_IDLE_NS));
         assert!(!session.is_expired(0), "a clock that steps back expires nobody");

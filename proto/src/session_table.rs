@@ -8,7 +8,9 @@ use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher24;
 
+use crate::address_shares::AddressShares;
 use crate::limits::{MTU_BYTES_MIN, SESSIONS_PER_WORKER_MAX, WINDOW_MAX};
+use crate::planted::{Fault, is_planted};
 use crate::session::Session;
 use crate::transmit::Path;
 use crate::unpack::Malformed;
@@ -20,12 +22,42 @@ pub struct SessionTable {
     entries: Vec<Option<Session>>,
     free: Vec<u16>,
     by_client: BTreeMap<([u8; 16], Path), u16>,
+    shares: AddressShares,
+    rooms: Rooms,
     id_key: [u8; 16],
     opened: u64,
     expired: u64,
 }
 
-/// All entries are taken by sessions that are not expired.
+/// How many sessions there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rooms {
+    /// Of all addresses.
+    pub all: usize,
+    /// Of one.
+    pub per_address: usize,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self { all: SESSIONS_PER_WORKER_MAX, per_address: SESSIONS_PER_WORKER_MAX }
+    }
+}
+
+/// A session that is open now.
+#[derive(Debug)]
+pub struct Opened<'a> {
+    /// It.
+    pub session: &'a Session,
+    /// The shares of all.
+    pub shares: &'a AddressShares,
+    /// Whether it was not open before.
+    pub is_new: bool,
+    /// The session that gave way to it.
+    pub displaced: Option<Session>,
+}
+
+/// No entry is free, and none of those that are taken gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionsFull;
 
@@ -57,11 +89,14 @@ impl Terms {
 impl SessionTable {
     /// An empty table; `id_key` is random.
     #[must_use]
-    pub fn new(id_key: [u8; 16]) -> Self {
+    pub fn new(id_key: [u8; 16], rooms: Rooms) -> Self {
+        assert!(rooms.all <= SESSIONS_PER_WORKER_MAX && rooms.per_address > 0);
         Self {
             entries: Vec::new(),
             free: Vec::new(),
             by_client: BTreeMap::new(),
+            shares: AddressShares::default(),
+            rooms,
             id_key,
             opened: 0,
             expired: 0,
@@ -80,12 +115,18 @@ impl SessionTable {
         self.by_client.is_empty()
     }
 
-    /// The session of an id, if `path` is its own and it is not expired.
+    /// The session of an id, if `path` is its own and it is not expired; and the shares of all.
     #[inline]
-    pub fn get_mut(&mut self, now_ns: u64, id: u64, path: Path) -> Option<&mut Session> {
+    pub fn get_mut(
+        &mut self,
+        now_ns: u64,
+        id: u64,
+        path: Path,
+    ) -> Option<(&mut Session, &mut AddressShares)> {
         let index = (id & 0xffff) as usize;
         let session = self.entries.get_mut(index)?.as_mut()?;
-        (session.id == id && session.path == path && !session.is_expired(now_ns)).then_some(session)
+        let is_it = session.id == id && session.path == path && !session.is_expired(now_ns);
+        is_it.then_some((session, &mut self.shares))
     }
 
     /// Opens the session of a client, or finds it if this client has opened it before:
@@ -96,7 +137,7 @@ impl SessionTable {
         path: Path,
         client_id: [u8; 16],
         terms: Terms,
-    ) -> Result<(&Session, bool), SessionsFull> {
+    ) -> Result<Opened<'_>, SessionsFull> {
         let client = (client_id, path);
         let before =
             self.by_client.get(&client).and_then(|&p| self.entries[usize::from(p)].as_ref());
@@ -104,23 +145,23 @@ impl SessionTable {
             self.expire(now_ns); // If it ended later, the new one would lose its name.
         }
         let known = self.by_client.get(&client).copied();
-        let is_new = known.is_none();
-        let index = match known {
-            Some(index) => index,
-            None => self.insert(now_ns, path, client_id, terms)?,
+        let (index, displaced) = match known {
+            Some(index) => (index, None),
+            None => {
+                let displaced = self.make_room(now_ns, path)?;
+                (self.insert(now_ns, path, client_id, terms), displaced)
+            }
         };
-        let session = self.entries[usize::from(index)].as_ref();
-        Ok((session.expect("just found or made"), is_new))
+        let session = self.entries[usize::from(index)].as_ref().expect("just found or made");
+        Ok(Opened { session, shares: &self.shares, is_new: known.is_none(), displaced })
     }
 
     /// Ends a session.
     pub fn close(&mut self, id: u64) {
-        let index = (id & 0xffff) as usize;
-        if let Some(entry) = self.entries.get_mut(index)
-            && let Some(session) = entry.take_if(|session| session.id == id)
-        {
-            self.by_client.remove(&(session.client_id, session.path));
-            self.free.push(index as u16);
+        let index = (id & 0xffff) as u16;
+        let entry = self.entries.get(usize::from(index)).and_then(Option::as_ref);
+        if entry.is_some_and(|session| session.id == id) {
+            self.remove(index);
         }
     }
 
@@ -130,8 +171,12 @@ impl SessionTable {
         self.expired
     }
 
-    /// Ends all sessions that were silent for too long.
+    /// Ends all sessions that were silent for too long, and shares out again what those had that
+    /// are not active any more.
     pub fn expire(&mut self, now_ns: u64) {
+        for session in self.entries.iter_mut().flatten() {
+            self.shares.look(now_ns, &mut session.seat);
+        }
         let expired: Vec<u64> = (self.entries.iter().flatten())
             .filter(|session| session.is_expired(now_ns))
             .map(|session| session.id)
@@ -142,32 +187,49 @@ impl SessionTable {
         self.expired += expired.len() as u64;
     }
 
-    fn insert(
-        &mut self,
-        now_ns: u64,
-        path: Path,
-        client_id: [u8; 16],
-        terms: Terms,
-    ) -> Result<u16, SessionsFull> {
-        if self.free.is_empty() && self.entries.len() == SESSIONS_PER_WORKER_MAX {
+    /// Makes room for one more session of a client, by ending another if need be.
+    fn make_room(&mut self, now_ns: u64, path: Path) -> Result<Option<Session>, SessionsFull> {
+        let address = path.remote.ip();
+        let lacks = |table: &Self| {
+            let is_full = table.len() >= table.rooms.all;
+            (is_full, table.shares.sessions_of(address) >= table.rooms.per_address)
+        };
+        if lacks(self) != (false, false) {
             self.expire(now_ns);
         }
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None if self.entries.len() < SESSIONS_PER_WORKER_MAX => {
-                self.entries.push(None);
-                (self.entries.len() - 1) as u16
-            }
-            None => return Err(SessionsFull),
+        let index = match lacks(self) {
+            (false, false) => return Ok(None),
+            _ if is_planted(Fault::HoarderKeepsOut) => None,
+            (_, true) => self.shares.idle_of(now_ns, address),
+            (true, false) => self.shares.gives_way_to(now_ns, address),
         };
+        Ok(Some(self.remove(index.ok_or(SessionsFull)?)))
+    }
+
+    fn remove(&mut self, index: u16) -> Session {
+        let session = self.entries[usize::from(index)].take().expect("it is there");
+        self.by_client.remove(&(session.client_id, session.path));
+        self.shares.leave(session.seat);
+        self.free.push(index);
+        session
+    }
+
+    /// There is room.
+    fn insert(&mut self, now_ns: u64, path: Path, client_id: [u8; 16], terms: Terms) -> u16 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            (self.entries.len() - 1) as u16
+        });
         self.opened += 1;
         let mut hasher = SipHasher24::new_with_key(&self.id_key);
         hasher.write_u64(self.opened);
         let id = (hasher.finish() << 16) | u64::from(index);
-        let session = Session::new(id, path, client_id, terms.mtu_bytes, terms.window, now_ns);
+        let seat = self.shares.take(now_ns, path.remote.ip(), index);
+        let Terms { mtu_bytes, window } = terms;
+        let session = Session::new(id, path, client_id, mtu_bytes, window, seat, now_ns);
         assert!(self.entries[usize::from(index)].replace(session).is_none());
         self.by_client.insert((client_id, path), index);
-        Ok(index)
+        index
     }
 }
 
@@ -190,19 +252,19 @@ mod tests {
 
     #[test]
     fn an_open_that_comes_twice_opens_once() {
-        let mut sessions = SessionTable::new([1; 16]);
-        let (first, is_new) = sessions.open(0, path(), client(1), TERMS).unwrap();
-        let id = first.id;
-        assert!(is_new);
-        let (again, is_new) = sessions.open(0, path(), client(1), TERMS).unwrap();
-        assert_eq!((again.id, is_new), (id, false));
+        let mut sessions = SessionTable::new([1; 16], Rooms::default());
+        let first = sessions.open(0, path(), client(1), TERMS).unwrap();
+        let id = first.session.id;
+        assert!(first.is_new);
+        let again = sessions.open(0, path(), client(1), TERMS).unwrap();
+        assert_eq!((again.session.id, again.is_new), (id, false));
         assert_eq!(sessions.len(), 1);
     }
 
     #[test]
     fn a_session_is_good_for_its_path_only() {
-        let mut sessions = SessionTable::new([1; 16]);
-        let id = sessions.open(0, path(), client(1), TERMS).unwrap().0.id;
+        let mut sessions = SessionTable::new([1; 16], Rooms::default());
+        let id = sessions.open(0, path(), client(1), TERMS).unwrap().session.id;
         assert!(sessions.get_mut(0, id, path()).is_some());
         let other_remote = Path::to("127.0.0.1:2".parse().unwrap());
         assert!(sessions.get_mut(0, id, other_remote).is_none());
@@ -217,10 +279,10 @@ mod tests {
 
     #[test]
     fn a_full_table_refuses_until_a_session_expires_or_closes() {
-        let mut sessions = SessionTable::new([1; 16]);
+        let mut sessions = SessionTable::new([1; 16], Rooms::default());
         let mut ids = Vec::new();
         for number in 0..SESSIONS_PER_WORKER_MAX as u64 {
-            ids.push(sessions.open(0, path(), client(number), TERMS).unwrap().0.id);
+            ids.push(sessions.open(0, path(), client(number), TERMS).unwrap().session.id);
         }
         let one_more = client(u64::MAX);
         assert!(sessions.open(1, path(), one_more, TERMS).is_err());
@@ -235,10 +297,10 @@ mod tests {
 
     #[test]
     fn an_id_is_never_given_twice() {
-        let mut sessions = SessionTable::new([1; 16]);
+        let mut sessions = SessionTable::new([1; 16], Rooms::default());
         let mut seen = std::collections::HashSet::new();
         for number in 0..1000 {
-            let id = sessions.open(0, path(), client(number), TERMS).unwrap().0.id;
+            let id = sessions.open(0, path(), client(number), TERMS).unwrap().session.id;
             assert!(seen.insert(id));
             sessions.close(id);
         }

@@ -1,7 +1,7 @@
 //! Token buckets: how often something may happen, on average and at once.
 
 /// How fast a bucket fills, and how much it holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Tokens a second.
     pub per_s: u64,

@@ -195,12 +195,17 @@ fn the_servers_credit_bounds_the_datagrams_outstanding() {
 
 #[test]
 fn sessions_share_the_servers_credit_and_each_gets_the_least() {
-    // State: a second session opens at the worker; then the first gets a reply.
+    // State: beside a session that is active a second one opens; it asks for something, and then
+    // the first gets a reply.
     let mut pair = Pair::open(with_window(64), with_room_for(5));
+    pair.put(100, b"key", b"value");
+    pair.settle();
     let mut second = Pair::connecting(with_window(64), server_config());
     second.client =
         proto::client::Client::new(second.now_ns, pair.client.server(), [9; 16], with_window(64));
     std::mem::swap(&mut pair.server, &mut second.server);
+    second.settle();
+    second.get(0, b"key");
     second.settle();
     std::mem::swap(&mut pair.server, &mut second.server);
     assert_eq!(second.client.granted().map(|granted| granted.credit), Some(2));

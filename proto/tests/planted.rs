@@ -67,6 +67,7 @@ impl Pair {
             workers: 1,
             worker: 0,
             receive_buffer_bytes: 1 << 20,
+            rooms: proto::session_table::Rooms::default(),
             incarnation: 1,
             secret: [3; 16],
             rates: ANSWER_RATES,

@@ -68,6 +68,8 @@ fn the_limits_are_those_of_the_code() {
         SEGMENTS_PER_BURST_MAX,
         BURST_BYTES_MAX,
         SESSIONS_PER_WORKER_MAX,
+        SESSION_ACTIVE_NS,
+        CREDIT_LIFETIME_NS,
         SESSION_IDLE_NS,
         KEEPALIVE_NS,
         SESSION_STALE_NS,

@@ -1,16 +1,14 @@
 //! Servers that refuse, that do not answer, and that are not what they have to be.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread::JoinHandle;
 
 use bytemuck::{bytes_of, pod_read_unaligned};
 use client::limits::WORKERS_MAX;
 use client::{Config, Error, Refusal, Why};
-use proto::client::{Client as Session, ClientConfig};
-use proto::limits::SESSIONS_PER_WORKER_MAX;
 use proto::pack;
-use proto::transmit::Flush;
 use proto::unpack;
 use proto::wire::{Accept, HEADER_BYTES, Kind, VERSION};
 use testkit::networks::Filter;
@@ -18,7 +16,7 @@ use testkit::process::any_program;
 use testkit::relay::{Direction, Network, Passage, Relay};
 use testkit::server::{Server, free_port, lasting_ports};
 
-use crate::common::{connection, expect, handle, large_keys, large_records, start, wait_until};
+use crate::common::{connection, expect, handle, large_keys, large_records, ms, start, wait_until};
 use crate::lost::INDETERMINATE_LOST;
 use crate::{LONG, SHORT, connecting};
 
@@ -41,24 +39,30 @@ fn a_write_is_refused_while_the_memory_is_full() {
     }
 }
 
-/// Opens as many sessions with a worker as it takes.
-fn fill_sessions(server: SocketAddr) -> UdpSocket {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.connect(server).unwrap();
-    socket.set_read_timeout(Some(testkit::DEADLINE)).unwrap();
-    let mut buffer = [0; 2048];
-    for number in 0..SESSIONS_PER_WORKER_MAX as u128 {
-        let id = (number + 1).to_le_bytes();
-        let mut session: Session<()> = Session::new(0, server, id, ClientConfig::default());
-        while session.granted().is_none() && session.ended().is_none() {
-            if let Some(burst) = session.poll_transmit(0, Flush::All) {
-                socket.send(burst.bytes).unwrap();
-                let length = socket.recv(&mut buffer).unwrap();
-                session.handle_datagram(0, &buffer[..length], |_| {});
+/// Has a session, and asks for something in it again and again.
+struct Busy {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Busy {
+    fn start(server: SocketAddr) -> Self {
+        let mut connection = connection(server, LONG);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let over = is_over.clone();
+        let thread = std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                connection.get(b"key").expect("it is answered");
+                std::thread::sleep(ms(10));
             }
-        }
+        });
+        Self { is_over, thread: Some(thread) }
     }
-    socket
+
+    fn end(mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.take().expect("it ends once").join().expect("it was answered");
+    }
 }
 
 #[test]
@@ -68,8 +72,8 @@ fn a_server_that_has_all_its_sessions_refuses_others() {
     let mut server = Server::start_on(lasting_ports(1), &any, &[]);
     let mut before = connection(server.address, LONG);
     let handle_before = handle(server.address, LONG);
-    server.restart(&any, &[]);
-    let _socket = fill_sessions(server.address);
+    server.restart(&any, &["--sessions-per-address", "1"]);
+    let busy = Busy::start(server.address);
     for connecting in connecting(&[server.address], &Config::default()) {
         expect(connecting, &error, text, true);
     }
@@ -79,6 +83,7 @@ fn a_server_that_has_all_its_sessions_refuses_others() {
     expect(handle_before.get(b"key").wait(), &error, text, true);
     expect(handle_before.put(b"key", b"value").wait(), &error, text, true);
     // They open by themselves once there is room.
+    busy.end();
     server.restart(&any, &[]);
     wait_until("the connection is of use again", || before.put(b"key", b"value").is_ok());
     wait_until("the handle is of use again", || handle_before.get(b"key").wait().is_ok());

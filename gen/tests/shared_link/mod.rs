@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use testkit::DEADLINE;
 use testkit::hosts::{Host, Hosts};
-use testkit::process::{Process, beside};
+use testkit::process::{Ended, Process, beside};
 
 const GEN: &str = env!("CARGO_BIN_EXE_gen");
 /// What a socket has where nobody has raised a limit.
@@ -36,6 +36,13 @@ pub(crate) struct Figures {
 
 /// Runs a generator on a host for so many seconds.
 pub(crate) fn generate(host: Host<'_>, server: SocketAddr, secs: f64, more: &[&str]) -> Figures {
+    let ended = run_generator(host, server, secs, more);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    Figures::of(&ended)
+}
+
+/// Runs a generator for so many seconds, which may lose a session, or find no server.
+pub(crate) fn run_generator(host: Host<'_>, server: SocketAddr, secs: f64, more: &[&str]) -> Ended {
     let (server, secs) = (server.to_string(), secs.to_string());
     let arguments = [
         ["--servers", &server, "--records", "100000", "--streams", "256"].as_slice(),
@@ -43,13 +50,18 @@ pub(crate) fn generate(host: Host<'_>, server: SocketAddr, secs: f64, more: &[&s
         more,
     ]
     .concat();
-    let ended = host.start(Path::new(GEN), &arguments).wait(DEADLINE);
-    assert_eq!(ended.status, Some(0), "{ended:?}");
-    let report: serde_json::Value =
-        serde_json::from_str(&ended.stdout.join("\n")).expect("a report");
-    Figures {
-        ops_per_s: report["ops_per_s"].as_f64().expect("a number"),
-        p99_us: report["latency"]["p99_us"].as_f64().expect("a number"),
+    host.start(Path::new(GEN), &arguments).wait(DEADLINE)
+}
+
+impl Figures {
+    /// Those of a report.
+    pub(crate) fn of(ended: &Ended) -> Self {
+        let report: serde_json::Value =
+            serde_json::from_str(&ended.stdout.join("\n")).expect("a report");
+        Self {
+            ops_per_s: report["ops_per_s"].as_f64().expect("a number"),
+            p99_us: report["latency"]["p99_us"].as_f64().expect("a number"),
+        }
     }
 }
 

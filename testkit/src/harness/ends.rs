@@ -64,6 +64,7 @@ pub(crate) fn server_config() -> ServerConfig {
         workers: 4,
         worker: 2,
         receive_buffer_bytes: 1 << 20,
+        rooms: proto::session_table::Rooms::default(),
         incarnation: 0x1ca4,
         secret: [7; 16],
         rates: proto::limits::ANSWER_RATES,

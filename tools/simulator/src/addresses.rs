@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 const SERVERS: u8 = 0;
 const GENERATORS: u8 = 1;
 const APPLICATIONS: u8 = 2;
+const HOARDERS: u8 = 3;
 const STRANGERS: u8 = 9;
 
 /// Where a worker is.
@@ -29,6 +30,18 @@ pub fn application_address(application: usize) -> SocketAddr {
 #[must_use]
 pub fn stranger_address(number: u64) -> SocketAddr {
     SocketAddr::from(([10, 0, STRANGERS, number as u8], 666))
+}
+
+/// Where one is who hoards sessions.
+#[must_use]
+pub fn hoarder_address(number: u64) -> SocketAddr {
+    SocketAddr::from(([10, 0, HOARDERS, number as u8], 5000))
+}
+
+/// Whether one is there who hoards sessions.
+#[must_use]
+pub fn is_hoarder(address: SocketAddr) -> bool {
+    network(address) == HOARDERS
 }
 
 /// Whether a server is there.

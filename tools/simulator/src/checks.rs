@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use history::operation::{Action, Operation};
 use proto::counters::{ClientCounters, ServerCounters};
+use proto::limits::ANSWER_RATES;
 use proto::order::Order;
 use udp::counters::TransportCounters;
 
@@ -174,6 +175,12 @@ fn check_counters(world: &World, sums: &Sums, recorded: u64) -> Result<(), Failu
         (
             "what was damaged was counted",
             damaged + clients.misdirected + servers.answers_limited >= damaged_taken,
+        ),
+        // By default no honest client comes near a limit, and nobody here floods.
+        (
+            "nobody is limited without need",
+            world.config.rates != ANSWER_RATES
+                || servers.answers_limited + servers.repeats_limited == 0,
         ),
         ("nothing else was damaged", damaged <= damaged_taken + world.config.hostile_datagrams),
         (

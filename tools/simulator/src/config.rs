@@ -6,6 +6,7 @@ use proto::limits::{
     value_bytes_max,
 };
 use proto::order::Order;
+use proto::session_table::Rooms;
 use proto::token_bucket::Rate;
 
 use crate::applications::ApplicationConfig;
@@ -140,6 +141,10 @@ pub struct Config {
     pub rates: AnswerRates,
     /// Whether one on the path sees all datagrams, and sends in the clients' names.
     pub is_watched: bool,
+    /// Times that one who hoards sessions opens more.
+    pub hoards: u64,
+    /// How many sessions a worker may have.
+    pub rooms: Rooms,
     /// Applications over the client library.
     pub applications: Vec<ApplicationConfig>,
 }
@@ -244,6 +249,8 @@ impl Config {
             // Drawn from a copy: the rest is drawn as before.
             rates: if calm || links.clone().below(3) > 0 { ANSWER_RATES } else { FEW_ANSWERS },
             is_watched: false,
+            hoards: 0,
+            rooms: Rooms::default(),
             applications: ApplicationConfig::draw_all(apps, records, 2 * delay_ns, calm),
         }
     }
@@ -264,7 +271,8 @@ impl Config {
     #[must_use]
     pub fn has_mishaps(&self) -> bool {
         let pauses = self.cuts + self.silences + self.server_pauses + self.generator_pauses;
-        self.is_watched || pauses + self.restarts + self.clock_jumps + self.early_mishaps > 0
+        self.is_watched
+            || pauses + self.restarts + self.clock_jumps + self.early_mishaps + self.hoards > 0
     }
 }
 

@@ -14,6 +14,7 @@ pub mod clocks;
 pub mod config;
 pub mod failure;
 pub mod generators;
+pub mod hoarder;
 pub mod hostile;
 pub mod link;
 pub mod machine;

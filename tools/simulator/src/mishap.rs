@@ -43,6 +43,8 @@ pub enum Mishap {
     },
     /// One hostile datagram.
     Hostile,
+    /// One who hoards sessions opens more.
+    Hoard,
     /// All of this ends.
     Heal,
 }

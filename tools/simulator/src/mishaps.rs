@@ -13,6 +13,7 @@ enum Kind {
     Restart(Whom),
     ClockJump(Whom),
     Hostile,
+    Hoard,
     Silence,
 }
 
@@ -38,6 +39,7 @@ pub fn plan(world: &mut World, start_ns: u64) {
         (config.clock_jumps, Kind::ClockJump(Whom::Generators)),
         (config.hostile_datagrams, Kind::Hostile),
         (config.silences, Kind::Silence),
+        (config.hoards, Kind::Hoard),
     ] {
         for _ in 0..count {
             plan_one(world, kind, run);
@@ -98,6 +100,7 @@ fn plan_one(world: &mut World, kind: Kind, Span { start_ns, end_ns }: Span) {
         Kind::Restart(whom) => Mishap::Restart { whom },
         Kind::ClockJump(whom) => Mishap::ClockJump { whom },
         Kind::Hostile => Mishap::Hostile,
+        Kind::Hoard => Mishap::Hoard,
     };
     world.plan_mishap(time_ns, mishap);
 }
@@ -151,6 +154,7 @@ pub fn happen(world: &mut World, mishap: Mishap) {
             world.tell(format!("the clock of process {process} jumps by {by_ns} ns"));
         }
         Mishap::Hostile => world.be_hostile(),
+        Mishap::Hoard => world.hoard(),
         Mishap::Silence { until_ns } => {
             let server = world.links.below(u64::from(world.config.servers)) as usize;
             let worker = world.links.below(u64::from(world.config.workers)) as u16;

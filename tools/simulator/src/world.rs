@@ -8,16 +8,19 @@ use kv::table::Table;
 use proto::counters::ServerCounters;
 use proto::limits::QUEUE_NS_MAX;
 use proto::server::{Server, ServerConfig};
-use proto::wire::Kind;
+use proto::wire::{Kind, Reason};
 use udp::counters::TransportCounters;
 use udp::transport::Transport as _;
 
-use crate::addresses::{is_application, is_genuine, is_server, server_address, stranger_address};
+use crate::addresses::{
+    is_application, is_genuine, is_hoarder, is_server, server_address, stranger_address,
+};
 use crate::applications::{Carried, Ledger, application};
 use crate::clocks::Process;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::generators::{Generator, generator};
+use crate::hoarder::{self, Hoarders};
 use crate::hostile;
 use crate::link::{Arrived, Departed};
 use crate::machine::{Machine, Runs, Unproved};
@@ -118,6 +121,7 @@ pub struct World {
     /// The lives of servers by their incarnations, numbered as they began.
     lives: BTreeMap<u64, u64>,
     pub(crate) unproved: Unproved,
+    hoarders: Hoarders,
     /// Cookies and refusals of a worker to an address: how many, and when it began.
     answered: BTreeMap<(SocketAddr, IpAddr, bool), (u64, u64)>,
     /// Who sees all datagrams.
@@ -140,6 +144,7 @@ impl World {
         if !config.is_watched {
             on_path.rest();
         }
+        let hoarders = Hoarders::draw(seed, &mut config);
         let mut world = Self {
             trace: Trace::new(prints),
             written: Written::default(),
@@ -158,6 +163,7 @@ impl World {
             places: BTreeMap::new(),
             lives: BTreeMap::new(),
             unproved: BTreeMap::new(),
+            hoarders,
             answered: BTreeMap::new(),
             on_path,
             overheard: Vec::new(),
@@ -221,6 +227,7 @@ impl World {
             workers: self.config.workers,
             worker,
             receive_buffer_bytes: self.config.receive_buffer_bytes,
+            rooms: self.config.rooms,
             incarnation: self.nodes.get(server).map_or(0, |node| node.incarnation),
             secret: self.random.bytes_16(),
             rates: self.config.rates,
@@ -350,6 +357,12 @@ impl World {
     }
 
     pub(crate) fn deliver(&mut self, to: SocketAddr, arrived: Arrived) {
+        if is_hoarder(to) {
+            let Self { hoarders, config, .. } = self;
+            if let Some(sent) = hoarders.answer(config, (arrived.from, to), &arrived.bytes) {
+                self.send_of_hoarder(&sent);
+            }
+        }
         let Some(&place) = self.places.get(&to) else { return }; // A hostile sender's.
         if self.machines[place].arrive(arrived) {
             self.plan_wake(place, self.now_ns);
@@ -380,7 +393,9 @@ impl World {
     /// One on the path sees a datagram. Returns whether it lets that pass.
     fn passes(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> bool {
         let Self { on_path, config, generators, healed_ns, .. } = self;
-        let (passes, sent) = if is_server(from) {
+        let (passes, sent) = if is_hoarder(to) {
+            (true, None)
+        } else if is_server(from) {
             let may_forge = generators[0].window_is_open() && healed_ns.is_none();
             on_path.sees_answer((from, to), bytes, may_forge)
         } else {
@@ -402,11 +417,13 @@ impl World {
         if to_server && is_genuine(from) && config.hostile_datagrams > 0 {
             hostile::overhear(random, overheard, bytes);
         }
-        let (fate, copies) = if is_genuine(from) && is_genuine(to) || is_server(from) {
-            network.carry(*now_ns, random, config, (from, to), to_server, bytes)
-        } else {
-            network.carry_for_strangers(bytes)
-        };
+        let is_hoarders = is_hoarder(from) || is_hoarder(to);
+        let (fate, copies) =
+            if !is_hoarders && is_genuine(from) && (is_genuine(to) || is_server(from)) {
+                network.carry(*now_ns, random, config, (from, to), to_server, bytes)
+            } else {
+                network.carry_for_strangers(bytes)
+            };
         self.note_sent(from, to, bytes, fate);
         for copy in copies {
             let time_ns = at_ns + copy.delay_ns;
@@ -427,6 +444,7 @@ impl World {
     /// session; and none is opened for one who only makes things up (invariant 4).
     fn check_answer(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let is_accept = bytes.get(7) == Some(&(Kind::Accept as u8));
+        let is_refusal = bytes.get(7) == Some(&(Kind::Refuse as u8));
         let traffic = self.unproved.entry((from, to)).or_default();
         if is_accept {
             traffic.0 = u64::MAX / 2;
@@ -440,6 +458,10 @@ impl World {
         if is_accept && !is_genuine(to) {
             let text = format!("{from} opened a session for {to}, which made its cookie up");
             self.fail("cookies", text);
+        }
+        let is_full = is_refusal && bytes[24] == Reason::SessionsFull as u8;
+        if is_full && !is_hoarder(to) {
+            self.fail("hoarding", format!("{from} has no session for {to}, and many for others"));
         }
         if is_accept && let Err(text) = self.on_path.sees_accept(from, bytes) {
             self.fail("closed sessions", text);
@@ -478,6 +500,17 @@ impl World {
         if let Err(text) = self.carried.note(bytes, &self.generators[0].plan.values) {
             self.fail("one session", text);
         }
+    }
+
+    /// One who hoards sessions opens more.
+    pub(crate) fn hoard(&mut self) {
+        for sent in self.hoarders.begin(&self.config) {
+            self.send_of_hoarder(&sent);
+        }
+    }
+
+    fn send_of_hoarder(&mut self, hoarder::Sent { from, to, bytes }: &hoarder::Sent) {
+        self.send_one(*from, *to, bytes, self.now_ns);
     }
 
     /// One datagram of a hostile sender.

@@ -77,6 +77,7 @@ impl ConnectedEnds {
             workers: 1,
             worker: 0,
             receive_buffer_bytes: 4 << 20,
+            rooms: proto::session_table::Rooms::default(),
             incarnation: 1,
             secret: [1; 16],
             rates: proto::limits::ANSWER_RATES,
