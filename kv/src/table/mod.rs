@@ -35,6 +35,8 @@ mod gauges;
 mod index;
 mod key_hash;
 mod memory;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod no_memory_tests;
 mod null_table;
 mod pages;
 mod papaya_table;
