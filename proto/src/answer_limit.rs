@@ -76,8 +76,8 @@ impl AnswerLimit {
 mod tests {
     use super::*;
 
-    const ALL: Rate = Rate { per_s: 1000, burst: 100 };
-    const EACH: Rate = Rate { per_s: 10, burst: 5 };
+    const ALL: Rate = Rate::new(1000, 100);
+    const EACH: Rate = Rate::new(10, 5);
 
     fn taken(limit: &mut AnswerLimit, now_ns: u64, address: &str) -> usize {
         let host = Host::of(address.parse().unwrap());

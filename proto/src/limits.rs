@@ -83,12 +83,15 @@ pub struct AnswerRates {
 
 /// How often a worker answers unless a test tells it otherwise.
 pub const ANSWER_RATES: AnswerRates = AnswerRates {
-    cookies: Rate { per_s: 20_000, burst: 8192 },
-    cookies_by_address: Rate { per_s: 5_000, burst: 4096 },
-    refusals: Rate { per_s: 10_000, burst: 4096 },
-    refusals_by_address: Rate { per_s: 2_500, burst: 2048 },
-    repeats: Rate { per_s: 1_000, burst: 2 * WINDOW_MAX as u64 },
+    cookies: Rate::new(20_000, 8192),
+    cookies_by_address: Rate::new(5_000, 4096),
+    refusals: Rate::new(10_000, 4096),
+    refusals_by_address: Rate::new(2_500, 2048),
+    repeats: Rate::new(1_000, 2 * WINDOW_MAX as u64),
 };
+/// After an answer was refused, a datagram of somebody without a session is dropped before anything
+/// else is done for it, for so long.
+pub const FLOOD_NS: u64 = 10_000_000;
 /// Buckets that addresses without a session share, for each kind of answer.
 pub const ADDRESS_BUCKETS: usize = 1024;
 /// Hosts of the list of those that were limited most.

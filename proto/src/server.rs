@@ -11,7 +11,7 @@ use crate::entries_hash::EntriesHash;
 use crate::execution::Execution;
 use crate::host::Host;
 use crate::limits::{
-    AnswerRates, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, MTU_BYTES_MAX, MTU_BYTES_MIN,
+    AnswerRates, CREDIT_MIN, DATAGRAM_OVERHEAD_BYTES, FLOOD_NS, MTU_BYTES_MAX, MTU_BYTES_MIN,
     SESSION_SCAN_NS, WINDOW_MAX,
 };
 use crate::pack;
@@ -61,6 +61,8 @@ pub struct Server {
     refusal_limit: AnswerLimit,
     /// Whose datagrams were dropped because they had enough answers.
     limited: TopList,
+    /// Until when it is likely that more such datagrams come.
+    flooded_until_ns: u64,
     sessions: SessionTable,
     closed: ClosedClients,
     entries_hash: EntriesHash,
@@ -89,6 +91,7 @@ impl Server {
             cookie_limit: AnswerLimit::new(key(1), rates.cookies, rates.cookies_by_address),
             refusal_limit: AnswerLimit::new(key(2), rates.refusals, rates.refusals_by_address),
             limited: TopList::default(),
+            flooded_until_ns: 0,
             closed: ClosedClients::default(),
             entries_hash: EntriesHash::new(config.secret.map(|byte| byte ^ 0x5c), config.mtu_bytes),
             room: config.receive_buffer_bytes / (config.mtu_bytes + DATAGRAM_OVERHEAD_BYTES),
@@ -130,8 +133,8 @@ impl Server {
         let store = &mut planted::lying(store, self.config.secret);
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
-        if self.is_limited(now_ns, path, datagram) {
-            self.limit(path);
+        if now_ns < self.flooded_until_ns && self.is_limited(now_ns, path, datagram) {
+            self.limit(now_ns, path);
         } else if let Err(malformed) = self.dispatch(now_ns, path, datagram, store) {
             self.reject(now_ns, path, datagram, malformed);
         }
@@ -162,9 +165,9 @@ impl Server {
     }
 
     /// Whether all that could be done with a datagram is to answer somebody without a session
-    /// who has had enough answers. Looked at before anything that takes longer, the checksum
-    /// too: a flood costs little more than to receive it.
-    #[inline]
+    /// who has had enough answers. Looked at during a flood, before anything that takes longer,
+    /// the checksum too: so a flood costs little more than to receive it.
+    #[cold]
     fn is_limited(&mut self, now_ns: u64, path: Path, datagram: &[u8]) -> bool {
         const REQUEST: u8 = Kind::Request as u8;
         const HELLO: u8 = Kind::Hello as u8;
@@ -184,7 +187,9 @@ impl Server {
     }
 
     /// Somebody without a session had enough answers.
-    fn limit(&mut self, path: Path) {
+    #[cold]
+    fn limit(&mut self, now_ns: u64, path: Path) {
+        self.flooded_until_ns = now_ns + FLOOD_NS;
         self.counters.answers_limited += 1;
         self.limited.note(Host::of(path.remote.ip()));
     }
@@ -209,6 +214,7 @@ impl Server {
         }
     }
 
+    #[cold]
     fn reject(&mut self, now_ns: u64, path: Path, datagram: &[u8], malformed: Malformed) {
         let Malformed::OtherVersion(_) = malformed else {
             self.counters.malformed += 1;
@@ -228,7 +234,7 @@ impl Server {
         }
         let hello: Hello = unpack::body(datagram)?;
         if !self.cookie_limit.take(now_ns, Host::of(path.remote.ip())) {
-            self.limit(path);
+            self.limit(now_ns, path);
             return Ok(());
         }
         let cookie = self.cookies.issue(now_ns, path.remote, hello.client_id);
@@ -308,9 +314,10 @@ impl Server {
         }
     }
 
+    #[cold]
     fn refuse(&mut self, now_ns: u64, path: Path, refused: &Header, reason: Reason) {
         if !self.refusal_limit.take(now_ns, Host::of(path.remote.ip())) {
-            self.limit(path);
+            self.limit(now_ns, path);
             return;
         }
         let mut header = Header::new(Kind::Refuse, refused.session, refused.sequence);

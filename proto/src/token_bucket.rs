@@ -7,6 +7,8 @@ pub struct Rate {
     pub per_s: u64,
     /// Tokens in a full bucket.
     pub burst: u64,
+    /// How long a token takes to come.
+    token_ns: u64,
 }
 
 /// A bucket, full at first. It is kept as the time at which it is full again.
@@ -16,8 +18,11 @@ pub struct TokenBucket {
 }
 
 impl Rate {
-    const fn token_ns(self) -> u64 {
-        1_000_000_000 / self.per_s
+    /// So many tokens a second, and in a full bucket; neither is 0.
+    #[must_use]
+    pub const fn new(per_s: u64, burst: u64) -> Self {
+        assert!(per_s > 0 && burst > 0);
+        Self { per_s, burst, token_ns: 1_000_000_000 / per_s }
     }
 }
 
@@ -26,7 +31,7 @@ impl TokenBucket {
     #[inline]
     #[must_use]
     pub const fn has_token(&self, now_ns: u64, rate: Rate) -> bool {
-        self.full_at_ns.saturating_sub(now_ns) <= (rate.burst - 1) * rate.token_ns()
+        self.full_at_ns.saturating_sub(now_ns) <= (rate.burst - 1) * rate.token_ns
     }
 
     /// Takes a token, if it holds one.
@@ -34,7 +39,7 @@ impl TokenBucket {
     pub fn take(&mut self, now_ns: u64, rate: Rate) -> bool {
         let has_token = self.has_token(now_ns, rate);
         if has_token {
-            self.full_at_ns = self.full_at_ns.max(now_ns) + rate.token_ns();
+            self.full_at_ns = self.full_at_ns.max(now_ns) + rate.token_ns;
         }
         has_token
     }
@@ -42,7 +47,7 @@ impl TokenBucket {
     /// Puts a token in.
     #[inline]
     pub const fn give(&mut self, rate: Rate) {
-        self.full_at_ns = self.full_at_ns.saturating_sub(rate.token_ns());
+        self.full_at_ns = self.full_at_ns.saturating_sub(rate.token_ns);
     }
 }
 
@@ -50,7 +55,7 @@ impl TokenBucket {
 mod tests {
     use super::*;
 
-    const RATE: Rate = Rate { per_s: 1000, burst: 4 };
+    const RATE: Rate = Rate::new(1000, 4);
     const MS: u64 = 1_000_000;
 
     fn taken(bucket: &mut TokenBucket, now_ns: u64) -> u32 {

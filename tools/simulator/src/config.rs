@@ -28,11 +28,11 @@ const DEVICE_BYTES_PER_S_MAX: u64 = u64::MAX;
 
 /// So few answers that honest clients are limited, too: slowed, and never wronged.
 const FEW_ANSWERS: AnswerRates = AnswerRates {
-    cookies: Rate { per_s: 200, burst: 16 },
-    cookies_by_address: Rate { per_s: 50, burst: 4 },
-    refusals: Rate { per_s: 200, burst: 16 },
-    refusals_by_address: Rate { per_s: 50, burst: 4 },
-    repeats: Rate { per_s: 500, burst: 16 },
+    cookies: Rate::new(200, 16),
+    cookies_by_address: Rate::new(50, 4),
+    refusals: Rate::new(200, 16),
+    refusals_by_address: Rate::new(50, 4),
+    repeats: Rate::new(500, 16),
 };
 
 const _: () = assert!(4 * DELAY_NS_MAX <= RTO_NS_MIN && 5 * RTO_NS_MIN <= RUN_NS_MIN);
