@@ -139,8 +139,11 @@ impl AddressShares {
         if most > own + 1 {
             return self.of_place(place).next().map(|&(.., index)| index);
         }
-        let with_most = self.by_sessions.range((most, 0)..).take(PLACES_TRIED_MAX);
-        with_most.filter_map(|&(_, place)| self.idle_at(now_ns, place)).next()
+        // Not always from the same one: those that are active may lie side by side.
+        let start = (now_ns / 1000 % self.shares.len() as u64) as u32;
+        let from_start = self.by_sessions.range((most, start)..);
+        let with_most = from_start.chain(self.by_sessions.range((most, 0)..(most, start)));
+        with_most.take(PLACES_TRIED_MAX).find_map(|&(_, place)| self.idle_at(now_ns, place))
     }
 
     /// The first that gives way of those at a place that have asked for nothing for long.
@@ -234,6 +237,21 @@ mod tests {
         }
         shares.asks(3 * SECOND, &mut seats[1]);
         assert_eq!(shares.of(&seats[0], 100), 50, "it is back");
+    }
+
+    #[test]
+    fn an_idle_session_is_found_beside_many_hosts_that_are_active() {
+        const HOSTS: u8 = 200;
+        let mut shares = AddressShares::default();
+        let mut seats: Vec<_> = (0..HOSTS)
+            .map(|last| shares.take(0, IpAddr::from([10, 0, 0, last]), u16::from(last)))
+            .collect();
+        seats[..PLACES_TRIED_MAX].iter_mut().for_each(|seat| shares.asks(9 * SECOND, seat));
+        let found = (0..HOSTS).filter(|&tries| {
+            let now_ns = 9 * SECOND + 1000 * u64::from(tries);
+            shares.gives_way_to(now_ns, address("10.9.0.0")).is_some()
+        });
+        assert!(found.count() > usize::from(HOSTS) - 2, "of the first, all are active");
     }
 
     #[test]

@@ -433,7 +433,8 @@ impl<T: Copy> Flight<T> {
         if slot.state == State::Sent {
             slot.attempts += 1;
             slot.state = State::Queued;
-            self.queue.push_back(index);
+            // Before new ones, which may wait for a credit that only an answer brings.
+            self.queue.push_front(index);
             counters.retransmits += 1;
         }
     }

@@ -470,3 +470,30 @@ fn a_round_trip_that_grows_beyond_the_retransmission_time_is_learnt() {
     assert_eq!(pair.client.counters().gets_asked_again, counters.gets_asked_again);
     assert_eq!(pair.tokens.outstanding(), 0);
 }
+
+#[test]
+fn what_was_lost_after_a_pause_is_sent_again_before_what_waits_for_credit() {
+    // State: after a pause two PUTs are sent and lost, and a GET waits for an answer to them.
+    let mut pair = Pair::open(with_window(64), server_config());
+    pair.wait(2_000_000_000);
+    pair.put(0, b"key", b"value");
+    pair.request();
+    pair.put(1, b"key", b"value");
+    pair.request();
+    pair.get(2, b"other");
+    assert_eq!(pair.requests(), [[0; 0]; 0]);
+
+    // Expect: the PUTs are sent again, and then all is answered.
+    for _ in 0..100 {
+        for request in pair.requests() {
+            pair.hand_to_server(&request);
+        }
+        for reply in pair.replies() {
+            pair.hand_to_client(&reply);
+        }
+        pair.wait(RTO_NS_MIN);
+    }
+    let is_stored = |token| matches!(pair.end(token), Some(End::Stored(1 | 2)));
+    assert!(is_stored(0) && is_stored(1));
+    assert_eq!(pair.end(2), Some(&End::NotFound));
+}

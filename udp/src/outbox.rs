@@ -1,10 +1,11 @@
-//! Bursts that wait for room: a queue for each address, each within its bound, and the
-//! addresses in turn, each with as many bytes as the others (deficit round robin; Shreedhar
+//! Bursts that wait for room: a queue for each address (over IPv6 for each network of 64 bits,
+//! whose addresses may all be of one host), each within its bound, and the addresses in turn, each with as many bytes as the others (deficit round robin; Shreedhar
 //! and Varghese, 1995).
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use proto::host::Host;
 use proto::limits::{
     QUEUE_BYTES_MAX, QUEUE_BYTES_PER_ADDRESS_MAX, QUEUE_NS_MAX, QUEUE_TURN_BYTES,
     QUEUE_TURNS_PER_ROUND_MAX,
@@ -50,9 +51,9 @@ pub(crate) enum Room {
 /// Bursts that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    queues: HashMap<IpAddr, Queue>,
+    queues: HashMap<Host, Queue>,
     /// Each address that has a queue, once.
-    turns: VecDeque<IpAddr>,
+    turns: VecDeque<Host>,
     weight_bytes: usize,
 }
 
@@ -68,7 +69,7 @@ impl Outbox {
 
     /// Whether something waits for this address: nothing may overtake it.
     pub(crate) fn holds(&self, address: IpAddr) -> bool {
-        self.queues.contains_key(&address)
+        self.queues.contains_key(&Host::of(address))
     }
 
     /// Datagrams that wait.
@@ -80,7 +81,7 @@ impl Outbox {
     /// Keeps a burst, or drops it if its queue would be too long, or longer than what all queues
     /// together leave free: so one that comes later finds room beside any number of long queues.
     pub(crate) fn push(&mut self, now_ns: u64, burst: Transmit<'_>) -> Dropped {
-        let address = burst.path.remote.ip();
+        let address = Host::of(burst.path.remote.ip());
         let weight = weight_bytes(burst.bytes.len());
         let queued_bytes = self.queues.get(&address).map_or(0, |queue| queue.weight_bytes);
         let free_bytes = QUEUE_BYTES_MAX - self.weight_bytes;
@@ -219,6 +220,18 @@ mod tests {
             });
         }
         sent
+    }
+
+    #[test]
+    fn a_host_with_many_addresses_of_version_6_has_one_queue() {
+        let mut outbox = Outbox::default();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let path = Path::to((address("fd77::1:0:0:0:1"), 1).into());
+        let bytes = &[7; 100];
+        let burst = Transmit { path, account: Account::Session, bytes, segment_bytes: 100 };
+        assert_eq!(outbox.push(0, burst), 0);
+        assert!(outbox.holds(address("fd77::1:0:0:0:2")));
+        assert!(!outbox.holds(address("fd77::2:0:0:0:1")));
     }
 
     #[test]
