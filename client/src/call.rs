@@ -13,6 +13,7 @@ use udp::clock;
 
 use crate::engine::{Drove, Engine};
 use crate::error::{Error, Why};
+use crate::limits::TICK_NS;
 use crate::observe::{self, Observed};
 use crate::turn::{Drives, Turn};
 
@@ -122,6 +123,14 @@ impl<T> Waiting<T> {
         }
     }
 
+    /// The result of a call that nobody has ended though its time is over.
+    const fn late(&self) -> Error {
+        match self.is_mutation {
+            true => Error::Indeterminate(Why::Deadline),
+            false => Error::Unanswered(Why::Deadline),
+        }
+    }
+
     /// The result, or the waker is woken when it is there.
     #[inline]
     fn poll_result(&mut self, waker: &Waker) -> Poll<Result<T, Error>> {
@@ -164,6 +173,11 @@ impl<T> Waiting<T> {
             if let Poll::Ready(result) = self.poll_result(&waker) {
                 return result;
             }
+            // Where the keeper may be held up, nobody else takes the baton from who does not go on.
+            let now_ns = clock::now_ns();
+            if now_ns > self.deadline_ns || engine.leave_ns_max() < u64::MAX {
+                engine.seize_stale(now_ns);
+            }
             while !self.turn.leaves(&engine) && self.turn.drives(&engine, &waker) != Drives::No {
                 let drove = self.turn.drive(&engine);
                 if let Some(result) = self.result() {
@@ -178,9 +192,10 @@ impl<T> Waiting<T> {
             }
             let now_ns = clock::now_ns();
             if now_ns > until_ns {
-                return Err(self.lost());
+                return Err(self.late());
             }
-            let sleep_ns = engine.leave_ns_max().min(until_ns - now_ns);
+            let look_ns = self.deadline_ns.saturating_sub(now_ns).max(TICK_NS);
+            let sleep_ns = engine.leave_ns_max().min(look_ns);
             thread::park_timeout(Duration::from_nanos(sleep_ns));
         }
     }

@@ -33,7 +33,7 @@ use crate::baton::{Baton, Hold, StandIn, Who};
 use crate::commands::{Command, Commands};
 use crate::engine::core::Core;
 use crate::error::{Error, Why};
-use crate::limits::{BLOCKED_DRIVE_MAX, TICK_NS};
+use crate::limits::{BLOCKED_DRIVE_MAX, LOCKED_NS_MAX, TICK_NS};
 use crate::service::Service;
 use crate::sleep::Sleep;
 use crate::told::tell_all;
@@ -55,6 +55,11 @@ pub(crate) struct Engine {
     is_outstanding: AtomicBool,
     /// Whether calls were begun that are not sent yet.
     is_unsent: AtomicBool,
+    /// Since when; the end of time if there are none.
+    unsent_ns: AtomicU64,
+    /// Whether nothing came for so long that a caller left it to the keeper. No task drives until
+    /// a call is begun or something comes: one that polls many calls would wait for each of them.
+    is_quiet: AtomicBool,
     /// Threads that are blocked until a call of theirs ends.
     blocked: AtomicUsize,
     process: u32,
@@ -102,6 +107,8 @@ impl Engine {
             driven_ns: AtomicU64::new(0),
             is_outstanding: AtomicBool::new(false),
             is_unsent: AtomicBool::new(false),
+            unsent_ns: AtomicU64::new(u64::MAX),
+            is_quiet: AtomicBool::new(false),
             blocked: AtomicUsize::new(0),
             process: process::id(),
         })
@@ -145,9 +152,9 @@ impl Engine {
 
     /// Puts a call into the queue; whoever drives, or is at work, begins it.
     pub(crate) fn push(&self, command: Command) -> Result<(), Error> {
-        self.commands.push(command)?;
+        let pushed = self.commands.push(command);
         self.look_at_queue();
-        Ok(())
+        pushed
     }
 
     /// Begins what is in the queue, unless somebody is at work: who looks here after that.
@@ -169,6 +176,7 @@ impl Engine {
                 drop(inside);
                 return self.fail(error);
             }
+            inside.keeper_looks_in_time(now_ns);
         } else if core.service.is_open() {
             let before = core.service.outstanding();
             core.service.begin_commands(now_ns);
@@ -206,8 +214,14 @@ impl Engine {
         let drove = match round {
             // The keeper ends it.
             Ok(Round::Over) => Drove::Enough,
-            Ok(round) if core.is_worth_another(round) => Drove::Again,
-            Ok(_) => Drove::Enough,
+            Ok(round) => {
+                let goes_on = core.is_worth_another(round);
+                self.is_quiet.store(!goes_on, Ordering::Relaxed);
+                // It began what was in the queue.
+                let now_ns = core.round_ns;
+                inside.keeper_looks_in_time(now_ns);
+                if goes_on { Drove::Again } else { Drove::Enough }
+            }
             Err(error) => {
                 drop(inside);
                 self.fail(error);
@@ -296,6 +310,24 @@ impl Engine {
         if is_held_up || self.is_kept_by_this_thread() { TICK_NS } else { u64::MAX }
     }
 
+    /// Whether no task is to drive.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_quiet.load(Ordering::Relaxed)
+    }
+
+    /// Whether a caller that drives has found the lock taken for too long to go on trying.
+    pub(crate) fn is_locked_for_long(&self) -> bool {
+        clock::now_ns() > self.driven_ns.load(Ordering::Relaxed) + LOCKED_NS_MAX
+    }
+
+    /// Takes the baton from who does not go on, where the keeper cannot.
+    pub(crate) fn seize_stale(&self, now_ns: u64) {
+        if now_ns > self.driven_ns.load(Ordering::Relaxed) + 2 * TICK_NS {
+            self.baton.seize();
+        }
+    }
+
     /// The sleep of the keeper.
     pub(crate) const fn sleep(&self) -> &Sleep {
         &self.sleep
@@ -305,9 +337,15 @@ impl Engine {
     pub(crate) fn keep(&self) -> Next {
         let now_ns = clock::now_ns();
         let driven_ns = self.driven_ns.load(Ordering::Relaxed);
-        let is_driven = || self.baton.who() != Who::Keeper && !self.commands.is_closed();
+        // Who takes the baton again and again, and does not drive, sends nothing.
+        let unsent_until_ns = || self.unsent_ns.load(Ordering::Relaxed).saturating_add(TICK_NS);
+        let is_driven = || {
+            self.baton.who() != Who::Keeper
+                && !self.commands.is_closed()
+                && now_ns < unsent_until_ns()
+        };
         if now_ns < driven_ns + TICK_NS && is_driven() {
-            if let Err(error) = self.sleep.parks(driven_ns + 2 * TICK_NS) {
+            if let Err(error) = self.sleep.parks(unsent_until_ns().min(driven_ns + 2 * TICK_NS)) {
                 self.fail(error);
                 return Next::End;
             }
@@ -321,7 +359,10 @@ impl Engine {
             core.service.close(clock::now_ns());
         }
         let next = match core.round() {
-            Ok(Round::Worked) => Next::Look,
+            Ok(Round::Worked) => {
+                self.is_quiet.store(false, Ordering::Relaxed);
+                Next::Look
+            }
             Ok(Round::Idle { timeout_ns }) => {
                 let until_ns = core.rest_until_ns(timeout_ns);
                 // Under the lock: whoever begins a call after this sees how long it lasts.
@@ -447,14 +488,21 @@ impl<'a> Inside<'a> {
     /// Calls were begun; `before`, so many were outstanding.
     #[inline]
     fn begun(&mut self, now_ns: u64, before: usize) {
-        let sleep = &self.engine.sleep;
         let core = self.core();
         if !core.begun(now_ns, before) {
             return;
         }
-        // The keeper has to look in time, if nobody else does.
+        self.engine.is_quiet.store(false, Ordering::Relaxed);
+        self.keeper_looks_in_time(now_ns);
+    }
+
+    /// Ends the keeper's sleep if it lasts for longer than what is due may wait: nobody else may
+    /// look.
+    #[inline]
+    fn keeper_looks_in_time(&mut self, now_ns: u64) {
+        let sleep = &self.engine.sleep;
         let looks_ns = sleep.until_ns();
-        if looks_ns > now_ns + 2 * TICK_NS && core.due_ns(now_ns) + TICK_NS < looks_ns {
+        if looks_ns > now_ns + 2 * TICK_NS && self.core().due_ns(now_ns) + TICK_NS < looks_ns {
             sleep.end();
         }
     }
@@ -479,6 +527,8 @@ impl<'a> Inside<'a> {
         // passes one, at the queue, before it looks for the baton.
         engine.is_outstanding.store(service.outstanding() > 0, Ordering::Relaxed);
         engine.is_unsent.store(core.unsent > 0, Ordering::Relaxed);
+        let unsent_ns = if core.unsent > 0 { core.unsent_ns } else { u64::MAX };
+        engine.unsent_ns.store(unsent_ns, Ordering::Relaxed);
         drop(self.guard);
         told.map_or(Ok(()), tell_all)
     }

@@ -68,6 +68,8 @@ pub const BLOCKED_DRIVE_MAX: usize = 2;
 /// A caller drives on for so long without an answer, even if its core is not its own: to leave the
 /// sessions to the thread, and to be woken by it, takes about as long.
 pub const HAND_OVER_NS: u64 = 20_000;
+/// A caller that drives and finds somebody else at work for so long leaves it to the keeper.
+pub const LOCKED_NS_MAX: u64 = 100_000;
 /// A call is begun by its caller only if time was looked at within so long.
 pub const ROUND_STALE_NS: u64 = 100_000_000;
 /// Calls that wait to be sent together while others are outstanding. More would leave the server

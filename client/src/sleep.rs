@@ -70,15 +70,17 @@ impl Sleep {
     pub(crate) fn put_off(&self, now_ns: u64) {
         let until_ns = self.until_ns();
         if until_ns < now_ns + TICK_NS && self.kind.load(Ordering::Relaxed) == PARKED {
-            self.put_off_to(now_ns + 2 * TICK_NS);
+            self.put_off_from(until_ns, now_ns + 2 * TICK_NS);
         }
     }
 
     #[cold]
-    fn put_off_to(&self, until_ns: u64) {
+    fn put_off_from(&self, before_ns: u64, until_ns: u64) {
         // One that was set off just now goes off then; where it cannot be set, as it was before.
         if self.alarm.set(until_ns).is_ok() {
-            self.until_ns.store(until_ns, Ordering::Relaxed);
+            // Unless the keeper has begun another sleep since.
+            let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.until_ns.compare_exchange(before_ns, until_ns, success, failure);
         }
     }
 

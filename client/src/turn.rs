@@ -55,6 +55,10 @@ impl Turn {
             }
             self.leave_stand_in(engine);
         }
+        let leaves_it = engine.is_quiet() && engine.baton.who() == Who::Keeper;
+        if leaves_it && !engine.is_kept_by_this_thread() {
+            return Drives::No;
+        }
         let Some(hold) = engine.take_baton() else { return Drives::No };
         *self = Self::Drives { hold, has_begun: false };
         Drives::FromNow
@@ -90,10 +94,11 @@ impl Turn {
         let drove = engine.drive(!*has_begun);
         match drove {
             Drove::Again => *has_begun = true,
-            Drove::Locked => {}
-            Drove::Enough => {
+            Drove::Locked if !engine.is_locked_for_long() => {}
+            Drove::Locked | Drove::Enough => {
                 engine.leave_to_keeper(*hold);
                 *self = Self::Others;
+                return Drove::Enough;
             }
         }
         drove

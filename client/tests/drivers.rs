@@ -7,7 +7,7 @@ mod common;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -239,6 +239,85 @@ fn who_is_woken_may_call_and_wait() {
         wait_until("it was woken", || calls.1.load(Ordering::Relaxed) > 0);
         assert_eq!(second.wait(), Ok(None));
     }
+}
+
+#[test]
+fn who_is_woken_by_the_thread_of_the_handle_may_wait_though_nobody_drives_on() {
+    struct Waits {
+        client: Client,
+        entered: mpsc::Sender<()>,
+        goes_on: Mutex<mpsc::Receiver<()>>,
+        took: mpsc::Sender<(Duration, bool)>,
+        is_over: AtomicBool,
+    }
+    impl Wake for Waits {
+        fn wake(self: Arc<Self>) {
+            let is_keeper = thread::current().name() == Some("kv-client");
+            if !is_keeper || self.is_over.swap(true, Ordering::SeqCst) {
+                return;
+            }
+            self.entered.send(()).unwrap();
+            self.goes_on.lock().unwrap().recv().unwrap();
+            let began = Instant::now();
+            let written = self.client.with_timeout(ms(500)).put(b"by waker", b"value").wait();
+            self.took.send((began.elapsed(), written.is_ok())).unwrap();
+        }
+    }
+    let _alone = alone();
+    let server = start(&[]);
+    let client = handle(server.address, LONG);
+    let stopped = server.stop();
+    let mut first = client.get(b"key");
+    assert!(poll(&mut first, Waker::noop()).is_pending());
+    let mut second = client.get(b"key");
+    let (entered, was_entered) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    let (took, taken) = mpsc::channel();
+    let goes_on = Mutex::new(goes_on);
+    let is_over = AtomicBool::new(false);
+    let waits = Waits { client: client.clone(), entered, goes_on, took, is_over };
+    assert!(poll(&mut second, &Arc::new(waits).into()).is_pending());
+    drop(stopped);
+    was_entered.recv().unwrap();
+    // Another task takes the sessions to drive, and is not polled any more.
+    let _held = lazy(&client);
+    go_on.send(()).unwrap();
+    let (took, is_written) = taken.recv().unwrap();
+    assert!(is_written && took < ms(400), "{took:?}");
+}
+
+#[test]
+fn a_poll_of_many_calls_that_nobody_answers_is_short() {
+    /// Whether a task is to be polled again.
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let cpu = || {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        Duration::from_nanos(text.split_ascii_whitespace().next().unwrap().parse().unwrap())
+    };
+    let _alone = alone();
+    let server = start(&[]);
+    let client = handle(server.address, LONG);
+    let _stopped = server.stop();
+    let mut calls: Vec<_> = (0..200).map(|_| client.get(b"key")).collect();
+    let woken = Arc::new(Woken(AtomicBool::new(true)));
+    let waker = woken.clone().into();
+    let polls = (0..20).map(|_| {
+        // In between nothing comes, and its core may be found to be its own.
+        thread::sleep(ms(20));
+        let before = cpu();
+        woken.0.store(true, Ordering::SeqCst);
+        while woken.0.swap(false, Ordering::SeqCst) {
+            calls.iter_mut().for_each(|call| assert!(poll(call, &waker).is_pending()));
+        }
+        cpu() - before
+    });
+    let least = polls.min().expect("there are some");
+    assert!(least < ms(3), "{least:?}");
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(super) struct Core {
     begun: usize,
     /// Calls that were begun since something was sent.
     pub(super) unsent: usize,
+    /// When the first of them was.
+    pub(super) unsent_ns: u64,
 }
 
 impl Core {
@@ -45,6 +47,7 @@ impl Core {
             ended: 0,
             begun: 0,
             unsent: 0,
+            unsent_ns: 0,
         }
     }
 
@@ -58,6 +61,9 @@ impl Core {
         }
         self.begun_ns = now_ns;
         self.begun += outstanding - before;
+        if self.unsent == 0 {
+            self.unsent_ns = now_ns;
+        }
         self.unsent += outstanding - before;
         let is_alone = before == 0 && self.ended <= 1;
         if is_alone || self.unsent >= UNSENT_CALLS_MAX {
