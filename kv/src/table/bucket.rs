@@ -36,6 +36,7 @@
 use std::ptr::NonNull;
 
 use super::cells::Cells;
+use super::size_class::BUCKET_CELL_BYTES;
 use super::sync::{AtomicU64, IN_MODEL, Ordering};
 use super::word::{FLAGS, FROZEN, MIGRATED, Word};
 
@@ -97,7 +98,7 @@ impl Bucket {
     /// writers that add one at the same time, one succeeds and the others use its bucket.
     pub(super) fn next_or_add(&self, cells: &Cells) -> Result<Option<&Self>, NoMemory> {
         if self.overflow.load(Ordering::Acquire) == 0 {
-            let added = cells.take_bucket().ok_or(NoMemory)?;
+            let added = cells.take_bucket().ok_or(NoMemory)?.cast::<Self>();
             // SAFETY: it is memory for a bucket, aligned for it, and nobody else has it.
             unsafe { added.write(Self::empty()) };
             let swapped = self.overflow.compare_exchange(
@@ -165,5 +166,7 @@ impl Bucket {
 
 const _: () = {
     assert!(size_of::<Bucket>() == 64 || IN_MODEL);
+    assert!(size_of::<Bucket>() <= BUCKET_CELL_BYTES);
+    assert!(BUCKET_CELL_BYTES.is_multiple_of(align_of::<Bucket>()));
     assert!(align_of::<Bucket>() > FLAGS as usize);
 };

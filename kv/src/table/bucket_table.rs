@@ -27,6 +27,7 @@ use super::key_hash::{KeyHash, SecretHash};
 use super::memory::Memory;
 use super::record::{NewRecord, RecordRef};
 use super::shard::Mine;
+use super::shards::Shards;
 use super::sync::{AtomicPtr, AtomicU64, Ordering};
 use super::word::Word;
 
@@ -37,8 +38,9 @@ pub struct BucketTable<H: KeyHash = SecretHash> {
     index: AtomicPtr<Index>,
     key_hash: H,
     memory: Memory,
-    /// The memory of the records.
+    /// The memory of the records, and how threads share it.
     pub(super) cells: Arc<Cells>,
+    pub(super) shards: Arc<Shards>,
     records: AtomicU64,
 }
 
@@ -102,6 +104,7 @@ impl<H: KeyHash> BucketTable<H> {
             index: AtomicPtr::new(Box::into_raw(Box::new(index))),
             key_hash,
             memory: Memory::new(memory_cap_bytes),
+            shards: Shards::new(cells.clone()),
             cells,
             records: AtomicU64::new(0),
         })
@@ -260,7 +263,7 @@ impl<H: KeyHash> BucketTable<H> {
     fn try_put(&self, hash: u64, key: &[u8], value: &[u8]) -> Result<u64, Refused> {
         // Pinning may free garbage, which locks a shard: so it comes first.
         let guard = pin();
-        let mut mine = self.cells.mine();
+        let mut mine = self.shards.mine();
         if !mine.can_retire() {
             return Err(Refused::NoMemory);
         }
@@ -281,7 +284,7 @@ impl<H: KeyHash> BucketTable<H> {
         if mine.is_bag_full() {
             let bag = mine.bag().expect("it is full");
             drop(mine);
-            hand_over(&self.cells, bag, &guard);
+            hand_over(&self.shards, bag, &guard);
         }
         Ok(version)
     }
@@ -331,9 +334,9 @@ impl<H: KeyHash> BucketTable<H> {
     fn make_room(&self) -> bool {
         let may_gain = self.evacuate_some();
         let guard = pin();
-        let bag = self.cells.mine().bag();
+        let bag = self.shards.mine().bag();
         if let Some(bag) = bag {
-            hand_over(&self.cells, bag, &guard);
+            hand_over(&self.shards, bag, &guard);
         }
         may_gain
     }

@@ -1,40 +1,18 @@
 //! The memory of the records: cells of pages that the table owns, within its bound (invariant 6).
-//!
-//! ```text
-//!   write --- take ---> lists of a shard <--- refill, spill ---> pages (under a lock)
-//!     |                       ^                                    ^
-//!   retire                    |                                    | of a page that is evacuated
-//!     v                       |                                    |
-//!   bag of the shard ---> garbage, until no thread can see it -----+
-//! ```
-//!
-//! A thread locks a shard for the time of a write: its own, or if somebody has it another one, so
-//! that nobody waits.
-//!
-//! A cell is taken and published while one shard is locked. So who has locked each shard in turn
-//! knows that every cell taken before is published, retired or free again.
+//! Threads have some of them at hand ([`super::shards`]).
 
-use std::cell::Cell;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::bucket::Bucket;
-use super::epoch::Guard;
-use super::evacuation::Evacuation;
-use super::garbage::hand_over;
+use super::header::{Header, class_of_record};
 use super::pages::{PAGE_OVERHEAD_BYTES, PageId, Pages, page_of};
-use super::record::{Header, class_of_record};
 use super::region::{COMMIT_BYTES, Region};
-use super::shard::{Mine, Shard, poison};
 use super::size_class::{BUCKETS, Class, PAGE_BYTES};
-use super::sync::{AtomicBool, AtomicU64, IN_MODEL, Mutex, MutexGuard, Ordering, relax};
-use super::try_lock::TryLock;
+use super::sync::{AtomicBool, AtomicU64, IN_MODEL, Mutex, MutexGuard, Ordering};
 
 /// Any `--memory` has so much.
 const BYTES_MIN: u64 = if IN_MODEL { 64 << 10 } else { 24 << 20 };
-/// More workers than this share their lists.
-const SHARDS: usize = if IN_MODEL { 3 } else { 64 };
 /// What a page costs.
 const PAGE_COST_BYTES: u64 = (PAGE_BYTES + PAGE_OVERHEAD_BYTES) as u64;
 /// One page in so many is left for records that replace others and don't grow.
@@ -52,9 +30,6 @@ pub(super) struct Cells {
     bytes: u64,
     pressure: Pressure,
     state: Mutex<State>,
-    shards: Box<[TryLock<Shard>]>,
-    /// What is being evacuated; who gets it goes on with it.
-    pub(super) evacuation: TryLock<Evacuation>,
     /// By page, whether it is being evacuated. Set before the shards are locked in turn.
     is_evacuated: Box<[AtomicBool]>,
     /// Retired records that are waiting to be freed.
@@ -101,26 +76,6 @@ pub(super) struct MemoryUse {
     pub(super) garbage_bytes: u64,
 }
 
-thread_local! {
-    /// The shard that this thread locks first.
-    static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-static THREADS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-
-#[inline]
-fn own_shard() -> usize {
-    match SHARD.get() {
-        usize::MAX => choose_shard(),
-        shard => shard,
-    }
-}
-
-#[cold]
-fn choose_shard() -> usize {
-    SHARD.set(THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS);
-    SHARD.get()
-}
-
 impl Cells {
     /// Pages within `--memory`, if the system has addresses for them; of which an index of so many
     /// bytes takes its part from the start.
@@ -148,34 +103,11 @@ impl Cells {
                 is_exhausted: false,
                 retry_at: 0,
             }),
-            shards: (0..SHARDS).map(|_| TryLock::new(Shard::new())).collect(),
-            evacuation: TryLock::new(Evacuation::Idle),
             is_evacuated: is_evacuated.into_boxed_slice(),
             garbage_bytes: AtomicU64::new(0),
             records_moved: AtomicU64::new(0),
             bytes_moved: AtomicU64::new(0),
         }))
-    }
-
-    /// A shard that nobody has.
-    #[inline]
-    pub(super) fn mine(&self) -> Mine<'_> {
-        let own = own_shard();
-        match self.shards[own].try_lock() {
-            Some(shard) => Mine::new(self, shard),
-            None => self.another(own),
-        }
-    }
-
-    #[cold]
-    fn another(&self, mut shard: usize) -> Mine<'_> {
-        loop {
-            relax();
-            shard = (shard + 1) % SHARDS;
-            if let Some(shard) = self.shards[shard].try_lock() {
-                return Mine::new(self, shard);
-            }
-        }
     }
 
     /// Whether records may not grow.
@@ -236,16 +168,14 @@ impl Cells {
     pub(super) fn take_for_move(&self, class: Class) -> Option<(NonNull<u8>, Class)> {
         let mut state = self.lock();
         let (offset, class) = state.pages.take_for_move(class)?;
-        let cell = self.region.at(offset);
-        poison(cell, class);
-        Some((cell, class))
+        Some((self.region.at(offset), class))
     }
 
     /// Takes memory for a bucket that another overflows into.
-    pub(super) fn take_bucket(&self) -> Option<NonNull<Bucket>> {
+    pub(super) fn take_bucket(&self) -> Option<NonNull<u8>> {
         let mut state = self.lock_to_take();
         let mut taken = None;
-        state.pages.take(BUCKETS, 1, 0, |offset| taken = Some(self.region.at(offset).cast()));
+        state.pages.take(BUCKETS, 1, 0, |offset| taken = Some(self.region.at(offset)));
         self.update(&state);
         taken
     }
@@ -346,21 +276,25 @@ impl Cells {
 
     /// Begins to evacuate a page, if there is one that gains something.
     pub(super) fn begin_evacuation(&self) -> Option<PageId> {
-        let begin = || {
-            let mut state = self.lock();
-            let page = state.pages.begin_evacuation();
-            match page {
-                Some(page) => self.is_evacuated[page as usize].store(true, Ordering::Relaxed),
-                None => state.retry_at = state.pages.given() + RETRY_AFTER_CELLS,
-            }
-            self.update(&state);
-            page
-        };
-        begin().or_else(|| {
-            // Perhaps free cells are in lists of those who don't need them.
-            self.sweep();
-            begin()
-        })
+        let mut state = self.lock();
+        let page = state.pages.begin_evacuation();
+        match page {
+            Some(page) => self.is_evacuated[page as usize].store(true, Ordering::Relaxed),
+            None => state.retry_at = state.pages.given() + RETRY_AFTER_CELLS,
+        }
+        self.update(&state);
+        page
+    }
+
+    /// The class of a page that is being evacuated; none if it is not, or empty already.
+    pub(super) fn class_of_evacuated(&self, page: PageId) -> Option<Class> {
+        let state = self.lock();
+        state.pages.is_evacuated(page).then(|| state.pages.class(page))
+    }
+
+    /// Whether a cell is of a page.
+    pub(super) fn is_of_page(&self, cell: NonNull<u8>, page: PageId) -> bool {
+        page_of(self.region.offset(cell)) == page
     }
 
     /// There is no room for what a page holds.
@@ -396,40 +330,6 @@ impl Cells {
             told(record);
         }
         taken.next().map(|(cell, _)| cell)
-    }
-
-    /// Takes what a shard has listed of a page that is being evacuated; false if somebody has it.
-    /// Its retired records are handed over, too, so that no thread that rests keeps them.
-    pub(super) fn purge(self: &Arc<Self>, page: PageId, shard: usize, guard: &Guard) -> bool {
-        let Some(shard) = self.shards[shard].try_lock() else { return false };
-        let mut mine = Mine::new(self, shard);
-        let class = {
-            let state = self.lock();
-            state.pages.is_evacuated(page).then(|| state.pages.class(page))
-        };
-        if let Some(class) = class {
-            mine.purge(class, |cell| page_of(self.region.offset(cell)) == page);
-        }
-        let bag = mine.bag();
-        drop(mine);
-        if let Some(bag) = bag {
-            hand_over(self, bag, guard);
-        }
-        true
-    }
-
-    /// How many shards there are.
-    pub(super) fn shards(&self) -> usize {
-        self.shards.len()
-    }
-
-    /// Gives all listed cells back to their pages.
-    fn sweep(&self) {
-        for shard in &self.shards {
-            if let Some(shard) = shard.try_lock() {
-                Mine::new(self, shard).give_back_all();
-            }
-        }
     }
 }
 

@@ -12,10 +12,11 @@ use super::bucket::NoMemory;
 use super::bucket_table::BucketTable;
 use super::epoch::{Guard, pin};
 use super::garbage::hand_over;
+use super::header::Header;
 use super::index::Index;
 use super::key_hash::KeyHash;
-use super::pages::PageId;
-use super::record::{Header, NewRecord, RecordRef};
+use super::record::{NewRecord, RecordRef};
+use super::shards::{Busy, Evacuation};
 use super::size_class::cell_bytes;
 use super::sync::IN_MODEL;
 use super::word::Word;
@@ -23,34 +24,31 @@ use super::word::Word;
 /// Records that are moved in a step.
 const STEP: usize = if IN_MODEL { 1 } else { 16 };
 
-/// How far the evacuation of a page is.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Evacuation {
-    /// There is none.
-    Idle,
-    /// From this shard on, lists may still hold cells of the page.
-    Purging { page: PageId, shard: usize },
-    /// From this cell on, records are still to be moved.
-    Moving { page: PageId, cell: usize },
-}
-
 impl<H: KeyHash> BucketTable<H> {
     /// Goes on with evacuation for a step; returns whether that may gain something.
     #[cold]
     pub(super) fn evacuate_some(&self) -> bool {
-        let Some(mut evacuation) = self.cells.evacuation.try_lock() else { return true };
+        let Some(mut evacuation) = self.shards.evacuation.try_lock() else { return true };
         if let Evacuation::Idle = *evacuation {
             // A model asks for it.
             if !self.cells.is_low() && !IN_MODEL {
                 return false;
             }
-            let Some(page) = self.cells.begin_evacuation() else { return false };
+            let Some(page) = self.shards.begin_evacuation() else { return false };
             *evacuation = Evacuation::Purging { page, shard: 0 };
         }
         let guard = pin();
         if let Evacuation::Purging { page, shard } = *evacuation {
-            let purged = |&shard: &usize| !self.cells.purge(page, shard, &guard);
-            *evacuation = match (shard..self.cells.shards()).find(purged) {
+            let is_busy = |&shard: &usize| match self.shards.purge(page, shard) {
+                Ok(bag) => {
+                    if let Some(bag) = bag {
+                        hand_over(&self.shards, bag, &guard);
+                    }
+                    false
+                }
+                Err(Busy) => true,
+            };
+            *evacuation = match (shard..self.shards.count()).find(is_busy) {
                 Some(shard) => Evacuation::Purging { page, shard },
                 None => Evacuation::Moving { page, cell: 0 },
             };
@@ -92,7 +90,7 @@ impl<H: KeyHash> BucketTable<H> {
 
     #[cfg(any(loom, shuttle))]
     fn evacuation(&self) -> Option<Evacuation> {
-        self.cells.evacuation.try_lock().map(|evacuation| *evacuation)
+        self.shards.evacuation.try_lock().map(|evacuation| *evacuation)
     }
 
     /// Moves a record, if it is in the table; false if there is no room for it.
@@ -105,7 +103,7 @@ impl<H: KeyHash> BucketTable<H> {
             match index.place_of(hash, record) {
                 Some(Ok((bucket, slot, word))) => {
                     debug_assert!(source.is_none_or(|source| source.bucket(hash).is_migrated()));
-                    let mut mine = self.cells.mine();
+                    let mut mine = self.shards.mine();
                     // SAFETY: the word was not frozen, so its bucket was not migrated.
                     let old = unsafe { RecordRef::new(record) };
                     if !mine.can_retire() {
@@ -122,7 +120,7 @@ impl<H: KeyHash> BucketTable<H> {
                     if mine.is_bag_full() {
                         let bag = mine.bag().expect("it is full");
                         drop(mine);
-                        hand_over(&self.cells, bag, guard);
+                        hand_over(&self.shards, bag, guard);
                     }
                     return true;
                 }

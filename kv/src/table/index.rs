@@ -18,7 +18,8 @@ use super::bucket::{Bucket, NoMemory, SLOTS};
 use super::bucket_array::BucketArray;
 use super::cells::Cells;
 use super::epoch::{Guard, retire};
-use super::record::{Header, RecordRef};
+use super::header::Header;
+use super::record::RecordRef;
 use super::sync::{AtomicPtr, AtomicU64, IN_MODEL, Ordering};
 use super::word::Word;
 

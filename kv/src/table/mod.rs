@@ -12,11 +12,12 @@
 //! | `bucket_array` | the memory of an index |
 //! | `bucket` | a cache line of slots, and the chain of its overflow |
 //! | `word` | what a slot holds |
-//! | `record` | version, key and value |
+//! | `record`, `header` | version, key and value; what the memory below knows of them |
 //! | `key_hash`, `aes_hash` | where a key belongs, which nobody else can know |
 //! | `evacuation` | moves records so that pages become free |
-//! | `cells`, `shard` | the memory of records within the bound; what each thread has of it |
 //! | `garbage` | records that were retired, until no thread can see them |
+//! | `shards`, `shard`, `bag` | what each thread has at hand: free cells, and records that it retired |
+//! | `cells` | the memory of records within the bound |
 //! | `pages`, `size_class`, `region` | which cells are free; their sizes; their memory |
 //! | `resident` | what the process has in memory, for papaya |
 //! | `shuttle_epoch` | the same as `epoch`, for random schedules: drops as early as may be |
@@ -24,6 +25,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod aes_hash;
+mod bag;
 mod bucket;
 mod bucket_array;
 mod bucket_table;
@@ -32,6 +34,7 @@ mod epoch;
 mod evacuation;
 mod garbage;
 mod gauges;
+mod header;
 mod index;
 mod key_hash;
 mod memory;
@@ -44,6 +47,7 @@ mod record;
 mod region;
 mod resident;
 mod shard;
+mod shards;
 #[cfg(shuttle)]
 mod shuttle_epoch;
 mod size_class;

@@ -13,22 +13,11 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use super::header::{HEADER_BYTES, Header};
 use super::memory::Memory;
 use super::shard::Mine;
 use super::size_class::{CLASSES, Class, class_of};
 use super::sync::WriteOnce;
-
-/// Before the key and the value of a record.
-#[derive(Debug)]
-#[repr(C)]
-pub(super) struct Header {
-    version: WriteOnce<u64>,
-    value_bytes: u32,
-    key_bytes: u16,
-    class: u16,
-}
-
-const HEADER_BYTES: usize = size_of::<Header>();
 
 /// A record that nobody else can see yet. It is published or discarded.
 #[derive(Debug)]
@@ -175,14 +164,4 @@ impl<'a> RecordRef<'a> {
             std::slice::from_raw_parts(bytes.as_ptr(), length)
         }
     }
-}
-
-/// The class of a record's cell.
-///
-/// # Safety
-/// It is initialized, and nobody changes it.
-#[inline]
-pub(super) unsafe fn class_of_record(header: NonNull<Header>) -> Class {
-    // SAFETY: by the caller's promise.
-    usize::from(unsafe { header.as_ref() }.class)
 }

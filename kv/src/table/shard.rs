@@ -5,9 +5,9 @@
 
 use std::ptr::NonNull;
 
+use super::bag::Bag;
 use super::cells::Cells;
-use super::garbage::{Bag, SPARE_BAGS};
-use super::record::Header;
+use super::header::Header;
 use super::size_class::{CLASSES, Class, cell_bytes};
 use super::sync::IN_MODEL;
 use super::try_lock::Locked;
@@ -19,6 +19,8 @@ const CLASS_CELLS_MAX: usize = 1024;
 /// Cells that are taken from pages together, and their bytes.
 const REFILL_CELLS: usize = if IN_MODEL { 1 } else { 32 };
 const REFILL_BYTES: usize = 4 << 10;
+/// Empty bags that a shard keeps: as many as are usually waiting.
+const SPARE_BAGS: usize = 8;
 #[cfg(all(debug_assertions, not(loom)))]
 const POISON: u8 = 0xdd;
 
@@ -76,7 +78,10 @@ impl<'a> Mine<'a> {
     pub(super) fn allocate_for_move(&mut self, class: Class) -> Option<(NonNull<u8>, Class)> {
         match self.shard.pop(class) {
             Some(cell) => Some((cell, class)),
-            None => self.cells.take_for_move(class),
+            None => {
+                let taken = self.cells.take_for_move(class);
+                taken.inspect(|&(cell, class)| poison(cell, class))
+            }
         }
     }
 
@@ -255,7 +260,7 @@ fn unlink(head: &mut Option<NonNull<Link>>) -> Option<NonNull<u8>> {
 
 /// Nobody is to read what is free, or to write it.
 #[cfg(all(debug_assertions, not(loom)))]
-pub(super) fn poison(cell: NonNull<u8>, class: Class) {
+fn poison(cell: NonNull<u8>, class: Class) {
     // SAFETY: it is free, and as long as its class says.
     unsafe { cell.write_bytes(POISON, cell_bytes(class)) };
 }
@@ -273,7 +278,7 @@ fn assert_poison(cell: NonNull<u8>, class: Class) {
 
 #[cfg(not(all(debug_assertions, not(loom))))]
 #[inline]
-pub(super) fn poison(_cell: NonNull<u8>, _class: Class) {}
+fn poison(_cell: NonNull<u8>, _class: Class) {}
 
 #[cfg(not(all(debug_assertions, not(loom))))]
 #[inline]

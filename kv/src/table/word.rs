@@ -31,7 +31,8 @@
 use std::ptr::NonNull;
 
 use super::epoch::Guard;
-use super::record::{Header, RecordRef};
+use super::header::Header;
+use super::record::RecordRef;
 use super::region::ADDRESS_BITS;
 use super::sync::between;
 
