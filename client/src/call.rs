@@ -111,23 +111,15 @@ impl<T> Waiting<T> {
         match self.receiver.try_recv() {
             Ok(result) => Some(result),
             Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => Some(Err(self.lost())),
+            Err(TryRecvError::Disconnected) => Some(Err(self.lost(Why::Closed))),
         }
     }
 
     /// The result of a call that nobody ends any more.
-    const fn lost(&self) -> Error {
+    const fn lost(&self, why: Why) -> Error {
         match self.is_mutation {
-            true => Error::Indeterminate(Why::Closed),
-            false => Error::Unanswered(Why::Closed),
-        }
-    }
-
-    /// The result of a call that nobody has ended though its time is over.
-    const fn late(&self) -> Error {
-        match self.is_mutation {
-            true => Error::Indeterminate(Why::Deadline),
-            false => Error::Unanswered(Why::Deadline),
+            true => Error::Indeterminate(why),
+            false => Error::Unanswered(why),
         }
     }
 
@@ -135,7 +127,7 @@ impl<T> Waiting<T> {
     #[inline]
     fn poll_result(&mut self, waker: &Waker) -> Poll<Result<T, Error>> {
         let polled = Pin::new(&mut self.receiver).poll(&mut Context::from_waker(waker));
-        polled.map(|received| received.unwrap_or_else(|_| Err(self.lost())))
+        polled.map(|received| received.unwrap_or_else(|_| Err(self.lost(Why::Closed))))
     }
 
     fn poll(&mut self, waker: &Waker) -> Poll<Result<T, Error>> {
@@ -192,7 +184,7 @@ impl<T> Waiting<T> {
             }
             let now_ns = clock::now_ns();
             if now_ns > until_ns {
-                return Err(self.late());
+                return Err(self.lost(Why::Deadline));
             }
             let look_ns = self.deadline_ns.saturating_sub(now_ns).max(TICK_NS);
             let sleep_ns = engine.leave_ns_max().min(look_ns);

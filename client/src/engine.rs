@@ -38,6 +38,9 @@ use crate::service::Service;
 use crate::sleep::Sleep;
 use crate::told::tell_all;
 
+/// A time that does not come.
+const NEVER: u64 = u64::MAX;
+
 /// What the handles, the calls and the keeper share.
 pub(crate) struct Engine {
     /// None: it is over.
@@ -53,9 +56,7 @@ pub(crate) struct Engine {
     /// When a caller drove the last round, or took the baton.
     driven_ns: AtomicU64,
     is_outstanding: AtomicBool,
-    /// Whether calls were begun that are not sent yet.
-    is_unsent: AtomicBool,
-    /// Since when; the end of time if there are none.
+    /// Since when there are calls that were begun and are not sent yet; `NEVER` if there are none.
     unsent_ns: AtomicU64,
     /// Whether nothing came for so long that a caller left it to the keeper. No task drives until
     /// a call is begun or something comes: one that polls many calls would wait for each of them.
@@ -106,8 +107,7 @@ impl Engine {
             is_keeper_telling: AtomicBool::new(false),
             driven_ns: AtomicU64::new(0),
             is_outstanding: AtomicBool::new(false),
-            is_unsent: AtomicBool::new(false),
-            unsent_ns: AtomicU64::new(u64::MAX),
+            unsent_ns: AtomicU64::new(NEVER),
             is_quiet: AtomicBool::new(false),
             blocked: AtomicUsize::new(0),
             process: process::id(),
@@ -271,7 +271,7 @@ impl Engine {
     /// comes.
     fn call_keeper(&self) {
         fence(Ordering::SeqCst);
-        match self.is_unsent.load(Ordering::Relaxed) || !self.commands.are_empty() {
+        match self.unsent_ns.load(Ordering::Relaxed) != NEVER || !self.commands.are_empty() {
             true => self.sleep.end(),
             false => self.sleep.end_if_parked(),
         }
@@ -526,8 +526,7 @@ impl<'a> Inside<'a> {
         // Who looks at these has passed a fence after it gave the baton away, and who begins a call
         // passes one, at the queue, before it looks for the baton.
         engine.is_outstanding.store(service.outstanding() > 0, Ordering::Relaxed);
-        engine.is_unsent.store(core.unsent > 0, Ordering::Relaxed);
-        let unsent_ns = if core.unsent > 0 { core.unsent_ns } else { u64::MAX };
+        let unsent_ns = if core.unsent > 0 { core.unsent_ns } else { NEVER };
         engine.unsent_ns.store(unsent_ns, Ordering::Relaxed);
         drop(self.guard);
         told.map_or(Ok(()), tell_all)
