@@ -20,7 +20,7 @@ use proto::store::{Full, Record, Store};
 use super::bucket::{NoMemory, SLOTS};
 use super::cells::{Cells, MemoryUse};
 use super::epoch::{Guard, pin, retire};
-use super::garbage::hand_over;
+use super::garbage::{hand_over, leave};
 use super::gauges::TableGauges;
 use super::index::{Found, Index};
 use super::key_hash::{KeyHash, SecretHash};
@@ -281,11 +281,7 @@ impl<H: KeyHash> BucketTable<H> {
             };
             index = next;
         };
-        if mine.is_bag_full() {
-            let bag = mine.bag().expect("it is full");
-            drop(mine);
-            hand_over(&self.shards, bag, &guard);
-        }
+        leave(mine, &self.shards, &guard);
         Ok(version)
     }
 

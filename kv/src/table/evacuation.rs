@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use super::bucket::NoMemory;
 use super::bucket_table::BucketTable;
 use super::epoch::{Guard, pin};
-use super::garbage::hand_over;
+use super::garbage::{hand_over, leave};
 use super::header::Header;
 use super::index::Index;
 use super::key_hash::KeyHash;
@@ -117,11 +117,7 @@ impl<H: KeyHash> BucketTable<H> {
                     }
                     self.cells.moved(cell_bytes(old.class()));
                     mine.retire(record, old.class());
-                    if mine.is_bag_full() {
-                        let bag = mine.bag().expect("it is full");
-                        drop(mine);
-                        hand_over(&self.shards, bag, guard);
-                    }
+                    leave(mine, &self.shards, guard);
                     return true;
                 }
                 // A writer's way: the bucket is migrated first.

@@ -6,7 +6,18 @@ use std::sync::Arc;
 use super::bag::Bag;
 use super::epoch::{Guard, flush, retire};
 use super::header::class_of_record;
+use super::shard::Mine;
 use super::shards::Shards;
+
+/// Leaves a shard, and hands over what was retired there if that is much.
+#[inline]
+pub(super) fn leave(mut mine: Mine<'_>, shards: &Arc<Shards>, guard: &Guard) {
+    if mine.is_bag_full() {
+        let bag = mine.bag().expect("it is full");
+        drop(mine);
+        hand_over(shards, bag, guard);
+    }
+}
 
 /// Frees records when no thread can see them any more.
 #[cold]
